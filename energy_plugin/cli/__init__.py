@@ -1,0 +1,27 @@
+"""The command line: one module a command, registered in `energy_plugin.cli.app`."""
+
+from __future__ import annotations
+
+import sys
+
+from energy_plugin._lazy import optional
+from energy_plugin.errors import EnergyPluginError
+
+__all__ = ["main"]
+
+
+def main() -> None:
+    """Run ``energy-plugin``.
+
+    Exit codes: 0 done; 1 an error of ours, one line on stderr; 2 wrong usage;
+    130 interrupted.
+    """
+    try:
+        optional("typer", "cli")
+        optional("rich", "cli")
+        from energy_plugin.cli.app import app
+
+        app()
+    except EnergyPluginError as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        sys.exit(1)

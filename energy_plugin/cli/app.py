@@ -1,0 +1,42 @@
+"""The application: its commands, ``--version`` and ``--help``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from energy_plugin import __version__
+from energy_plugin.cli import demo, evaluate, sts
+
+app = typer.Typer(
+    name="energy-plugin",
+    help="Optical embeddings and energy ranking for Chroma and LanceDB.",
+    epilog="Exit codes: 0 done, 1 an error (one line on stderr), 2 wrong usage.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"energy-plugin {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_show_version, is_eager=True, help="Print the version and exit."
+        ),
+    ] = False,
+) -> None:
+    pass
+
+
+app.command("demo")(demo.command)
+app.command("eval")(evaluate.command)
+app.command("sts")(sts.command)

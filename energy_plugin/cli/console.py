@@ -1,0 +1,50 @@
+"""What the commands share: the console, JSON output, loading of the encoder."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from energy_plugin.optical import OpticalEncoder
+
+_PLAIN_WIDTH = 110  # columns when the output is a file or a pipe
+
+
+def console() -> Console:
+    """Give a console on stdout: as wide as the terminal, 110 columns elsewhere."""
+    return Console(width=None if sys.stdout.isatty() else _PLAIN_WIDTH, highlight=False)
+
+
+def table(*columns: str, title: str | None = None, numbers_from: int = 1) -> Table:
+    """Give a table whose columns from `numbers_from` on are right-aligned."""
+    made = Table(title=title, title_justify="left", title_style="bold")
+    for place, name in enumerate(columns):
+        made.add_column(name, justify="right" if place >= numbers_from else "left")
+    return made
+
+
+def print_json(value: Any) -> None:
+    """Print one JSON document on stdout."""
+    print(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def warn(message: str) -> None:
+    """Print a remark on stderr, where it does not disturb the result."""
+    print(f"note: {message}", file=sys.stderr)
+
+
+def show_progress() -> bool:
+    """Tell whether progress bars have somebody to look at them."""
+    return sys.stderr.isatty()
+
+
+def load_encoder(name: str) -> OpticalEncoder:
+    """Load an encoder by name or folder."""
+    from energy_plugin.optical import OpticalEncoder
+
+    return OpticalEncoder.from_pretrained(name)

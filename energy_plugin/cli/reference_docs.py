@@ -1,0 +1,225 @@
+"""The documentation that every Python installation carries, as a corpus of real documents.
+
+Sources are parsed, not imported, so that collecting runs no code of the packages. Only the
+standard library's own compiled modules, which have no source, are imported and inspected.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib
+import importlib.util
+import inspect
+import sysconfig
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tqdm.auto import tqdm
+
+from energy_plugin.cli.docstrings import normalised, prose
+
+# Taken after the standard library, as far as they are installed, in equal shares.
+PACKAGES = ("numpy", "pandas", "scipy", "PIL", "pyarrow", "torch", "matplotlib", "polars")
+
+# Modules of the standard library with parts written in C; importing them does nothing else.
+_COMPILED = (
+    *("builtins", "array", "atexit", "binascii", "bisect", "bz2", "cmath", "collections"),
+    *("contextvars", "csv", "datetime", "decimal", "errno", "functools", "gc", "hashlib"),
+    *("heapq", "io", "itertools", "json", "lzma", "marshal", "math", "mmap", "operator", "os"),
+    *("pickle", "queue", "random", "re", "select", "signal", "socket", "sqlite3", "ssl"),
+    *("statistics", "string", "struct", "sys", "threading", "time", "tracemalloc"),
+    *("unicodedata", "weakref", "zlib"),
+)
+_OS = ("posix", "nt", "_thread", None)  # where os and threading keep what is compiled
+_SKIPPED = frozenset(
+    {"site-packages", "dist-packages", "test", "tests", "testing", "idlelib", "lib2to3"}
+    | {"turtledemo", "ensurepip", "conftest.py", "setup.py", "pydoc_data", "_vendor", "third_party"}
+)
+
+
+@dataclass(frozen=True)
+class ReferenceDoc:
+    """One documented object.
+
+    Attributes
+    ----------
+    name : str
+        Qualified name, for example ``csv.DictReader``.
+    text : str
+        Name and the first paragraphs of the description.
+    kind : str
+        ``module``, ``class``, ``function``, ``method`` or ``topic``.
+    module, package : str
+        Where it is defined; the package is ``python`` for the standard library.
+    """
+
+    name: str
+    text: str
+    kind: str
+    module: str
+    package: str
+
+
+def collect(limit: int = 6000, *, show_progress_bar: bool = False) -> list[ReferenceDoc]:
+    """Collect at most `limit` documents, the same on every run of one installation.
+
+    The standard library comes first; what is left of `limit` is shared among `PACKAGES`.
+    Objects with the same description are taken once.
+    """
+    seen: set[str] = set()
+    names: set[str] = set()
+
+    def fresh(docs: Iterable[ReferenceDoc]) -> list[ReferenceDoc]:
+        kept = []
+        for doc in docs:
+            key = normalised(doc.text.partition(" — ")[2])
+            if key not in seen and doc.name not in names:
+                seen.add(key)
+                names.add(doc.name)
+                kept.append(doc)
+        return kept
+
+    library = Path(sysconfig.get_paths()["stdlib"])
+    sources = {"python": _sources(library)}
+    for package in PACKAGES:
+        folder = _package_folder(package)
+        if folder is not None:
+            sources[package] = _sources(folder)
+    with tqdm(total=limit, desc="collecting", unit="doc", disable=not show_progress_bar) as bar:
+        found: list[ReferenceDoc] = []
+        for place, (package, files) in enumerate(sources.items()):
+            share = limit if package == "python" else (limit - len(found)) // (len(sources) - place)
+            taken = 0
+            for docs in _batches(package, files, library):
+                new = fresh(docs)[: share - taken]
+                found.extend(new)
+                taken += len(new)
+                bar.update(len(new))
+                if taken >= share:
+                    break
+    return found
+
+
+def _batches(
+    package: str, files: Sequence[Path], library: Path
+) -> Iterator[Iterable[ReferenceDoc]]:
+    """Give the documents of a package, file by file."""
+    if package == "python":
+        yield from (_parsed(path, library, package) for path in files)
+        yield _compiled()
+        yield _topics(library)
+        return
+    root = files[0].parent.parent if files else library
+    yield from (_parsed(path, root, package) for path in sorted(files, key=_publicity))
+
+
+def corpus_hash(docs: Iterable[ReferenceDoc]) -> str:
+    """Give a short hash of names and texts: tells whether two corpora are the same."""
+    digest = hashlib.sha256()
+    for doc in docs:
+        digest.update(f"{doc.name}\0{doc.text}\0".encode())
+    return digest.hexdigest()[:16]
+
+
+def _publicity(path: Path) -> tuple[int, int, str]:
+    """Sort key: what a user meets first comes first."""
+    private = sum(part.startswith("_") and part != "__init__.py" for part in path.parts)
+    return private, len(path.parts), str(path)
+
+
+def _package_folder(package: str) -> Path | None:
+    spec = importlib.util.find_spec(package)  # does not import a top-level package
+    return Path(spec.origin).parent if spec is not None and spec.origin else None
+
+
+def _sources(folder: Path) -> list[Path]:
+    return [
+        path
+        for path in sorted(folder.rglob("*.py"))
+        if not _SKIPPED & set(path.relative_to(folder).parts)
+    ]
+
+
+def _parsed(path: Path, root: Path, package: str) -> Iterator[ReferenceDoc]:
+    parts = path.relative_to(root).with_suffix("").parts
+    if parts[-1] == "__init__":
+        parts = parts[:-1]
+    # The library's private modules only repeat in Python what is compiled elsewhere.
+    if package == "python" and any(part.startswith("_") for part in parts):
+        return
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # old escapes in other people's sources
+            tree = ast.parse(path.read_bytes())
+    except (SyntaxError, ValueError, OSError):
+        return
+    module = ".".join(parts)
+    yield from _document(module, ast.get_docstring(tree), "module", module, package)
+    yield from _members(tree, module, "function", module, package)
+
+
+def _members(
+    node: ast.Module | ast.ClassDef, prefix: str, kind: str, module: str, package: str
+) -> Iterator[ReferenceDoc]:
+    for child in node.body:
+        if isinstance(child, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            if child.name.startswith("_"):
+                continue
+            name = f"{prefix}.{child.name}"
+            is_class = isinstance(child, ast.ClassDef)
+            docstring = ast.get_docstring(child)
+            yield from _document(name, docstring, "class" if is_class else kind, module, package)
+            if isinstance(child, ast.ClassDef):
+                yield from _members(child, name, "method", module, package)
+
+
+def _compiled() -> Iterator[ReferenceDoc]:
+    for module in _COMPILED:
+        try:
+            members = vars(importlib.import_module(module))
+        except ImportError:  # built without it
+            continue
+        for name, value in sorted(members.items()):
+            documented = inspect.isroutine(value) or inspect.isclass(value)
+            home = getattr(value, "__module__", None)
+            if name.startswith("_") or not documented or home not in (module, f"_{module}", *_OS):
+                continue
+            kind = "class" if inspect.isclass(value) else "function"
+            yield from _document(f"{module}.{name}", _doc(value), kind, module, "python")
+            if inspect.isclass(value):
+                for method, inner in sorted(vars(value).items()):
+                    if not method.startswith("_") and callable(inner):
+                        qualified = f"{module}.{name}.{method}"
+                        yield from _document(qualified, _doc(inner), "method", module, "python")
+
+
+def _doc(value: object) -> str | None:
+    doc = getattr(value, "__doc__", None)
+    return doc if isinstance(doc, str) else None
+
+
+def _topics(library: Path) -> Iterator[ReferenceDoc]:
+    """Give the chapters of the language reference that ``help()`` shows."""
+    path = library / "pydoc_data" / "topics.py"
+    try:
+        tree = ast.parse(path.read_bytes())
+    except (SyntaxError, OSError):
+        return
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Dict):
+            topics = ast.literal_eval(node.value)
+            for topic in sorted(topics):
+                _, _, body = str(topics[topic]).partition("\n\n")  # behind the heading
+                name = f"language.{topic}"
+                yield from _document(name, body, "topic", "language reference", "python")
+
+
+def _document(
+    name: str, docstring: str | None, kind: str, module: str, package: str
+) -> Iterator[ReferenceDoc]:
+    description = prose(docstring, name) if docstring else ""
+    if description:
+        yield ReferenceDoc(name, f"{name} — {description}", kind, module, package)
