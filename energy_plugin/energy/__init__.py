@@ -1,0 +1,39 @@
+"""Vectors → energy field: anchors, graph, heat flow, taumode, residual codes, distance, index."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from energy_plugin.energy.columns import EnergyColumns as EnergyColumns
+    from energy_plugin.energy.config import EnergyConfig as EnergyConfig
+    from energy_plugin.energy.field import EnergyField as EnergyField
+    from energy_plugin.energy.index import EnergyIndex as EnergyIndex
+    from energy_plugin.energy.result import EnergyTerms as EnergyTerms
+    from energy_plugin.energy.result import SearchResult as SearchResult
+    from energy_plugin.energy.result import SearchWork as SearchWork
+
+# The numerics import torch, so that names are resolved when they are first used.
+_HOMES = {
+    "EnergyColumns": "columns",
+    "EnergyConfig": "config",
+    "EnergyField": "field",
+    "EnergyIndex": "index",
+    "EnergyTerms": "result",
+    "SearchResult": "result",
+    "SearchWork": "result",
+}
+
+__all__ = sorted(_HOMES)  # noqa: PLE0605 - the names are literal above
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{home}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOMES])

@@ -1,0 +1,149 @@
+"""Every setting of the energy field, as JSON primitives."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any
+
+from energy_plugin.errors import InvalidInputError
+
+FORMAT_VERSION = 1
+BIT_CHOICES = (1, 2, 4, 8)
+TAU_MODES = ("median", "mean", "percentile", "fixed")
+
+
+@dataclass(frozen=True)
+class EnergyConfig:
+    """Settings of an energy field. The defaults are one recipe for every collection.
+
+    What adapts to a collection (metric strength, heat, number of anchors) does so from the
+    collection itself, without labels.
+    """
+
+    # -- tessellation
+    n_anchors: int | None = None  # Voronoi cells; None: about 4·sqrt(n)
+    anchor_steps: int = 8  # annealing steps of k-means
+    seed: int = 0  # of everything random
+
+    # -- row graph
+    neighbours: int = 8  # k, nearest rows of a row (fewer in collections below 8·k rows)
+
+    # -- Dirichlet metric
+    centring: float = 0.5  # share of the mean row that is subtracted
+    metric_exponent: float = 0.5  # M = (C/mean eigenvalue + γI)^(−exponent)
+    gamma_floor: float = 1.0  # γ = floor + slope / m̄²
+    gamma_slope: float = 0.06
+    full_strength: float = 0.13  # t = min(1, m̄ / full_strength) scales every heat
+
+    # -- heat flow
+    heat: float = 0.1  # η of the stored rows, times t
+    local_heat: float = 0.3  # η of the rows in the query's graph, times t
+    query_heat: float = 0.2  # η of the query in its graph, times t
+    weight_power: float = 3.0  # an edge weighs max(0, cos)^power
+
+    # -- residual codes
+    bits: int = 4  # bits a dimension: 1, 2, 4 or 8
+
+    # -- taumode
+    affinity_anchors: int = 8  # anchors that carry a vector's signal, neighbours of an anchor
+    anchor_heat: float = 0.2  # η of the diffusion over the anchors
+    anchor_heat_steps: int = 2
+    tau_mode: str = "median"  # of the energies of the fitted rows; or "fixed"
+    tau: float = 0.5  # τ itself if fixed, the percentile as a share if "percentile"
+    alpha: float = 0.7  # λ = α·E/(E+τ) + (1−α)·G
+
+    # -- energy distance
+    weight_lambda: float = 0.01
+    weight_dispersion: float = 0.0
+    weight_dirichlet: float = 1.0
+
+    # -- search
+    pool: int = 200  # candidates of the query's graph; a result beyond them keeps its base order
+    local_neighbours: int = 8  # nearest candidates of a candidate
+    query_neighbours: int = 3  # candidates that heat flows from into the query
+    exhaustive_rows: int = 100_000  # up to here every row is scored
+    probe_share: float = 0.1  # of the rows scored beyond that, in the nearest cells
+
+    def __post_init__(self) -> None:
+        checks = (
+            (self.n_anchors is None or self.n_anchors >= 1, "n_anchors must be None or at least 1"),
+            (self.bits in BIT_CHOICES, f"bits must be one of {BIT_CHOICES}"),
+            (self.tau_mode in TAU_MODES, f"tau_mode must be one of {TAU_MODES}"),
+            (self.anchor_steps >= 1, "anchor_steps must be at least 1"),
+            (self.neighbours >= 1, "neighbours must be at least 1"),
+            (self.affinity_anchors >= 1, "affinity_anchors must be at least 1"),
+            (self.local_neighbours >= 1, "local_neighbours must be at least 1"),
+            (self.query_neighbours >= 1, "query_neighbours must be at least 1"),
+            (self.pool >= 1, "pool must be at least 1"),
+            (self.anchor_heat_steps >= 0, "anchor_heat_steps must not be negative"),
+            (0 <= self.centring <= 1, "centring must lie in [0, 1]"),
+            (0 <= self.metric_exponent <= 1, "metric_exponent must lie in [0, 1]"),
+            (self.gamma_floor > 0, "gamma_floor must be positive"),
+            (self.gamma_slope >= 0, "gamma_slope must not be negative"),
+            (self.full_strength > 0, "full_strength must be positive"),
+            (0 <= self.heat < 1, "heat must lie in [0, 1)"),
+            (0 <= self.local_heat < 1, "local_heat must lie in [0, 1)"),
+            (0 <= self.query_heat < 1, "query_heat must lie in [0, 1)"),
+            (0 <= self.anchor_heat < 1, "anchor_heat must lie in [0, 1)"),
+            (self.weight_power > 0, "weight_power must be positive"),
+            (self.tau > 0, "tau must be positive"),
+            (0 <= self.alpha <= 1, "alpha must lie in [0, 1]"),
+            (min(self.weights) >= 0 and max(self.weights) > 0, "weights must not be negative"),
+            (0 < self.probe_share <= 1, "probe_share must lie in (0, 1]"),
+            (self.seed >= 0, "seed must not be negative"),
+        )
+        for ok, message in checks:
+            if not ok:
+                raise InvalidInputError(f"EnergyConfig: {message}; got {self!r}.")
+
+    @property
+    def weights(self) -> tuple[float, float, float]:
+        """(w_λ, w_G, w_D)."""
+        return (self.weight_lambda, self.weight_dispersion, self.weight_dirichlet)
+
+    @classmethod
+    def preset(cls, name: str = "default", **changes: Any) -> EnergyConfig:
+        """A named configuration, with changes.
+
+        Parameters
+        ----------
+        name : {"default", "arrowspace"}
+            "arrowspace" has the weights of that reference (λ 1.0, G 0.5, D 0.25), for comparison.
+
+        Raises
+        ------
+        InvalidInputError
+            Unknown name.
+        """
+        if name == "default":
+            return replace(cls(), **changes)
+        if name == "arrowspace":
+            weights = {"weight_lambda": 1.0, "weight_dispersion": 0.5, "weight_dirichlet": 0.25}
+            return replace(cls(), **{**weights, **changes})
+        raise InvalidInputError(f"Unknown preset {name!r}; expected 'default' or 'arrowspace'.")
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON primitives, with the format version."""
+        return {"format_version": FORMAT_VERSION, **asdict(self)}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> EnergyConfig:
+        """The configuration that `to_dict` described.
+
+        Raises
+        ------
+        InvalidInputError
+            Another format version, or unknown keys.
+        """
+        values = dict(data)
+        version = values.pop("format_version", None)
+        if version != FORMAT_VERSION:
+            raise InvalidInputError(
+                f"EnergyConfig has format version {version!r}, expected {FORMAT_VERSION}. "
+                "It was written by another version of energy-plugin: build the field again."
+            )
+        unknown = sorted(set(values) - {field.name for field in fields(cls)})
+        if unknown:
+            raise InvalidInputError(f"EnergyConfig has unknown keys {unknown}.")
+        return cls(**values)

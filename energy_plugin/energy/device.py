@@ -1,0 +1,46 @@
+"""Where the tensors live, and in which block sizes they are worked on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+
+from energy_plugin.errors import InvalidInputError
+
+BLOCK_VALUES = 1 << 23  # floats of a temporary block: 32 MiB
+EPS = 1e-12
+
+
+def pick_device(device: str | None = None) -> torch.device:
+    """The device asked for, or the best one there is: cuda, then mps, then cpu.
+
+    Raises
+    ------
+    InvalidInputError
+        torch does not know the device.
+    """
+    if device is not None:
+        try:
+            return torch.device(device)
+        except RuntimeError as error:
+            raise InvalidInputError(
+                f"Unknown device {device!r}; expected 'cuda', 'mps' or 'cpu'."
+            ) from error
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    if torch.backends.mps.is_available():
+        return torch.device("mps")
+    return torch.device("cpu")
+
+
+def blocks(count: int, width: int) -> Iterator[slice]:
+    """Slices over `count` rows such that rows × width stays near `BLOCK_VALUES`."""
+    step = max(1, min(count, BLOCK_VALUES // max(1, width)))
+    for start in range(0, count, step):
+        yield slice(start, min(count, start + step))
+
+
+def unit(rows: torch.Tensor) -> torch.Tensor:
+    """Rows of length one; a row of zeros stays zero."""  # (n, d) -> (n, d)
+    return rows / rows.norm(dim=-1, keepdim=True).clamp_min(EPS)

@@ -1,0 +1,236 @@
+"""The index: a field, the columns of its rows, and search over them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from energy_plugin.energy import search as searching
+from energy_plugin.energy.build import fit_field, scatter
+from energy_plugin.energy.codes import code_bytes, encode
+from energy_plugin.energy.columns import EnergyColumns
+from energy_plugin.energy.config import EnergyConfig
+from energy_plugin.energy.device import blocks
+from energy_plugin.energy.field import EnergyField
+from energy_plugin.energy.heat import smooth
+from energy_plugin.energy.neighbours import neighbour_count
+from energy_plugin.energy.result import SearchResult
+from energy_plugin.energy.store import RowStore
+from energy_plugin.errors import ForeignFieldError
+from energy_plugin.validation import as_k, as_queries, as_rows, as_vectors
+
+FIT_STEPS = 6
+
+
+class EnergyIndex:
+    """Rows of a collection, ranked by energy distance.
+
+    Made by `fit` (from vectors) or `from_columns` (from what a host stored). Vectors are not
+    kept: search reads the residual codes alone. Only directions count; a vector's length is
+    ignored.
+    """
+
+    def __init__(self, field: EnergyField, columns: EnergyColumns, *, device: str | None = None):
+        self.field = field
+        self._projection = field.projection(device)
+        self._store = RowStore(self._projection, columns)
+
+    @classmethod
+    def fit(
+        cls,
+        vectors: Any,
+        config: EnergyConfig | None = None,
+        *,
+        show_progress_bar: bool = False,
+        device: str | None = None,
+    ) -> EnergyIndex:
+        """Learn the field of a collection and index its rows as numbers 0..n−1.
+
+        Parameters
+        ----------
+        vectors : array_like of shape (n, d)
+        config : EnergyConfig, optional
+            The default recipe if not given.
+        show_progress_bar : bool, default False
+        device : {"cuda", "mps", "cpu"}, optional
+            The best one there is if not given.
+
+        Raises
+        ------
+        InvalidInputError
+            See `energy_plugin.validation.as_vectors`.
+        """
+        from tqdm.auto import tqdm
+
+        rows = as_vectors(vectors)
+        with tqdm(total=FIT_STEPS, desc="energy field", disable=not show_progress_bar) as bar:
+
+            def step(name: str) -> None:
+                bar.set_postfix_str(name)
+                bar.update()
+
+            field, columns = fit_field(
+                rows, config or EnergyConfig(), device=device, progress=step
+            )
+        return cls(field, columns, device=device)
+
+    @classmethod
+    def from_columns(
+        cls, field: EnergyField, columns: EnergyColumns, *, device: str | None = None
+    ) -> EnergyIndex:
+        """Reopen an index; its rows are numbered 0..n−1 in the order of the columns.
+
+        Raises
+        ------
+        ForeignFieldError
+            The columns do not belong to the field.
+        """
+        width = columns.residual.shape[1]
+        room = code_bytes(field.dim, 1)
+        cells = columns.cell
+        if len(columns) and (width < room or cells.max() >= field.n_anchors or cells.min() < -1):
+            raise ForeignFieldError(
+                f"Columns with codes of {width} bytes and cells {cells.min()}..{cells.max()} do "
+                f"not belong to a field of {field.dim} dimensions and {field.n_anchors} cells. "
+                "Read both of the same generation, or build again."
+            )
+        return cls(field, columns, device=device)
+
+    def __len__(self) -> int:
+        return int(self._store.alive.sum())
+
+    @property
+    def rows(self) -> NDArray[np.int64]:
+        """Numbers of the live rows, ascending; (n_live,) int64."""
+        return self._store.numbers[self._store.alive]
+
+    @property
+    def columns(self) -> EnergyColumns:
+        """Columns of the live rows, in the order of `rows`."""
+        return self._store.columns.take(self._store.alive)
+
+    @property
+    def device(self) -> str:
+        """Where the numerics run."""
+        return str(self._projection.device)
+
+    def add(self, vectors: Any) -> NDArray[np.int64]:
+        """Add rows; they are searchable at once.
+
+        They are assigned to the present anchors and smoothed with their neighbours' decoded
+        vectors; the field and the other rows stay as they are.
+
+        Parameters
+        ----------
+        vectors : array_like of shape (n, d)
+
+        Returns
+        -------
+        ndarray of shape (n,), int64
+            Their numbers, which continue after the highest ever given.
+
+        Raises
+        ------
+        InvalidInputError
+            Nothing is added then.
+        """
+        return self._store.append(self.encode(vectors))
+
+    def remove(self, rows: Any) -> None:
+        """Remove rows by number; the numbers of the others stay.
+
+        Raises
+        ------
+        InvalidInputError
+            A number is unknown or removed already; nothing is removed then.
+        """
+        self._store.remove(as_rows(rows))
+
+    def encode(self, vectors: Any) -> EnergyColumns:
+        """Columns of new vectors, as `add` would store them, without adding them.
+
+        Raises
+        ------
+        InvalidInputError
+            See `energy_plugin.validation.as_vectors`.
+        """
+        projection, config = self._projection, self.field.config
+        points, real = projection.project(as_vectors(vectors, dim=self.field.dim))
+        lambda_, dispersion = projection.taumode(points, real)
+        smoothed = self._smooth(points, real)
+        cell = projection.cells(smoothed, real)
+        keep = cell >= 0
+        residual = encode((smoothed - projection.graph.anchors[cell.clamp_min(0)])[keep],
+                          config.bits)
+        columns = EnergyColumns(
+            lambda_[keep].cpu().numpy(),
+            dispersion[keep].cpu().numpy(),
+            cell[keep].cpu().numpy(),
+            residual,
+        )
+        return scatter(columns, real.cpu().numpy(), config.bits)
+
+    def _smooth(self, points: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
+        """Heat from the present rows and from each other into new rows."""
+        config = self.field.config
+        present = np.flatnonzero(self._store.alive & (self._store.columns.cell >= 0))
+        k = neighbour_count(len(present) + len(points), config.neighbours)
+        heat = self.field.scalars.heat * config.heat
+        if heat == 0 or k == 0:
+            return points
+        decoded = self._store.decoded()[torch.from_numpy(present).to(points.device)]
+        out = points.clone()
+        count = len(present)
+        fresh = real.nonzero()[:, 0]
+        pool = torch.cat([decoded, points[fresh]])
+        for part in blocks(len(fresh), len(pool)):
+            x = points[fresh[part]]
+            similarity = x @ pool.T
+            own = torch.arange(len(x), device=x.device)
+            similarity[own, count + part.start + own] = -torch.inf
+            near = similarity.topk(min(k, len(pool) - 1), dim=1).indices
+            out[fresh[part]] = smooth(x, pool, near, heat, config.weight_power)
+        return out
+
+    def search(
+        self, queries: Any, k: int = 10, *, rows: Any | None = None
+    ) -> SearchResult:
+        """The k nearest live rows of each query by energy distance.
+
+        Parameters
+        ----------
+        queries : array_like of shape (q, d) or (d,)
+        k : int, default 10
+            Clipped to the number of rows that may be found.
+        rows : array_like of int, optional
+            Only these rows may be found; numbers that are not live are ignored.
+
+        Returns
+        -------
+        SearchResult
+            Arrays of shape (q, min(k, rows that may be found)).
+
+        Raises
+        ------
+        InvalidInputError
+            Queries or k are not valid.
+        """
+        checked = as_queries(queries, self.field.dim)
+        k = as_k(k)
+        store = self._store
+        if rows is None:
+            allowed = np.flatnonzero(store.alive)
+        else:
+            allowed = store.positions(as_rows(rows))
+        if len(allowed) == 0:
+            return searching.nothing(len(checked))
+        prepared = searching.prepare(self._projection, checked)
+        if len(allowed) <= self.field.config.exhaustive_rows:
+            if len(store) <= 2 * self.field.config.exhaustive_rows:
+                return searching.exhaustive(store, prepared, k, allowed)
+        return searching.probed(store, prepared, k, None if rows is None else allowed)
+
+

@@ -1,0 +1,74 @@
+"""The feature-space Dirichlet metric and the strength it takes from the collection.
+
+========== ===================================================================
+x_i        row i, unit length; μ mean row; k neighbours N(i); n rows, d dimensions
+C          (1/nk) Σ_i Σ_{j∈N(i)} (x_i − x_j)(x_i − x_j)ᵀ = XᵀLX of the unweighted
+           row graph: the energy that neighbourhoods put into each direction
+m̄          mean similarity of two different rows, (n‖μ‖² − 1)/(n − 1)
+γ          floor + slope / m̄², times 1 + d/nk (few pairs say little about C)
+M          (C / mean eigenvalue + γI)^(−exponent)
+t          min(1, m̄ / full_strength), the scale of every heat
+========== ===================================================================
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from energy_plugin.energy.config import EnergyConfig
+from energy_plugin.energy.device import EPS
+
+GAMMA_CAP = 1e6  # beyond it M is a multiple of the identity in float32
+
+
+@dataclass(frozen=True)
+class Strength:
+    """How much of the recipe a collection gets: γ (regularisation) and t (heat)."""
+
+    gamma: float
+    heat: float
+
+
+def mean_similarity(rows: torch.Tensor) -> float:
+    """m̄ of unit rows, unbiased, never negative; 1 for a single row."""
+    n = len(rows)
+    if n < 2:
+        return 1.0
+    squared = float(rows.double().mean(0).square().sum()) if n < 4096 else float(
+        rows.mean(0).double().square().sum()
+    )
+    return max(0.0, (n * squared - 1) / (n - 1))
+
+
+def strength(similarity: float, pairs: int, dim: int, config: EnergyConfig) -> Strength:
+    """γ and t from the mean similarity and the number of neighbour pairs."""
+    gamma = config.gamma_floor + config.gamma_slope / max(similarity, 1e-9) ** 2
+    gamma *= 1 + dim / max(1, pairs)
+    return Strength(min(gamma, GAMMA_CAP), min(1.0, similarity / config.full_strength))
+
+
+def dirichlet_form(rows: torch.Tensor, neighbours: torch.Tensor) -> torch.Tensor:
+    """C, from three products instead of n·k outer products; (d, d)."""
+    n, k = neighbours.shape
+    if n == 0 or k == 0:
+        return torch.zeros(rows.shape[1], rows.shape[1], device=rows.device)
+    near = torch.zeros_like(rows)
+    for j in range(k):
+        near += rows[neighbours[:, j]]
+    near /= k  # mean neighbour, (n, d)
+    degree = torch.bincount(neighbours.reshape(-1), minlength=n).to(rows.dtype) / k  # (n,)
+    cross = rows.T @ near
+    return (rows.T @ (rows * (1 + degree)[:, None]) - cross - cross.T) / n
+
+
+def dirichlet_metric(form: torch.Tensor, gamma: float, exponent: float) -> torch.Tensor:
+    """M, symmetric, scaled to largest eigenvalue 1; (d, d) float32."""
+    exact = form.double().cpu()
+    level = float(exact.diagonal().mean())
+    if level <= EPS:  # no neighbourhood varies at all
+        return torch.eye(len(form), device=form.device)
+    values, axes = torch.linalg.eigh(exact / level)
+    scale = (values.clamp_min(0) + gamma).pow(-exponent)
+    return ((axes * (scale / scale.max())) @ axes.T).float().to(form.device)

@@ -1,0 +1,111 @@
+"""Arrays to bytes and back: one safetensors blob with a checksum, never a pickle.
+
+Stored bytes
+------------
+=========== =========== ===================================================
+bytes       name        meaning
+=========== =========== ===================================================
+8           magic       ``ENERGYP1``: format and its version
+16          checksum    blake2b-128 of everything behind it
+rest        body        safetensors: named arrays and a string-to-string map
+=========== =========== ===================================================
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from energy_plugin.errors import CorruptFieldError, InvalidInputError
+
+MAGIC = b"ENERGYP1"
+CHECKSUM_BYTES = 16
+_HEAD = len(MAGIC) + CHECKSUM_BYTES
+
+
+def _checksum(body: bytes | memoryview) -> bytes:
+    return hashlib.blake2b(body, digest_size=CHECKSUM_BYTES).digest()
+
+
+def dumps(arrays: Mapping[str, NDArray[Any]], metadata: Mapping[str, str]) -> bytes:
+    """Pack arrays and their description; the same input gives the same bytes.
+
+    Parameters
+    ----------
+    arrays : mapping of str to ndarray
+        Plain numeric arrays of any shape, also empty ones.
+    metadata : mapping of str to str
+        What a reader needs to understand the arrays.
+
+    Raises
+    ------
+    InvalidInputError
+        An array holds objects or text.
+    """
+    from safetensors.numpy import save
+
+    plain: dict[str, NDArray[Any]] = {}
+    for name in sorted(arrays):
+        array = np.asarray(arrays[name])
+        if array.dtype.kind not in "fiub":
+            raise InvalidInputError(
+                f"array {name!r} has dtype {array.dtype}; only plain numbers can be packed."
+            )
+        plain[name] = np.ascontiguousarray(array).reshape(array.shape)
+    # safetensors writes its string map in hash order, which differs between processes:
+    # one sorted JSON entry keeps the bytes the same
+    body = save(plain, metadata={"metadata": _sorted_json(metadata)})
+    return MAGIC + _checksum(body) + body
+
+
+def loads(blob: bytes) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
+    """Unpack what `dumps` packed.
+
+    Returns
+    -------
+    arrays : dict of str to ndarray
+        Writable copies.
+    metadata : dict of str to str
+
+    Raises
+    ------
+    CorruptFieldError
+        Another format or version, a wrong checksum, or bytes cut off.
+    """
+    import json
+
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
+    blob = bytes(blob)
+    if blob[: len(MAGIC)] != MAGIC:
+        raise CorruptFieldError(
+            f"These bytes do not start with {MAGIC!r} (got {blob[: len(MAGIC)]!r}): not energy "
+            "data, or written by another version. Upgrade energy-plugin or build again."
+        )
+    body = blob[_HEAD:]
+    if blob[len(MAGIC) : _HEAD] != _checksum(body):
+        raise CorruptFieldError(
+            f"The checksum of {len(blob)} stored bytes is wrong: they are cut off or altered. "
+            "Restore them from a backup or build again."
+        )
+    try:
+        arrays = {name: np.array(array) for name, array in load(body).items()}
+        length = int.from_bytes(body[:8], "little")
+        head = json.loads(body[8 : 8 + length])
+        metadata = json.loads(head["__metadata__"]["metadata"])
+    except (SafetensorError, KeyError, ValueError) as error:
+        raise CorruptFieldError(
+            f"The stored arrays cannot be read ({error}). Build again."
+        ) from error
+    return arrays, dict(metadata)
+
+
+def _sorted_json(metadata: Mapping[str, str]) -> str:
+    import json
+
+    return json.dumps(dict(metadata), sort_keys=True, ensure_ascii=False)

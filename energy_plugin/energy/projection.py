@@ -1,0 +1,113 @@
+"""A field's functions as tensors on one device: vectors → coordinates, cells, λ and G."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from energy_plugin.energy.anchors import assign
+from energy_plugin.energy.codes import decode
+from energy_plugin.energy.columns import NO_CELL
+from energy_plugin.energy.device import blocks, unit
+from energy_plugin.energy.distance import Energies
+from energy_plugin.energy.rotation import rotation
+from energy_plugin.energy.taumode import AnchorGraph, taumode
+
+if TYPE_CHECKING:
+    from energy_plugin.energy.field import EnergyField
+
+
+def transform(
+    rows: torch.Tensor, centre: torch.Tensor, matrix: torch.Tensor | None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Unit rows → centred, in the metric, unit again; and which rows have a direction.
+
+    Metric and rotation are one matrix, so that coordinates come out rotated and nothing has
+    to be rotated back: inner products do not notice. Without a matrix, rows only become unit.
+    """
+    # a largest component of one first: squares of tiny components would vanish in float32
+    peak = rows.abs().amax(dim=1, keepdim=True)  # (n, 1)
+    real = peak[:, 0] > 0
+    out = torch.empty_like(rows)
+    for part in blocks(len(rows), rows.shape[1]):
+        straight = unit(rows[part] / torch.where(peak[part] > 0, peak[part], 1.0))
+        out[part] = straight if matrix is None else unit((straight - centre) @ matrix)
+    return out * real[:, None], real
+
+
+@dataclass(frozen=True)
+class Projection:
+    """See `EnergyField.projection`."""
+
+    field: EnergyField
+    centre: torch.Tensor  # (d,)
+    matrix: torch.Tensor  # M·R, (d, d)
+    graph: AnchorGraph
+    energies: Energies
+
+    @classmethod
+    def of(cls, field: EnergyField, device: str) -> Projection:
+        """Tensors of a field on a device."""
+        where = torch.device(device)
+        matrix = field.metric.astype(np.float32) @ rotation(field.dim, field.config.seed)
+        return cls(
+            field=field,
+            centre=torch.from_numpy(field.centre).to(where),
+            matrix=torch.from_numpy(matrix).to(where),
+            graph=AnchorGraph(
+                anchors=torch.from_numpy(field.anchors.astype(np.float32)).to(where),
+                weights=_weights(field).to(where),
+                bandwidth=field.scalars.bandwidth,
+                affinity=field.config.affinity_anchors,
+            ),
+            energies=Energies(
+                weights=field.config.weights,
+                scales=(field.scalars.scale_lambda, field.scalars.scale_dispersion),
+            ),
+        )
+
+    @property
+    def device(self) -> torch.device:
+        """Where the tensors are."""
+        return self.centre.device
+
+    def project(self, rows: NDArray[np.float32]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Coordinates (n, d), and which rows have a direction (n,)."""
+        return transform(torch.from_numpy(rows).to(self.device), self.centre, self.matrix)
+
+    def taumode(
+        self, points: torch.Tensor, real: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """λ (n,) and G (n,) of coordinates; 0 for rows without direction."""
+        rough, dispersion = self.graph.energies(points)
+        value = taumode(rough, dispersion, self.field.scalars.tau, self.field.config.alpha)
+        zero = torch.zeros_like(value)
+        return torch.where(real, value, zero), torch.where(real, dispersion, zero)
+
+    def cells(self, points: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
+        """Voronoi cell of coordinates, −1 without direction; (n,) int64."""
+        cell, _ = assign(points, self.graph.anchors)
+        return torch.where(real, cell, torch.full_like(cell, NO_CELL))
+
+    def decode(self, cell: NDArray[np.int32], residual: NDArray[np.uint8]) -> torch.Tensor:
+        """Rows that the stored cell and code stand for; zeros without direction; (n, d)."""
+        rows = torch.from_numpy(decode(residual, self.field.dim)).to(self.device)
+        where = torch.from_numpy(cell.astype(np.int64)).to(self.device)
+        rows += self.graph.anchors[where.clamp_min(0)]
+        return rows.masked_fill_((where < 0)[:, None], 0.0)
+
+
+def _weights(field: EnergyField) -> torch.Tensor:
+    """W of the stored Laplacian, dense (m, m)."""
+    from scipy.sparse import csr_matrix
+
+    m = field.n_anchors
+    laplacian = csr_matrix(
+        (field.laplacian_data, field.laplacian_indices, field.laplacian_indptr), shape=(m, m)
+    ).toarray()
+    np.fill_diagonal(laplacian, 0)
+    return torch.from_numpy(-laplacian)

@@ -1,0 +1,139 @@
+"""Checks of arguments that every room shares: vectors, queries, k and row numbers."""
+
+from __future__ import annotations
+
+import operator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from energy_plugin.errors import InvalidInputError
+
+
+def _as_float_matrix(x: Any, name: str, *, allow_single: bool) -> NDArray[np.float32]:
+    try:
+        array = np.asarray(x)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise InvalidInputError(
+            f"{name} cannot be read as an array ({error}). "
+            "Pass a numeric array of shape (n, d) on the CPU, all rows of the same length."
+        ) from error
+    if array.dtype.kind not in "fiu":
+        raise InvalidInputError(
+            f"{name} must be real numbers, got dtype {array.dtype}. "
+            "Pass a float32 array of shape (n, d), all rows of the same length."
+        )
+    if allow_single and array.ndim == 1:
+        array = array[None, :]
+    if array.ndim != 2:
+        wanted = "(d,) or (n, d)" if allow_single else "(n, d)"
+        raise InvalidInputError(
+            f"{name} must have shape {wanted}, got shape {array.shape}. "
+            "A single vector becomes a matrix with vector[None, :]."
+        )
+    if array.shape[0] == 0 or array.shape[1] == 0:
+        raise InvalidInputError(
+            f"{name} must hold at least one row and one dimension, got shape {array.shape}."
+        )
+    with np.errstate(over="ignore"):
+        matrix = np.ascontiguousarray(array, dtype=np.float32)
+    finite = np.isfinite(matrix).all(axis=1)
+    if not finite.all():
+        bad = np.flatnonzero(~finite)
+        raise InvalidInputError(
+            f"{name} must be finite, got NaN or infinity in {bad.size} of {finite.size} rows "
+            f"(first: row {int(bad[0])}). Remove these rows or embed them again."
+        )
+    return matrix
+
+
+def _check_dim(matrix: NDArray[np.float32], dim: int | None, name: str) -> None:
+    if dim is not None and matrix.shape[1] != dim:
+        raise InvalidInputError(
+            f"{name} have {matrix.shape[1]} dimensions, expected {dim}. "
+            "Use the embedder that the energy field was fitted with, or fit a new field."
+        )
+
+
+def as_vectors(
+    x: Any, *, dim: int | None = None, name: str = "vectors"
+) -> NDArray[np.float32]:
+    """Check a matrix of vectors.
+
+    Parameters
+    ----------
+    x : array_like of shape (n, d)
+        Real numbers of any float or integer type.
+    dim : int, optional
+        The number of dimensions that is required.
+    name : str, default "vectors"
+        What the message calls the argument.
+
+    Returns
+    -------
+    ndarray of shape (n, d), float32, C-contiguous
+        Finite; a copy only where a conversion was needed. Rows of zeros are accepted.
+
+    Raises
+    ------
+    InvalidInputError
+        Not numeric, ragged, not two-dimensional, empty, of another dimension, or not finite.
+    """
+    matrix = _as_float_matrix(x, name, allow_single=False)
+    _check_dim(matrix, dim, name)
+    return matrix
+
+
+def as_queries(x: Any, dim: int, *, name: str = "queries") -> NDArray[np.float32]:
+    """Check one query `(d,)` or several `(q, d)`; return them as `(q, d)` float32.
+
+    Raises
+    ------
+    InvalidInputError
+        As for `as_vectors`.
+    """
+    matrix = _as_float_matrix(x, name, allow_single=True)
+    _check_dim(matrix, dim, name)
+    return matrix
+
+
+def as_k(k: Any, *, name: str = "k") -> int:
+    """Check a number of results.
+
+    Raises
+    ------
+    InvalidInputError
+        Not an integer, or below 1.
+    """
+    try:
+        value = operator.index(k)
+    except TypeError:
+        value = 0
+    if isinstance(k, (bool, np.bool_)) or value < 1:
+        raise InvalidInputError(f"{name} must be an integer of at least 1, got {k!r}.")
+    return value
+
+
+def as_rows(rows: Any, *, name: str = "rows") -> NDArray[np.int64]:
+    """Check a list of row numbers; return the distinct ones ascending, int64.
+
+    Raises
+    ------
+    InvalidInputError
+        Not one-dimensional integers (a boolean mask is refused, not guessed at).
+    """
+    try:
+        array = np.asarray(rows)
+    except (TypeError, ValueError) as error:
+        raise InvalidInputError(f"{name} must be row numbers, got {rows!r}.") from error
+    if array.ndim == 0 and array.dtype.kind in "iu":
+        array = array[None]
+    if array.size == 0:
+        return np.empty(0, dtype=np.int64)
+    if array.ndim != 1 or array.dtype.kind not in "iu":
+        raise InvalidInputError(
+            f"{name} must be a one-dimensional array of integers, got dtype {array.dtype} and "
+            f"shape {array.shape}. A boolean mask becomes row numbers with np.flatnonzero(mask)."
+        )
+    return np.unique(array.astype(np.int64))
