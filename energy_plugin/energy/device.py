@@ -35,9 +35,12 @@ def pick_device(device: str | None = None) -> torch.device:
 
 
 def blocks(count: int, width: int) -> Iterator[slice]:
-    """Slices over `count` rows such that rows × width stays near `BLOCK_VALUES`."""
+    """Slices over `count` rows such that rows × width stays near `BLOCK_VALUES`.
+
+    No rows give one empty slice, so that results can be joined without a special case.
+    """
     step = max(1, min(count, BLOCK_VALUES // max(1, width)))
-    for start in range(0, count, step):
+    for start in range(0, max(1, count), step):
         yield slice(start, min(count, start + step))
 
 
