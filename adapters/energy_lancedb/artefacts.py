@@ -1,0 +1,123 @@
+"""The companion table ``<name>__energy``: the field's bytes in chunks, by generation."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from datetime import timedelta
+from typing import Any
+
+import pyarrow as pa
+
+from energy_plugin.errors import CorruptFieldError
+
+CHUNK_BYTES = 1 << 20
+SCHEMA = pa.schema(
+    [
+        pa.field("generation", pa.int64()),
+        pa.field("chunk", pa.int32()),
+        pa.field("data", pa.large_binary()),
+    ]
+)
+# Old versions of the companion stay this long, for readers in the middle of a load.
+GRACE = timedelta(minutes=10)
+
+log = logging.getLogger(__name__)
+
+
+class Artefacts:
+    """The artefact table of one host table.
+
+    Parameters
+    ----------
+    connection : lancedb.DBConnection
+    name : str
+        Name of the artefact table.
+    namespace : list of str, optional
+        Namespace of the host table.
+    """
+
+    def __init__(self, connection: Any, name: str, namespace: list[str] | None = None) -> None:
+        self.name = name
+        self._connection = connection
+        self._place = {"namespace_path": namespace} if namespace else {}
+
+    def _open(self) -> Any | None:
+        try:
+            return self._connection.open_table(self.name, **self._place)
+        except (ValueError, FileNotFoundError) as error:
+            if "not found" in str(error).lower() or "does not exist" in str(error).lower():
+                return None
+            raise
+
+    def last_generation(self) -> int:
+        """Highest generation stored, 0 for none."""
+        table = self._open()
+        if table is None or table.count_rows() == 0:
+            return 0
+        stored = table.search().select(["generation"]).to_arrow()["generation"]
+        return int(stored.to_numpy().max())
+
+    def write(self, generation: int, blob: bytes) -> tuple[int, str]:
+        """Add the bytes of one generation; returns the number of chunks and the SHA-256."""
+        parts = [blob[i : i + CHUNK_BYTES] for i in range(0, len(blob), CHUNK_BYTES)] or [b""]
+        rows = pa.table(
+            {
+                "generation": pa.array([generation] * len(parts), pa.int64()),
+                "chunk": pa.array(range(len(parts)), pa.int32()),
+                "data": pa.array(parts, pa.large_binary()),
+            },
+            schema=SCHEMA,
+        )
+        table = self._open()
+        if table is None:
+            self._connection.create_table(self.name, rows, **self._place)
+        else:
+            table.delete(f"generation = {generation}")  # left over by a build that broke off
+            table.add(rows)
+        return len(parts), hashlib.sha256(blob).hexdigest()
+
+    def read(self, generation: int, chunks: int, sha256: str) -> bytes:
+        """Read the bytes of one generation and check them.
+
+        Raises
+        ------
+        CorruptFieldError
+            The table, a chunk or the right checksum is missing.
+        """
+        remedy = "Write a new field with EnergyTable(table).build()."
+        table = self._open()
+        if table is None:
+            raise CorruptFieldError(f"The artefact table {self.name!r} is missing. {remedy}")
+        found = (
+            table.search()
+            .where(f"generation = {int(generation)}")
+            .select(["chunk", "data"])
+            .to_arrow()
+            .sort_by("chunk")
+        )
+        if found.num_rows != chunks:
+            raise CorruptFieldError(
+                f"Generation {generation} in the artefact table {self.name!r} has "
+                f"{found.num_rows} chunks, expected {chunks}. {remedy}"
+            )
+        blob = b"".join(found["data"].to_pylist())
+        if hashlib.sha256(blob).hexdigest() != sha256:
+            raise CorruptFieldError(
+                f"Generation {generation} in the artefact table {self.name!r} fails its "
+                f"checksum. {remedy}"
+            )
+        return blob
+
+    def keep_only(self, generation: int) -> None:
+        """Drop every other generation."""
+        table = self._open()
+        if table is None:
+            return
+        table.delete(f"generation <> {int(generation)}")
+        table.optimize(cleanup_older_than=GRACE)
+
+    def drop(self) -> None:
+        """Drop the table, if there is one."""
+        if self._open() is not None:
+            self._connection.drop_table(self.name, **self._place)

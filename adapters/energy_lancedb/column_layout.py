@@ -1,0 +1,303 @@
+"""Energy columns inside the user's table, written through pylance.
+
+A generation appears in three commits: the new columns are added under the suffix ``__next``,
+one renaming puts them in the place of the old ones (the pointer is their metadata, so it flips
+in the same commit), the old ones are dropped. Whatever breaks off in between leaves columns and
+pointer of one generation.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from energy_lancedb.columns import NAMES, fields_of, from_arrow, scatter, to_arrow
+from energy_lancedb.host import (
+    ATTEMPTS,
+    ROWID,
+    Host,
+    HostVectors,
+    is_conflict,
+    prints_of,
+    vectors_of,
+)
+from energy_lancedb.layout import Encode, FittedRows, LoadedRows, match
+from energy_lancedb.pointer import KEY, Pointer, pointer_of
+from energy_plugin.errors import EnergyPluginError, InvalidInputError
+
+NEXT, OLD = "__next", "__old"
+ADDRESS = "_rowaddr"
+FRAGMENT_SHIFT = np.uint64(32)  # a row address is fragment << 32 | offset
+
+log = logging.getLogger(__name__)
+
+
+class ColumnLayout:
+    """The four columns as columns of the host table.
+
+    Parameters
+    ----------
+    host : Host
+    """
+
+    def __init__(self, host: Host) -> None:
+        self.host = host
+
+    # -- writing a generation
+
+    def publish(self, pointer: Pointer, rows: FittedRows) -> None:
+        """Write a new generation and make it the current one."""
+        self._refuse_foreign_columns()
+        self._add_next(pointer, rows)
+        self._swap()
+        self._drop_suffixed()
+        self._index_cells()
+
+    def _refuse_foreign_columns(self) -> None:
+        schema = self.host.schema
+        mine = NAMES[3] in schema.names and KEY.encode() in (schema.field(NAMES[3]).metadata or {})
+        present = [name for name in NAMES if name in schema.names]
+        if present and not mine:
+            raise InvalidInputError(
+                f"Table {self.host.name!r} has columns {present} that this plugin did not write. "
+                "Rename or drop them, or store the energy beside the table with "
+                "build(layout='companion')."
+            )
+
+    def _add_next(self, pointer: Pointer, rows: FittedRows) -> None:
+        arrays = to_arrow(rows.columns, rows.fingerprints)
+
+        def add() -> None:
+            version = self.host.latest()
+            self._drop_suffixed()
+            dataset = self.host.dataset()
+            order = dataset.scanner(columns=[], with_row_id=True).to_table()[ROWID].to_numpy()
+            positions, known = match(order, rows.rowids)
+            if version != rows.version:
+                known &= self._unchanged(pointer, rows)
+            kept = np.flatnonzero(known)
+            placed = [array.take(pa.array(kept)) for array in arrays]
+            metadata = {KEY: replace(pointer, files=_vector_files(dataset, pointer)).to_json()}
+            schema = pa.schema(fields_of(pointer.code_bytes, suffix=NEXT, metadata=metadata))
+            full = scatter(placed, positions[kept], len(order))
+            batches = pa.table(full, schema=schema).to_batches(max_chunksize=1 << 16)
+            dataset.add_columns(pa.RecordBatchReader.from_batches(schema, batches))
+
+        self._retry(add)
+
+    def _unchanged(self, pointer: Pointer, rows: FittedRows) -> NDArray[np.bool_]:
+        now = self.host.vectors(pointer.vector_column, pointer.dim)
+        positions, found = match(now.rowids, rows.rowids)
+        if not len(now.rowids):
+            return found
+        same: NDArray[np.bool_] = found & (prints_of(now.matrix)[positions] == rows.fingerprints)
+        return same
+
+    def _swap(self) -> None:
+        def swap() -> None:
+            self.host.latest()
+            present = self.host.schema.names
+            away = [{"path": n, "rename": n + OLD} for n in NAMES if n in present]
+            place = [{"path": n + NEXT, "rename": n} for n in NAMES]
+            self.host.table.alter_columns(*away, *place)
+
+        self._retry(swap)
+
+    def _drop_suffixed(self) -> None:
+        def drop() -> None:
+            self.host.latest()
+            present = self.host.schema.names
+            leftover = [n + tail for tail in (NEXT, OLD) for n in NAMES if n + tail in present]
+            if leftover:
+                self.host.table.drop_columns(leftover)
+
+        self._retry(drop)
+
+    def _index_cells(self) -> None:
+        from lancedb.index import Bitmap
+
+        self.host.latest()
+        try:
+            self.host.table.create_index(NAMES[2], config=Bitmap(), replace=True)
+        except Exception as error:  # the index only speeds up users' own filters
+            log.warning("energy_cell of table %r has no index: %s", self.host.name, error)
+
+    def _retry(self, commit: Any) -> None:
+        for attempt in range(ATTEMPTS):
+            try:
+                commit()
+            except EnergyPluginError:
+                raise
+            except Exception as error:
+                if attempt + 1 == ATTEMPTS or not is_conflict(error):
+                    raise
+                log.info("table %r: another writer was faster, trying again", self.host.name)
+            else:
+                self.host.latest()
+                return
+
+    # -- reading
+
+    def load(self, pointer: Pointer) -> LoadedRows:
+        """Read the current generation at the version at hand."""
+        dataset = self.host.dataset()
+        table = dataset.scanner(
+            columns=list(NAMES), with_row_id=True, with_row_address=True
+        ).to_table()
+        rowids = table[ROWID].to_numpy().astype(np.uint64)
+        written = table[NAMES[0]].is_valid().to_numpy()
+        fragments = (table[ADDRESS].to_numpy().astype(np.uint64) >> FRAGMENT_SHIFT).astype(np.int64)
+        verified = np.isin(fragments, _verified_fragments(dataset, pointer))
+
+        vectors = self._vectors_to_check(dataset, pointer, fragments, written, verified)
+        columns, prints = from_arrow(table.filter(pa.array(written)), pointer.code_bytes)
+        mine = rowids[written]
+        fresh = np.isin(mine, vectors.without, invert=True)
+        stale = np.ones(len(vectors.rowids), dtype=bool)
+        if len(vectors.rowids):
+            positions, known = match(mine, vectors.rowids)
+            right = known.copy()
+            right[known] = prints[positions[known]] == prints_of(vectors.matrix[known])
+            fresh[positions[known & ~right]] = False
+            stale = ~right
+        return LoadedRows(
+            rowids=mine[fresh],
+            columns=columns.take(fresh),
+            fingerprints=prints[fresh],
+            stale=vectors.rowids[stale],
+            stale_vectors=vectors.matrix[stale],
+            emptied=mine[~fresh & np.isin(mine, vectors.without)],
+            without_vector=len(rowids) - int(fresh.sum()) - int(stale.sum()),
+        )
+
+    def _vectors_to_check(
+        self,
+        dataset: Any,
+        pointer: Pointer,
+        fragments: NDArray[np.int64],
+        written: NDArray[np.bool_],
+        verified: NDArray[np.bool_],
+    ) -> HostVectors:
+        """Vectors of changed fragments, and of rows without values in the others."""
+        column, dim = pointer.vector_column, pointer.dim
+        parts = []
+        changed = np.unique(fragments[~verified])
+        empty = np.unique(fragments[verified & ~written])
+        for numbers, where in ((changed, None), (empty, f"{NAMES[0]} IS NULL")):
+            if len(numbers):
+                chosen = [dataset.get_fragment(int(number)) for number in numbers]
+                scanner = dataset.scanner(
+                    columns=[column], fragments=chosen, filter=where, with_row_id=True
+                )
+                parts.append(scanner.to_table().select([column, ROWID]))
+        if not parts:
+            nothing = np.empty(0, dtype=np.uint64)
+            return HostVectors(nothing, np.empty((0, dim), dtype=np.float32), nothing)
+        return vectors_of(pa.concat_tables(parts), column, dim)
+
+    # -- catching up
+
+    def catch_up(self, pointer: Pointer, encode: Encode) -> int:
+        """Write the columns of stale rows in place, in one commit; returns how many."""
+        import lance
+
+        count = 0
+
+        def write() -> None:
+            nonlocal count
+            self.host.latest()
+            current = pointer_of(self.host.schema)
+            if current is None or current.sha256 != pointer.sha256:
+                return  # another process has just built, and refreshes its own field
+            dataset = self.host.dataset()
+            loaded = self.load(current)
+            count = len(loaded.stale)
+            if count + len(loaded.emptied):
+                operation = _update(dataset, _values(pointer, loaded, encode))
+                lance.LanceDataset.commit(dataset, operation, read_version=dataset.version)
+            self._verify(dataset, pointer)
+
+        self._retry(write)
+        return count
+
+    def _verify(self, dataset: Any, pointer: Pointer) -> None:
+        """Note in the pointer that all vector files of `dataset` agree with the columns."""
+        files = _vector_files(dataset, pointer)
+        self.host.latest()
+        current = pointer_of(self.host.schema)
+        if current is None or current.sha256 != pointer.sha256 or set(files) == set(current.files):
+            return
+        text = replace(current, files=files).to_json()
+        self.host.table.update_field_metadata({"path": NAMES[3], "metadata": {KEY: text}})
+
+    def drop(self) -> None:
+        """Remove the columns, and with them the pointer."""
+        self._refuse_foreign_columns()
+        self._drop_suffixed()
+
+        def drop() -> None:
+            self.host.latest()
+            present = [name for name in NAMES if name in self.host.schema.names]
+            if present:
+                self.host.table.drop_columns(present)
+
+        self._retry(drop)
+
+
+def _file_of(fragment: Any, field: int) -> str:
+    """Name of the data file that holds a field; empty if something lies over it."""
+    if getattr(fragment.metadata, "overlays", None):
+        return ""
+    holders = [item.path for item in fragment.data_files() if field in item.fields]
+    return holders[-1] if holders else ""
+
+
+def _vector_files(dataset: Any, pointer: Pointer) -> tuple[str, ...]:
+    field = dataset.lance_schema.field(pointer.vector_column).id()
+    names = {_file_of(fragment, field) for fragment in dataset.get_fragments()}
+    return tuple(sorted(names - {""}))
+
+
+def _verified_fragments(dataset: Any, pointer: Pointer) -> list[int]:
+    field = dataset.lance_schema.field(pointer.vector_column).id()
+    known = set(pointer.files)
+    return [f.fragment_id for f in dataset.get_fragments() if _file_of(f, field) in known]
+
+
+def _values(pointer: Pointer, loaded: LoadedRows, encode: Encode) -> pa.Table:
+    """New columns of stale rows, and nulls for rows that lost their vector; with ``_rowid``."""
+    schema = pa.schema([pa.field(ROWID, pa.uint64()), *fields_of(pointer.code_bytes)])
+    arrays = [pa.array([], kind) for kind in schema.types[1:]]
+    if len(loaded.stale):
+        arrays = to_arrow(encode(loaded.stale_vectors), prints_of(loaded.stale_vectors))
+    n = len(loaded.stale)
+    arrays = scatter(arrays, np.arange(n), n + len(loaded.emptied))
+    return pa.table(
+        [pa.array(np.concatenate([loaded.stale, loaded.emptied])), *arrays], schema=schema
+    )
+
+
+def _update(dataset: Any, values: pa.Table) -> Any:
+    """The commit that writes `values` (with ``_rowid``) over the columns of those rows."""
+    from lance import LanceOperation
+
+    places = dataset.scanner(columns=[], with_row_id=True, with_row_address=True).to_table()
+    positions, known = match(places[ROWID].to_numpy(), values[ROWID].to_numpy())
+    values = values.filter(pa.array(known))
+    addresses = places[ADDRESS].to_numpy()[positions[known]]
+    values = values.drop_columns([ROWID]).append_column(ADDRESS, pa.array(addresses, pa.uint64()))
+    fragments = addresses >> FRAGMENT_SHIFT
+    updated, fields = [], set()
+    for number in np.unique(fragments):
+        part = values.filter(pa.array(fragments == number))
+        metadata, modified = dataset.get_fragment(int(number)).update_columns(part, left_on=ADDRESS)
+        updated.append(metadata)
+        fields.update(modified)
+    return LanceOperation.Update(
+        updated_fragments=updated, fields_modified=sorted(fields), update_mode="rewrite_columns"
+    )

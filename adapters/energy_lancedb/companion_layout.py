@@ -1,0 +1,157 @@
+"""Energy columns in a companion table ``<name>__energy_rows``, by hash of the vector.
+
+For storage that pylance cannot open, such as ``memory://``, and for users who want their table
+untouched but for one metadata entry. The values of a row are a function of its vector and the
+field, so the vector's hash is their key: no row number or key column of the host is relied on,
+and opening reads the host's vectors once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import timedelta
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from energy_lancedb.columns import NAMES, fields_of, from_arrow, to_arrow
+from energy_lancedb.host import Host, prints_of
+from energy_lancedb.layout import Encode, FittedRows, LoadedRows, match
+from energy_lancedb.pointer import KEY, Pointer
+from energy_plugin.energy import EnergyColumns
+from energy_plugin.errors import CorruptFieldError
+
+SUFFIX = "__energy_rows"
+GRACE = timedelta(minutes=10)
+
+
+def keys_of(vectors: NDArray[np.float32]) -> NDArray[np.uint64]:
+    """64-bit hash of each row's float32 bytes; −0 counts as 0."""
+    matrix = np.ascontiguousarray(vectors + np.float32(0.0), dtype="<f4")
+    digests = b"".join(hashlib.blake2b(row.data, digest_size=8).digest() for row in matrix)
+    return np.frombuffer(digests, dtype="<u8").astype(np.uint64)
+
+
+class CompanionLayout:
+    """The four columns in a table of their own.
+
+    Parameters
+    ----------
+    host : Host
+    """
+
+    def __init__(self, host: Host) -> None:
+        self.host = host
+        self.name = host.name + SUFFIX
+        self._place = {"namespace_path": host.namespace} if host.namespace else {}
+
+    def _open(self) -> Any | None:
+        try:
+            return self.host.connection.open_table(self.name, **self._place)
+        except (ValueError, FileNotFoundError) as error:
+            if "not found" in str(error).lower() or "does not exist" in str(error).lower():
+                return None
+            raise
+
+    def publish(self, pointer: Pointer, rows: FittedRows) -> None:
+        """Write a new generation, flip the pointer, drop the others."""
+        table = self._open()
+        keys, first = np.unique(rows.keys, return_index=True)
+        data = _rows(pointer, keys, rows.columns.take(first), rows.fingerprints[first])
+        if table is None:
+            self.host.connection.create_table(self.name, data, **self._place)
+        else:
+            table.delete(f"generation = {pointer.generation}")
+            table.add(data)
+        self._flip(pointer)
+        self._keep_only(pointer.generation)
+
+    def _flip(self, pointer: Pointer) -> None:
+        self.host.latest()
+        self.host.table.update_field_metadata(
+            {"path": pointer.vector_column, "metadata": {KEY: pointer.to_json()}}
+        )
+        self.host.latest()
+
+    def _keep_only(self, generation: int) -> None:
+        table = self._open()
+        if table is not None:
+            table.delete(f"generation <> {generation}")
+            table.optimize(cleanup_older_than=GRACE)
+
+    def _stored(self, pointer: Pointer) -> pa.Table:
+        table = self._open()
+        if table is None:
+            raise CorruptFieldError(
+                f"The table {self.name!r} with the energy columns is missing. "
+                "Write a new field with EnergyTable(table).build()."
+            )
+        query = table.search().where(f"generation = {pointer.generation}")
+        stored = query.select(["key", *NAMES]).to_arrow()
+        schema = pa.schema([stored.schema.field("key"), *fields_of(pointer.code_bytes)])
+        try:
+            return stored.cast(schema)
+        except pa.ArrowInvalid as error:
+            raise CorruptFieldError(
+                f"The residuals in {self.name!r} are damaged ({error}). "
+                "Write a new field with EnergyTable(table).build()."
+            ) from error
+
+    def load(self, pointer: Pointer) -> LoadedRows:
+        """Read the current generation at the version at hand."""
+        stored = self._stored(pointer)
+        columns, prints = from_arrow(stored, pointer.code_bytes)
+        known_keys = stored["key"].to_numpy().astype(np.uint64)
+        vectors = self.host.vectors(pointer.vector_column, pointer.dim)
+        positions, known = match(known_keys, keys_of(vectors.matrix))
+        chosen = positions[known]
+        return LoadedRows(
+            rowids=vectors.rowids[known],
+            columns=columns.take(chosen),
+            fingerprints=prints[chosen],
+            stale=vectors.rowids[~known],
+            stale_vectors=vectors.matrix[~known],
+            emptied=vectors.without[:0],
+            without_vector=len(vectors.without),
+        )
+
+    def catch_up(self, pointer: Pointer, encode: Encode) -> int:
+        """Add the columns of stale rows; returns how many rows were stale."""
+        self.host.latest()
+        loaded = self.load(pointer)
+        if len(loaded.stale):
+            keys, first = np.unique(keys_of(loaded.stale_vectors), return_index=True)
+            vectors = loaded.stale_vectors[first]
+            table = self._open()
+            if table is not None:  # load has just read it
+                table.add(_rows(pointer, keys, encode(vectors), prints_of(vectors)))
+        return len(loaded.stale)
+
+    def drop(self) -> None:
+        """Remove the pointer, then the table."""
+        self.host.latest()
+        for column in self.host.schema:
+            if KEY.encode() in (column.metadata or {}) and column.name not in NAMES:
+                self.host.table.update_field_metadata(
+                    {"path": column.name, "metadata": {KEY: None}}
+                )
+        self.host.latest()
+        if self._open() is not None:
+            self.host.connection.drop_table(self.name, **self._place)
+
+
+def _rows(
+    pointer: Pointer,
+    keys: NDArray[np.uint64],
+    columns: EnergyColumns,
+    fingerprints: NDArray[np.uint32],
+) -> pa.Table:
+    """Rows of the companion; residuals of any length, as generations may differ in theirs."""
+    arrays = to_arrow(columns, fingerprints)
+    arrays[3] = arrays[3].cast(pa.binary())
+    generation = pa.array(np.full(len(keys), pointer.generation, dtype=np.int64))
+    return pa.table(
+        [generation, pa.array(keys, pa.uint64()), *arrays], names=["generation", "key", *NAMES]
+    )

@@ -1,0 +1,138 @@
+"""The embedding function that LanceDB stores with a table: text → page → vector."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from lancedb.embeddings import TextEmbeddingFunction, get_registry, register
+from numpy.typing import NDArray
+
+from energy_plugin.errors import ForeignFieldError
+
+if TYPE_CHECKING:
+    from energy_plugin.optical import OpticalEncoder
+
+ALIAS = "energy-optical"
+
+
+def _encoder(model: str, device: str | None) -> OpticalEncoder:
+    from energy_plugin.optical import load_encoder
+
+    return load_encoder(model, device)
+
+
+@register(ALIAS)
+class OpticalEmbeddingFunction(TextEmbeddingFunction):  # type: ignore[misc,unused-ignore]
+    """Optical encoder as a LanceDB embedding function, registered as ``energy-optical``.
+
+    LanceDB stores only the arguments that are passed to `create` and builds the function
+    several times a call; therefore `create` writes every argument down, building costs
+    nothing, and the model itself is loaded once a process, by the first text.
+
+    Parameters
+    ----------
+    model : str, default "compact"
+        Name of a bundled encoder or a local folder.
+    dim : int
+        Dimensions of the vectors.
+    fingerprint : str
+        Hash of weights, typesetter and configuration. An encoder with another fingerprint is
+        refused: its vectors would not be comparable with the stored ones.
+    batch_size : int, default 64
+        Texts in one step of the encoder.
+    device : str, optional
+        "cuda", "mps" or "cpu"; by default the best at hand.
+    max_retries : int, default 0
+        LanceDB's retries with exponential sleep; a local model gains nothing from them.
+    """
+
+    model: str = "compact"
+    dim: int = 0
+    fingerprint: str = ""
+    batch_size: int = 64
+    device: str | None = None
+    max_retries: int = 0
+
+    @classmethod
+    def create(cls, **kwargs: Any) -> OpticalEmbeddingFunction:
+        """Build the function with every argument written down.
+
+        The encoder is loaded only where `dim` or `fingerprint` is missing, which is not the
+        case when LanceDB rebuilds the function of a stored table.
+        """
+        arguments: dict[str, Any] = {
+            "model": "compact",
+            "batch_size": 64,
+            "device": None,
+            "max_retries": 0,
+            **kwargs,
+        }
+        if not arguments.get("fingerprint") or not arguments.get("dim"):
+            encoder = _encoder(arguments["model"], arguments["device"])
+            arguments.update(dim=encoder.dim, fingerprint=encoder.fingerprint)
+        function: OpticalEmbeddingFunction = super().create(**arguments)
+        return function
+
+    def ndims(self) -> int:
+        """Dimensions of the vectors."""
+        return self.dim
+
+    def encoder(self) -> OpticalEncoder:
+        """The encoder of this process, checked against the stored fingerprint.
+
+        Raises
+        ------
+        ForeignFieldError
+            The encoder at hand is not the one that made the stored vectors.
+        """
+        encoder = _encoder(self.model, self.device)
+        if encoder.fingerprint != self.fingerprint:
+            raise ForeignFieldError(
+                f"The encoder {self.model!r} at hand has the fingerprint {encoder.fingerprint}, "
+                f"expected {self.fingerprint}: the table's vectors were made by other weights or "
+                "another typesetter. Install the version of energy-plugin that wrote the table, "
+                "or embed its texts again into a new table."
+            )
+        return encoder
+
+    def generate_embeddings(self, texts: Any, *args: Any, **kwargs: Any) -> list[Any]:
+        """Embed documents, one float32 vector of shape (d,) each."""
+        return self._vectors(self.encoder().encode_document, list(texts))
+
+    def compute_query_embeddings(self, query: Any, *args: Any, **kwargs: Any) -> list[Any]:
+        """Embed one query (or several), one float32 vector of shape (d,) each."""
+        return self._vectors(self.encoder().encode_query, self.sanitize_input(query))
+
+    def _vectors(self, encode: Any, texts: Any) -> list[NDArray[np.float32]]:
+        if len(texts) == 0:
+            return []
+        return list(np.asarray(encode(list(texts), batch_size=self.batch_size), dtype=np.float32))
+
+
+def optical(
+    model: str = "compact", *, batch_size: int = 64, device: str | None = None
+) -> OpticalEmbeddingFunction:
+    """Make the optical embedding function for a new table.
+
+    Parameters
+    ----------
+    model : str, default "compact"
+        Name of a bundled encoder or a local folder.
+    batch_size : int, default 64
+        Texts in one step of the encoder.
+    device : str, optional
+        "cuda", "mps" or "cpu". It is stored with the table, so leave it out if the table
+        will be opened on other machines.
+
+    Examples
+    --------
+    >>> function = optical()                                    # doctest: +SKIP
+    >>> class Page(LanceModel):                                 # doctest: +SKIP
+    ...     text: str = function.SourceField()
+    ...     vector: Vector(function.ndims()) = function.VectorField()
+    """
+    function: OpticalEmbeddingFunction = (
+        get_registry().get(ALIAS).create(model=model, batch_size=batch_size, device=device)
+    )
+    return function

@@ -1,0 +1,178 @@
+"""The host table: what the plugin asks of LanceDB, in one place."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from energy_plugin._lazy import optional
+from energy_plugin.energy.fingerprint import fingerprint
+from energy_plugin.errors import InvalidInputError
+
+ROWID = "_rowid"
+ATTEMPTS = 5  # commits that lose against another writer are tried again
+
+
+@dataclass(frozen=True, eq=False)
+class HostVectors:
+    """Vectors of some rows.
+
+    Parameters
+    ----------
+    rowids : ndarray of shape (n,), uint64
+    matrix : ndarray of shape (n, d), float32
+        Finite.
+    without : ndarray of shape (m,), uint64
+        Rows whose vector is null or not finite: they are in no search result.
+    """
+
+    rowids: NDArray[np.uint64]
+    matrix: NDArray[np.float32]
+    without: NDArray[np.uint64]
+
+
+def vectors_of(table: pa.Table, column: str, dim: int) -> HostVectors:
+    """Take the vectors out of an Arrow table with the columns `column` and ``_rowid``."""
+    rowids = table[ROWID].to_numpy().astype(np.uint64)
+    matrix = np.empty((len(rowids), dim), dtype=np.float32)
+    valid = np.ones(len(rowids), dtype=bool)
+    start = 0
+    for chunk in table[column].chunks:
+        stop = start + len(chunk)
+        values = chunk.values.slice(chunk.offset * dim, len(chunk) * dim)
+        matrix[start:stop] = values.to_numpy(zero_copy_only=False).reshape(-1, dim)
+        valid[start:stop] = chunk.is_valid().to_numpy(zero_copy_only=False)
+        start = stop
+    valid &= np.isfinite(matrix).all(axis=1)
+    if valid.all():
+        return HostVectors(rowids, matrix, rowids[:0])
+    return HostVectors(rowids[valid], matrix[valid], rowids[~valid])
+
+
+class Host:
+    """A LanceDB table and its database.
+
+    Parameters
+    ----------
+    table : lancedb.table.LanceTable
+    connection : lancedb.DBConnection, optional
+        The database of the companion tables; the table's own by default.
+
+    Raises
+    ------
+    InvalidInputError
+        Not a synchronous LanceDB table.
+    """
+
+    def __init__(self, table: Any, connection: Any | None = None) -> None:
+        if not all(hasattr(table, name) for name in ("checkout_latest", "take_row_ids", "schema")):
+            raise InvalidInputError(
+                f"table must be a LanceDB table, got {type(table).__name__}. "
+                "Pass what lancedb.connect(uri).open_table(name) returns."
+            )
+        if hasattr(table, "vector_search"):
+            raise InvalidInputError(
+                "table is an asynchronous LanceDB table. "
+                "Open it with lancedb.connect(uri).open_table(name)."
+            )
+        connection = connection if connection is not None else getattr(table, "_conn", None)
+        if connection is None:
+            raise InvalidInputError(
+                f"The database of {type(table).__name__} is unknown. Pass it as connection=."
+            )
+        self.table = table
+        self.connection = connection
+        self.namespace = list(getattr(table, "namespace", None) or [])
+
+    @property
+    def name(self) -> str:
+        """Name of the table."""
+        return str(self.table.name)
+
+    @property
+    def schema(self) -> Any:
+        """Arrow schema of the version at hand."""
+        return self.table.schema
+
+    def latest(self) -> int:
+        """Go to the table's latest version and return it."""
+        self.table.checkout_latest()
+        return int(self.table.version)
+
+    def vector_column(self, name: str | None) -> tuple[str, int]:
+        """Name and dimension of the vector column.
+
+        Raises
+        ------
+        InvalidInputError
+            No such column, none or several to choose from, or not a list of fixed size.
+        """
+        schema = self.schema
+        if name is None:
+            names = [column.name for column in schema if _is_vector(column.type)]
+            if len(names) != 1:
+                raise InvalidInputError(
+                    f"Table {self.name!r} has {len(names)} vector columns {names}. "
+                    "Name one: EnergyTable(table, vector_column_name=...)."
+                )
+            name = names[0]
+        if name not in schema.names:
+            raise InvalidInputError(
+                f"Table {self.name!r} has no column {name!r}; its columns are {schema.names}."
+            )
+        kind = schema.field(name).type
+        if not _is_vector(kind):
+            raise InvalidInputError(
+                f"Column {name!r} has the type {kind}, expected a fixed_size_list of floats. "
+                "LanceDB makes one of a list of floats, or of Vector(dim) in a LanceModel."
+            )
+        return name, int(kind.list_size)
+
+    def scan(self, columns: list[str], filters: Sequence[Any] = ()) -> pa.Table:
+        """Columns of the rows that match every filter, with ``_rowid``."""
+        query = self.table.search()
+        for condition in filters:
+            query = query.where(condition)
+        return query.select([*columns, ROWID]).to_arrow()
+
+    def vectors(self, column: str, dim: int) -> HostVectors:
+        """Vectors of all rows."""
+        return vectors_of(self.scan([column]), column, dim)
+
+    def dataset(self) -> Any:
+        """The Lance dataset behind the table, pinned to the version at hand.
+
+        Raises
+        ------
+        OptionalDependencyError
+            pylance is not installed.
+        """
+        optional("lance", "lancedb")
+        return self.table.to_lance()
+
+    def has_dataset(self) -> bool:
+        """Whether pylance is installed and can open the table's storage."""
+        try:
+            self.dataset()
+        except Exception:  # any failure of any backend means: not this way
+            return False
+        return True
+
+
+def prints_of(matrix: NDArray[np.float32]) -> NDArray[np.uint32]:
+    """Fingerprint of each row, also of no row at all."""
+    return fingerprint(matrix) if len(matrix) else np.empty(0, dtype=np.uint32)
+
+
+def _is_vector(kind: Any) -> bool:
+    return bool(pa.types.is_fixed_size_list(kind) and pa.types.is_floating(kind.value_type))
+
+
+def is_conflict(error: Exception) -> bool:
+    """Whether a commit failed only because another writer was faster."""
+    return "conflict" in f"{type(error).__name__} {error}".lower()

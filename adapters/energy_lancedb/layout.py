@@ -1,0 +1,106 @@
+"""What the two ways of storing the energy columns have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from energy_lancedb.host import Host
+from energy_lancedb.pointer import Pointer
+from energy_plugin.energy import EnergyColumns
+
+Encode = Callable[[NDArray[np.float32]], EnergyColumns]
+
+
+@dataclass(frozen=True, eq=False)
+class FittedRows:
+    """Rows of a field that was just fitted; all of length n.
+
+    Parameters
+    ----------
+    version : int
+        Version of the host table that the vectors were read from.
+    rowids : ndarray of shape (n,), uint64
+    keys : ndarray of shape (n,), uint64
+        64-bit hash of each vector.
+    fingerprints : ndarray of shape (n,), uint32
+    columns : EnergyColumns
+    """
+
+    version: int
+    rowids: NDArray[np.uint64]
+    keys: NDArray[np.uint64]
+    fingerprints: NDArray[np.uint32]
+    columns: EnergyColumns
+
+
+@dataclass(frozen=True, eq=False)
+class LoadedRows:
+    """Rows of a host table as they stand now.
+
+    Parameters
+    ----------
+    rowids, columns, fingerprints
+        Rows whose columns belong to their vector.
+    stale : ndarray of shape (s,), uint64
+        Rows that were added or changed without the plugin.
+    stale_vectors : ndarray of shape (s, d), float32
+        Their vectors, which they are served from.
+    emptied : ndarray of shape (e,), uint64
+        Rows that have columns but lost their vector.
+    without_vector : int
+        Rows that have none (the emptied ones among them), and are in no result.
+    """
+
+    rowids: NDArray[np.uint64]
+    columns: EnergyColumns
+    fingerprints: NDArray[np.uint32]
+    stale: NDArray[np.uint64]
+    stale_vectors: NDArray[np.float32]
+    emptied: NDArray[np.uint64]
+    without_vector: int
+
+
+class Layout(Protocol):
+    """Where the energy columns of a table live."""
+
+    def publish(self, pointer: Pointer, rows: FittedRows) -> None:
+        """Write a new generation and make it the current one in one commit."""
+
+    def load(self, pointer: Pointer) -> LoadedRows:
+        """Read the current generation at the version at hand."""
+
+    def catch_up(self, pointer: Pointer, encode: Encode) -> int:
+        """Write the columns of stale rows; returns how many."""
+
+    def drop(self) -> None:
+        """Remove columns and pointer."""
+
+
+def layout_of(name: str, host: Host) -> Layout:
+    """The layout of that name, over a host table."""
+    from energy_lancedb.column_layout import ColumnLayout
+    from energy_lancedb.companion_layout import CompanionLayout
+
+    makers: dict[str, Any] = {"columns": ColumnLayout, "companion": CompanionLayout}
+    layout: Layout = makers[name](host)
+    return layout
+
+
+def match(
+    known: NDArray[np.uint64], wanted: NDArray[np.uint64]
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Position in `known` of each element of `wanted`, and whether it is there.
+
+    Where several elements of `known` are equal, the first is taken.
+    """
+    if len(known) == 0:
+        return np.zeros(len(wanted), dtype=np.int64), np.zeros(len(wanted), dtype=bool)
+    order = np.argsort(known, kind="stable")
+    slots = np.minimum(np.searchsorted(known[order], wanted), len(known) - 1)
+    positions = order[slots].astype(np.int64)
+    return positions, known[positions] == wanted

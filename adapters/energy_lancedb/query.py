@@ -1,0 +1,281 @@
+"""A search by energy, with the habits of LanceDB's query builder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from energy_lancedb.columns import NAMES, to_arrow
+from energy_lancedb.host import ROWID
+from energy_plugin.errors import InvalidInputError, NotBuiltError
+from energy_plugin.validation import as_k, as_queries
+
+if TYPE_CHECKING:
+    from energy_lancedb.snapshot import Snapshot
+    from energy_lancedb.table import EnergyTable
+    from energy_plugin.energy import SearchResult, SearchWork
+
+DISTANCE = "_distance"
+TERMS = ("_term_lambda", "_term_dispersion", "_term_dirichlet")
+DEFAULT_LIMIT = 10
+ATTEMPTS = 3  # rows may be deleted between ranking and reading them
+
+
+class EnergyQuery:
+    """A search that runs when a result is asked for.
+
+    Made by `EnergyTable.search`. Results are ordered by energy distance, which is the column
+    ``_distance``. Without `select` they hold every column but the energy columns; those can be
+    selected by name, also for rows whose stored values are not up to date.
+
+    Parameters
+    ----------
+    energy : EnergyTable
+    query : str, list of str, or array_like of shape (d,) or (q, d)
+    vector_column_name : str, optional
+    """
+
+    def __init__(
+        self, energy: EnergyTable, query: Any, vector_column_name: str | None = None
+    ) -> None:
+        if query is None:
+            raise InvalidInputError(
+                "query must be a text or a vector, got None. "
+                "To read rows without ranking use table.search()."
+            )
+        self._energy = energy
+        self._query = query
+        self._column = vector_column_name
+        self._filters: list[Any] = []
+        self._selected: list[str] | dict[str, Any] | None = None
+        self._limit = DEFAULT_LIMIT
+        self._offset = 0
+        self._row_id = False
+        self._terms = False
+        self._reranker: Any | None = None
+        self._query_string: str | None = query if isinstance(query, str) else None
+        self.work: SearchWork | None = None
+        """After a run: cells probed and rows scored, each (q,)."""
+
+    # -- the builder
+
+    def where(self, where: Any) -> EnergyQuery:
+        """Rank only rows that match an SQL condition; several calls are joined by AND.
+
+        The condition is applied before ranking, so that the result has `limit` rows whenever
+        that many match.
+        """
+        self._filters.append(where)
+        return self
+
+    def select(self, columns: list[str] | dict[str, Any]) -> EnergyQuery:
+        """Return these columns, or ``{name: SQL expression}``; ``_distance`` always comes along."""
+        if not isinstance(columns, (list, dict)):
+            raise InvalidInputError(
+                f"columns must be a list of names or a dict of expressions, got {columns!r}."
+            )
+        self._selected = columns
+        return self
+
+    def limit(self, limit: int) -> EnergyQuery:
+        """Return at most this many rows (a query, if there are several); 10 by default."""
+        self._limit = as_k(limit, name="limit")
+        return self
+
+    def offset(self, offset: int) -> EnergyQuery:
+        """Leave out the first rows."""
+        self._offset = max(0, int(offset or 0))
+        return self
+
+    def with_row_id(self, with_row_id: bool = True) -> EnergyQuery:
+        """Return ``_rowid`` too."""
+        self._row_id = with_row_id
+        return self
+
+    def with_terms(self, with_terms: bool = True) -> EnergyQuery:
+        """Return the three terms that add up to the distance.
+
+        They are ``_term_lambda``, ``_term_dispersion`` and ``_term_dirichlet``.
+        """
+        self._terms = with_terms
+        return self
+
+    def rerank(self, reranker: Any, query_string: str | None = None) -> EnergyQuery:
+        """Hand the result to one of LanceDB's rerankers, with the text of the query."""
+        self._reranker = reranker
+        if query_string is not None:
+            self._query_string = query_string
+        if self._query_string is None:
+            raise InvalidInputError(
+                "rerank needs the text of the query; pass query_string= when searching by vector."
+            )
+        return self
+
+    # -- results
+
+    def to_arrow(self) -> pa.Table:
+        """Run the search; an Arrow table.
+
+        Raises
+        ------
+        NotBuiltError, ForeignFieldError, CorruptFieldError
+            See `EnergyTable.snapshot`.
+        InvalidInputError
+            The query has another dimension than the table, or is not finite.
+        ValueError
+            LanceDB's, for an unknown column or a malformed condition.
+        """
+        queries = self._vectors()
+        for attempt in range(ATTEMPTS):
+            snapshot = self._energy.snapshot()
+            result = self._rank(snapshot, queries)
+            fetched = self._fetch(snapshot, result)
+            if fetched is not None or attempt + 1 == ATTEMPTS:
+                break
+        if fetched is None:
+            raise RuntimeError(
+                f"Table {self._energy.host.name!r} changed {ATTEMPTS} times during one search. "
+                "Search again."
+            )
+        if self._reranker is not None:
+            fetched = self._reranker.rerank_vector(self._query_string, fetched)
+        return fetched
+
+    def to_batches(self, batch_size: int | None = None) -> pa.RecordBatchReader:
+        """Run the search; a reader of record batches."""
+        return self.to_arrow().to_reader(max_chunksize=batch_size)
+
+    def to_list(self) -> list[dict[str, Any]]:
+        """Run the search; a list of dictionaries."""
+        rows: list[dict[str, Any]] = self.to_arrow().to_pylist()
+        return rows
+
+    def to_pandas(self, **options: Any) -> Any:
+        """Run the search; a pandas DataFrame. Options go to `pyarrow.Table.to_pandas`."""
+        return self.to_arrow().to_pandas(**options)
+
+    def to_polars(self) -> Any:
+        """Run the search; a polars DataFrame."""
+        import polars
+
+        return polars.from_arrow(self.to_arrow())
+
+    def to_pydantic(self, model: Any) -> list[Any]:
+        """Run the search; instances of a LanceModel."""
+        return [model(**row) for row in self.to_list()]
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        return iter(self.to_list())
+
+    # -- steps
+
+    def _vectors(self) -> NDArray[np.float32]:
+        """Queries as vectors, (q, d)."""
+        energy = self._energy
+        energy.host.latest()
+        pointer = energy.pointer()
+        if self._column is not None and self._column != pointer.vector_column:
+            raise NotBuiltError(
+                f"The energy field of table {energy.host.name!r} belongs to the vector column "
+                f"{pointer.vector_column!r}, not to {self._column!r}. Use table.search for "
+                "that column, or build a field on it."
+            )
+        query = self._query
+        texts = isinstance(query, list) and query and all(isinstance(q, str) for q in query)
+        if texts:
+            query = np.stack([energy.embed_query(text) for text in query])
+        elif not isinstance(query, (list, tuple, np.ndarray)) and not hasattr(query, "__array__"):
+            query = energy.embed_query(query)
+        return as_queries(query, pointer.dim, name="query")
+
+    def _several(self) -> bool:
+        query = self._query
+        if isinstance(query, str):
+            return False
+        if isinstance(query, (list, tuple)):
+            return len(query) > 0 and (isinstance(query[0], str) or np.ndim(query[0]) == 1)
+        return np.ndim(query) == 2
+
+    def _rank(self, snapshot: Snapshot, queries: NDArray[np.float32]) -> SearchResult | None:
+        """The best rows, `limit` + `offset` a query; None if no row can match."""
+        rows = None
+        if self._filters:
+            matching = self._energy.host.scan([], self._filters)[ROWID].to_numpy()
+            rows = snapshot.row_numbers(matching.astype(np.uint64))
+        if len(snapshot) == 0 or (rows is not None and len(rows) == 0):
+            return None
+        result = snapshot.index.search(queries, k=self._limit + self._offset, rows=rows)
+        self.work = result.work
+        return result
+
+    def _fetch(self, snapshot: Snapshot, result: SearchResult | None) -> pa.Table | None:
+        """Read the rows' columns; None if a row has gone in the meantime."""
+        cut = slice(self._offset, self._offset + self._limit)
+        empty = np.empty((1, 0), dtype=np.int64)
+        ids = empty if result is None else result.ids[:, cut]
+        rows = ids.reshape(-1)
+        plain, columns = self._projection()
+        found = self._take(snapshot.rowids[rows], plain)
+        if found is None:
+            return None
+        if columns is not None:
+            found = _with_energy(found, columns, snapshot, rows)
+        scores = np.empty(0) if result is None else result.distances[:, cut].reshape(-1)
+        found = found.append_column(DISTANCE, pa.array(scores, pa.float32()))
+        if self._row_id:
+            found = found.append_column(ROWID, pa.array(snapshot.rowids[rows], pa.uint64()))
+        if self._terms:
+            parts = (None, None, None)
+            if result is not None:
+                terms = result.terms
+                parts = (terms.lambda_, terms.dispersion, terms.dirichlet)
+            for name, part in zip(TERMS, parts, strict=True):
+                values = np.empty(0) if part is None else part[:, cut].reshape(-1)
+                found = found.append_column(name, pa.array(values, pa.float32()))
+        if self._several():
+            numbers = np.repeat(np.arange(ids.shape[0]), ids.shape[1])
+            found = found.add_column(0, "query_index", pa.array(numbers, pa.int32()))
+        return found
+
+    def _projection(self) -> tuple[Any, list[str] | None]:
+        """What to ask LanceDB for, and the order of the columns if energy columns are in it."""
+        if self._selected is None:
+            names = self._energy.host.schema.names
+            return [name for name in names if name not in NAMES], None
+        if isinstance(self._selected, dict):
+            return self._selected, None
+        wanted = list(dict.fromkeys(name for name in self._selected if name != DISTANCE))
+        if ROWID in wanted:
+            wanted.remove(ROWID)
+            self._row_id = True
+        plain = [name for name in wanted if name not in NAMES]
+        return plain, wanted if len(plain) < len(wanted) else None
+
+    def _take(self, rowids: NDArray[np.uint64], columns: Any) -> pa.Table | None:
+        """Columns of host rows in the given order, which LanceDB does not keep."""
+        table = self._energy.host.table
+        if len(rowids) == 0:
+            none = table.search().where("false").select(columns)
+            return none.to_arrow() if columns else pa.table({})
+        unique, places = np.unique(rowids, return_inverse=True)
+        query = table.take_row_ids(unique.tolist())
+        found = query.select(columns or [ROWID]).with_row_id().to_arrow()
+        if found.num_rows < len(unique):
+            return None
+        order = np.argsort(found[ROWID].to_numpy(), kind="stable")[places]
+        return found.take(pa.array(order)).drop_columns([ROWID])
+
+
+def _with_energy(
+    found: pa.Table, names: list[str], snapshot: Snapshot, rows: NDArray[np.int64]
+) -> pa.Table:
+    """Add energy columns from memory and put all columns in the order of `names`."""
+    arrays = to_arrow(snapshot.columns_of(rows), snapshot.fingerprints[rows])
+    for name, array in zip(NAMES, arrays, strict=True):
+        if name in names:
+            found = found.append_column(name, array)
+    return found.select(names)
