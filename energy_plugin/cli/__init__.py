@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 
 from energy_plugin._lazy import optional
@@ -16,6 +17,9 @@ def main() -> None:
     Exit codes: 0 done; 1 an error of ours, one line on stderr; 2 wrong usage;
     130 interrupted.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # terminals that cannot show every character
     try:
         optional("typer", "cli")
         optional("rich", "cli")

@@ -6,8 +6,10 @@ import json
 import sys
 from typing import TYPE_CHECKING, Any
 
+from rich.box import ASCII2, HEAVY_HEAD
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 if TYPE_CHECKING:
     from energy_plugin.optical import OpticalEncoder
@@ -20,12 +22,17 @@ def console() -> Console:
     return Console(width=None if sys.stdout.isatty() else _PLAIN_WIDTH, highlight=False)
 
 
-def table(*columns: str, title: str | None = None, numbers_from: int = 1) -> Table:
+def table(*columns: str, numbers_from: int = 1) -> Table:
     """Give a table whose columns from `numbers_from` on are right-aligned."""
-    made = Table(title=title, title_justify="left", title_style="bold")
+    made = Table(box=HEAVY_HEAD if sys.stdout.isatty() else ASCII2)
     for place, name in enumerate(columns):
         made.add_column(name, justify="right" if place >= numbers_from else "left")
     return made
+
+
+def heading(text: str) -> Text:
+    """Give the line above a table."""
+    return Text(f"\n{text}", style="bold")
 
 
 def print_json(value: Any) -> None:

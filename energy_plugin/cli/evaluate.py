@@ -11,6 +11,7 @@ import typer
 
 from energy_plugin.cli.console import (
     console,
+    heading,
     load_encoder,
     print_json,
     show_progress,
@@ -118,21 +119,20 @@ def _print_tables(reports: Sequence[SetReport]) -> None:
             f"energy fit {report.seconds['fit']:.1f} s, "
             f"{1000 * report.seconds['energy'] / report.queries:.1f} ms/query"
         )
-        made = table(
-            *("measure", "cosine", "energy", "change", "win/tie/loss", "p"),
-            title=f"{report.name}: {sizes}; {times}",
-        )
+        out.print(heading(f"{report.name}: {sizes}; {times}"))
+        made = table("measure", "cosine", "energy", "change", "win/tie/loss", "p")
         for name, result in report.comparison.items():
             made.add_row(
                 *(name, f"{report.cosine[name]:.3f}", f"{report.energy[name]:.3f}"),
                 f"{result.difference:+.3f}",
                 f"{result.win}/{result.tie}/{result.loss}",
-                f"{result.p_value:.3f}",
+                f"{result.p_value:.3f}" if result.p_value >= 0.0005 else "< .001",
             )
         out.print(made)
     if len(reports) > 1:
         mean = _mean(reports)
-        made = table("measure", "cosine", "energy", "change", title=f"mean of {len(reports)} sets")
+        out.print(heading(f"mean of {len(reports)} sets"))
+        made = table("measure", "cosine", "energy", "change")
         for name, value in mean["cosine"].items():
             energy = mean["energy"][name]
             made.add_row(name, f"{value:.3f}", f"{energy:.3f}", f"{energy - value:+.3f}")

@@ -11,10 +11,12 @@ import hashlib
 import importlib
 import importlib.util
 import inspect
+import platform
 import sysconfig
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from tqdm.auto import tqdm
@@ -23,6 +25,8 @@ from energy_plugin.cli.docstrings import normalised, prose
 
 # Taken after the standard library, as far as they are installed, in equal shares.
 PACKAGES = ("numpy", "pandas", "scipy", "PIL", "pyarrow", "torch", "matplotlib", "polars")
+
+_DISTRIBUTIONS = {"PIL": "pillow"}
 
 # Modules of the standard library with parts written in C; importing them does nothing else.
 _COMPILED = (
@@ -114,6 +118,17 @@ def _batches(
         return
     root = files[0].parent.parent if files else library
     yield from (_parsed(path, root, package) for path in sorted(files, key=_publicity))
+
+
+def describe_source(limit: int) -> str:
+    """Name what `collect` reads: the interpreter, the packages and their versions."""
+    found = [f"limit {limit}", f"python {platform.python_version()}"]
+    for package in PACKAGES:
+        try:
+            found.append(f"{package} {version(_DISTRIBUTIONS.get(package, package))}")
+        except PackageNotFoundError:
+            continue
+    return ", ".join(found)
 
 
 def corpus_hash(docs: Iterable[ReferenceDoc]) -> str:

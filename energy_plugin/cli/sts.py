@@ -33,6 +33,6 @@ def command(
     if as_json:
         print_json({"spearman": value, "pairs": len(pairs.scores)})
         return
-    made = table("pairs", "Spearman", title=file.name, numbers_from=0)
-    made.add_row(f"{len(pairs.scores):,}", f"{value:.3f}")
+    made = table("file", "pairs", "Spearman")
+    made.add_row(file.name, f"{len(pairs.scores):,}", f"{value:.3f}")
     console().print(made)
