@@ -1,0 +1,200 @@
+"""The optical encoder as an embedding function that Chroma stores and restores."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+from chromadb.api.types import Documents, EmbeddingFunction, Embeddings, Images, Space
+from chromadb.utils.embedding_functions import register_embedding_function
+
+from energy_plugin.errors import ForeignFieldError, InvalidInputError
+
+if TYPE_CHECKING:
+    from energy_plugin.optical import OpticalEncoder
+
+CONFIG_VERSION = 1
+
+
+@register_embedding_function
+class OpticalEmbeddingFunction(EmbeddingFunction[Documents | Images]):
+    """Embed texts by typesetting them and reading the page image.
+
+    Chroma rebuilds the function from its stored configuration on every call, so building one
+    loads nothing: the encoder is loaded by the first text and shared by the whole process.
+
+    Parameters
+    ----------
+    model : str, default "compact"
+        A bundled model, or the folder or hub name of another one.
+    batch_size : int, default 64
+        Texts per step of the encoder. Chroma hands over up to 5,461 at once.
+    truncate_dim : int, optional
+        Keep only the first dimensions of each embedding.
+    device : str, optional
+        Where the encoder runs. Not part of the stored configuration, since it does not change
+        what a vector means.
+    fingerprint : str, optional
+        The encoder that this function must be: the hash of its weights, typesetter and
+        configuration. Filled from the encoder when the collection is created, and compared
+        with the encoder at hand ever after.
+    encoder : dict, optional
+        Description of that encoder, for the message when it differs.
+
+    Raises
+    ------
+    InvalidInputError
+        `batch_size` or `truncate_dim` is not positive.
+    """
+
+    def __init__(
+        self,
+        model: str = "compact",
+        *,
+        batch_size: int = 64,
+        truncate_dim: int | None = None,
+        device: str | None = None,
+        fingerprint: str | None = None,
+        encoder: dict[str, Any] | None = None,
+    ) -> None:
+        if batch_size < 1:
+            raise InvalidInputError(f"batch_size must be at least 1, got {batch_size}.")
+        if truncate_dim is not None and truncate_dim < 1:
+            raise InvalidInputError(f"truncate_dim must be None or positive, got {truncate_dim}.")
+        self.model = model
+        self.batch_size = batch_size
+        self.truncate_dim = truncate_dim
+        self.device = device
+        self._fingerprint = fingerprint
+        self._description = encoder
+
+    def __call__(self, input: Documents | Images) -> Embeddings:
+        """Embed documents: one float32 vector of unit length each.
+
+        Raises
+        ------
+        InvalidInputError
+            A document is empty, None or neither text nor an image array.
+        ForeignFieldError
+            The encoder at hand is not the one the configuration names.
+        """
+        return self._embed(input, "document")
+
+    def embed_query(self, input: Documents | Images) -> Embeddings:
+        """Embed queries, with the encoder's settings for queries."""
+        return self._embed(input, "query")
+
+    def _embed(self, items: Documents | Images, role: str) -> Embeddings:
+        if len(items) == 0:
+            raise InvalidInputError("Nothing to embed: the list of documents is empty.")
+        encoder = self._encoder()
+        options = {"batch_size": self.batch_size, "truncate_dim": self.truncate_dim}
+        images = [isinstance(item, np.ndarray) for item in items]
+        if all(images):
+            vectors = encoder.encode_images(items, **options)
+        elif any(images):
+            raise InvalidInputError(
+                "Texts and images are mixed in one call; Chroma takes one kind a call. Split it."
+            )
+        elif role == "query":
+            vectors = encoder.encode_query(items, **options)
+        else:
+            vectors = encoder.encode_document(items, **options)
+        return cast(Embeddings, list(np.asarray(vectors, dtype=np.float32)))
+
+    def _encoder(self) -> OpticalEncoder:
+        """The shared encoder, after comparing its fingerprint with the configuration's."""
+        from energy_plugin.optical import load_encoder
+
+        encoder = load_encoder(self.model, self.device)
+        if self._fingerprint is None:
+            self._fingerprint = encoder.fingerprint
+            self._description = dict(encoder.config)
+        elif self._fingerprint != encoder.fingerprint:
+            raise ForeignFieldError(
+                f"The collection was embedded by the optical encoder {self.model!r} with "
+                f"fingerprint {self._fingerprint}; the encoder of that name at hand has "
+                f"{encoder.fingerprint}. Their vectors cannot be compared. Install the weights "
+                "and the version of energy-plugin that made the collection, or embed its "
+                f"documents again into a new one. Expected {self._description}, "
+                f"got {encoder.config}."
+            )
+        return encoder
+
+    @staticmethod
+    def name() -> str:
+        """The key under which Chroma stores and finds the function."""
+        return "energy_optical"
+
+    def default_space(self) -> Space:
+        """The space of a collection that names none."""
+        return "cosine"
+
+    def supported_spaces(self) -> list[Space]:
+        """Unit vectors rank alike in all three spaces."""
+        return ["cosine", "l2", "ip"]
+
+    def get_config(self) -> dict[str, Any]:
+        """Everything that decides what a vector means; loads the encoder the first time."""
+        if self._fingerprint is None:
+            self._encoder()
+        return {
+            "format_version": CONFIG_VERSION,
+            "model": self.model,
+            "batch_size": self.batch_size,
+            "truncate_dim": self.truncate_dim,
+            "fingerprint": self._fingerprint,
+            "encoder": self._description,
+        }
+
+    @staticmethod
+    def build_from_config(config: dict[str, Any]) -> OpticalEmbeddingFunction:
+        """The function that `get_config` described.
+
+        Raises
+        ------
+        ForeignFieldError
+            The configuration was written by a version this one does not know.
+        """
+        OpticalEmbeddingFunction.validate_config(config)
+        return OpticalEmbeddingFunction(
+            config["model"],
+            batch_size=config["batch_size"],
+            truncate_dim=config["truncate_dim"],
+            fingerprint=config["fingerprint"],
+            encoder=config["encoder"],
+        )
+
+    @staticmethod
+    def validate_config(config: dict[str, Any]) -> None:
+        """Refuse a configuration of another version.
+
+        Raises
+        ------
+        ForeignFieldError
+            Unknown format version.
+        """
+        version = config.get("format_version")
+        if version != CONFIG_VERSION:
+            raise ForeignFieldError(
+                f"The stored optical embedding function has format version {version!r}, this "
+                f"energy-plugin reads {CONFIG_VERSION}. Upgrade energy-plugin."
+            )
+
+    def validate_config_update(
+        self, old_config: dict[str, Any], new_config: dict[str, Any]
+    ) -> None:
+        """Refuse a change of what the stored vectors mean.
+
+        Raises
+        ------
+        ForeignFieldError
+            Model, fingerprint or dimension would change.
+        """
+        for key in ("model", "fingerprint", "truncate_dim"):
+            if old_config.get(key) != new_config.get(key):
+                raise ForeignFieldError(
+                    f"{key} of an embedding function cannot change from {old_config.get(key)!r} "
+                    f"to {new_config.get(key)!r}: the stored vectors would lose their meaning. "
+                    "Make a new collection and add the documents to it."
+                )

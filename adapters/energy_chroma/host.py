@@ -1,0 +1,246 @@
+"""A Chroma collection as the plugin needs it: pages, vectors, identity, companion.
+
+Every use of an interface that Chroma does not document stands in this module.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from chromadb.api.models.Collection import Collection
+from chromadb.errors import InternalError, NotFoundError
+from numpy.typing import NDArray
+
+from energy_plugin.errors import InvalidInputError
+
+logger = logging.getLogger(__name__)
+
+# One SQLite statement carries at most 32,766 variables, and Chroma spends one per id.
+PAGE = 5_000
+# Settings of an embedding function that do not change its vectors.
+_NOT_SEMANTIC = frozenset(
+    {
+        "api_key",
+        "api_key_env_var",
+        "batch_size",
+        "device",
+        "encoder",
+        "max_retries",
+        "session_token",
+        "show_progress_bar",
+        "timeout",
+    }
+)
+
+
+class ChromaHost:
+    """One collection of the user.
+
+    Parameters
+    ----------
+    collection : chromadb.Collection
+        Of a persistent, ephemeral or HTTP client.
+
+    Raises
+    ------
+    InvalidInputError
+        Not a (synchronous) Chroma collection.
+    """
+
+    def __init__(self, collection: Collection) -> None:
+        if not isinstance(collection, Collection):
+            raise InvalidInputError(
+                f"Expected a chromadb Collection, got {type(collection).__name__}. Pass what "
+                "client.get_collection(...) returns; for an asynchronous client open the same "
+                "collection with chromadb.HttpClient."
+            )
+        self.collection = collection
+
+    # -- identity
+
+    @property
+    def space(self) -> str:
+        """``"cosine"``, ``"l2"`` or ``"ip"``."""
+        configuration = self.collection.configuration_json
+        for kind in ("hnsw", "spann"):
+            if configuration.get(kind):
+                return str(configuration[kind]["space"])
+        return "l2"
+
+    def embedder(self) -> dict[str, Any] | None:
+        """Name and semantic configuration of what embeds here; None where Chroma knows none.
+
+        A function handed to ``get_collection`` counts before the stored one: Chroma accepts
+        one of the same name with another configuration without a word.
+        """
+        own = self.collection._embedding_function
+        # is_legacy() warns about functions without a configuration: look before asking
+        if own is not None and own.name() not in (NotImplemented, "default"):
+            config = own.get_config()
+            if config is not NotImplemented:
+                return _identity(own.name(), config)
+        stored = self.collection.configuration_json.get("embedding_function")
+        if not stored or stored.get("type") != "known":
+            return None
+        return _identity(stored["name"], stored.get("config") or {})
+
+    # -- reading
+
+    def count(self) -> int:
+        """Rows in the collection."""
+        return int(self.collection.count())
+
+    def ids(
+        self,
+        where: Any = None,
+        where_document: Any = None,
+        ids: Sequence[str] | None = None,
+    ) -> list[str]:
+        """Ids of the rows that pass the filters, in Chroma's order."""
+        found: list[str] = []
+        for page in _pages(ids):
+            got = self.collection.get(
+                ids=page, where=where, where_document=where_document, include=[]
+            )
+            found.extend(got["ids"])
+        return found
+
+    def records(self, ids: Sequence[str], include: Sequence[str]) -> dict[str, dict[str, Any]]:
+        """Fields of the given rows, ``{field: {id: value}}``; rows that are gone are missing.
+
+        ``"embeddings"`` are float64 arrays holding float32 numbers, as Chroma returns them.
+        """
+        fields: dict[str, dict[str, Any]] = {name: {} for name in include}
+        for page in _pages(list(ids)):
+            if page:
+                got: Any = self._get(page, list(include))
+                for name in include:
+                    if got[name] is not None:
+                        fields[name].update(zip(got["ids"], got[name], strict=True))
+        return fields
+
+    def vectors(self, ids: Sequence[str]) -> tuple[list[str], NDArray[np.float32]]:
+        """The stored vectors of those of the given rows that can be read, (m, d) float32."""
+        found = self.records(ids, ["embeddings"])["embeddings"]
+        kept = [row for row in ids if row in found]
+        return kept, _matrix([found[row] for row in kept])
+
+    def pages(self) -> Iterator[tuple[list[str], NDArray[np.float32]]]:
+        """All rows, a page of ids and (m, d) float32 vectors at a time."""
+        offset = 0
+        while True:
+            got = self.collection.get(limit=PAGE, offset=offset, include=["embeddings"])
+            if not got["ids"]:
+                return
+            yield list(got["ids"]), _matrix(got["embeddings"])
+            offset += len(got["ids"])
+
+    def nearest(
+        self, queries: NDArray[np.float32], k: int, filters: dict[str, Any]
+    ) -> dict[str, NDArray[np.float32]]:
+        """Chroma's own nearest rows of all queries, ``{id: vector}``.
+
+        An index that another process has changed can fail to resolve an id; such a call finds
+        nothing.
+        """
+        try:
+            got = self.collection.query(
+                query_embeddings=list(queries), n_results=k, include=["embeddings"], **filters
+            )
+        except InternalError as error:
+            logger.debug("Chroma could not answer the comparison query: %s", error)
+            return {}
+        found: dict[str, NDArray[np.float32]] = {}
+        for ids, vectors in zip(got["ids"], got["embeddings"] or [], strict=True):
+            found.update(zip(ids, _matrix(vectors), strict=True))
+        return found
+
+    def _get(self, ids: list[str], include: list[str]) -> Any:
+        """``get`` that leaves out rows whose vector this process cannot read."""
+        try:
+            return self.collection.get(ids=ids, include=include)  # type: ignore[arg-type]
+        except InternalError:
+            if len(ids) == 1:
+                logger.warning(
+                    "Chroma lists row %r but cannot read it: another process wrote it. Open the "
+                    "client again, or use a Chroma server for several processes.",
+                    ids[0],
+                )
+                return {"ids": [], **{name: [] for name in include}}
+        middle = len(ids) // 2
+        left, right = self._get(ids[:middle], include), self._get(ids[middle:], include)
+        joined: dict[str, Any] = {"ids": [*left["ids"], *right["ids"]]}
+        for name in include:
+            joined[name] = [*left[name], *right[name]]
+        return joined
+
+    # -- Chroma's own preparation of a request: validates as Chroma does and embeds once
+
+    def prepare_query(self, **arguments: Any) -> Any:
+        """Validated request with embeddings, Chroma's errors included."""
+        return self.collection._validate_and_prepare_query_request(**arguments)
+
+    def prepare_write(self, verb: str, **arguments: Any) -> Any:
+        """Validated ``add``, ``upsert`` or ``update`` request with embeddings."""
+        prepare = getattr(self.collection, f"_validate_and_prepare_{verb}_request")
+        return prepare(**arguments)
+
+    @property
+    def max_batch(self) -> int:
+        """Most rows of one write."""
+        return int(self.collection._client.get_max_batch_size())
+
+    # -- the companion collection
+
+    @property
+    def companion_name(self) -> str:
+        """Named by the uuid, so that it survives a rename of the user's collection."""
+        return f"energy-{self.collection.id}"
+
+    def companion(self, *, create: bool = False) -> Collection | None:
+        """The collection that holds the energy columns, read anew at every call."""
+        place = self._place()
+        server = self.collection._client
+        try:
+            model = server.get_collection(name=self.companion_name, **place)
+        except (NotFoundError, ValueError):
+            if not create:
+                return None
+            # the HNSW index of a 1-dimensional dummy vector costs nothing
+            model = server.create_collection(
+                name=self.companion_name,
+                configuration={"hnsw": {"space": "l2"}, "embedding_function": None},
+                get_or_create=True,
+                **place,
+            )
+        return Collection(client=server, model=model, embedding_function=None)
+
+    def delete_companion(self) -> None:
+        """Delete the energy columns; the user's rows are not touched."""
+        self.collection._client.delete_collection(name=self.companion_name, **self._place())
+
+    def _place(self) -> dict[str, Any]:
+        return {"tenant": self.collection.tenant, "database": self.collection.database}
+
+
+def _pages(ids: Sequence[str] | None) -> Iterator[list[str] | None]:
+    if ids is None:
+        yield None
+        return
+    for start in range(0, len(ids), PAGE):
+        yield list(ids[start : start + PAGE])
+
+
+def _matrix(vectors: Any) -> NDArray[np.float32]:
+    matrix = np.asarray(vectors, dtype=np.float32)
+    return matrix if matrix.ndim == 2 else matrix.reshape(len(vectors), -1)
+
+
+def _identity(name: str, config: dict[str, Any]) -> dict[str, Any]:
+    semantic = {key: value for key, value in config.items() if key not in _NOT_SEMANTIC}
+    identity = {"name": name, "config": semantic}
+    return dict(json.loads(json.dumps(identity, sort_keys=True, default=str)))

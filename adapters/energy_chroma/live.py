@@ -1,0 +1,247 @@
+"""A collection's energy field in memory: index, row numbers, and what is not stored yet."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from energy_chroma.host import ChromaHost
+from energy_chroma.rows import RowMap, pack_all, unpack_all
+from energy_chroma.staleness import Changes, by_ids
+from energy_chroma.store import FieldStore, Pointer, identity_text
+from energy_plugin.energy import (
+    EnergyColumns,
+    EnergyConfig,
+    EnergyField,
+    EnergyIndex,
+    SearchResult,
+)
+from energy_plugin.energy.fingerprint import fingerprint
+from energy_plugin.errors import ForeignFieldError, InvalidInputError
+
+logger = logging.getLogger(__name__)
+
+
+class LiveField:
+    """The field of one collection, loaded.
+
+    Parameters
+    ----------
+    host : ChromaHost
+    index : EnergyIndex
+    rows : RowMap
+        Ids of the index's rows.
+    pointer : Pointer
+        Of the stored generation that this came from.
+    """
+
+    def __init__(
+        self, host: ChromaHost, index: EnergyIndex, rows: RowMap, pointer: Pointer
+    ) -> None:
+        self.host = host
+        self.index = index
+        self.rows = rows
+        self.pointer = pointer
+        self.pending = Changes()
+        self.unreadable: set[str] = set()
+
+    @classmethod
+    def fit(
+        cls,
+        host: ChromaHost,
+        config: EnergyConfig | None,
+        *,
+        row_columns: bool,
+        show_progress_bar: bool,
+        device: str | None,
+    ) -> LiveField:
+        """Fit a field to all rows of the collection; writes nothing.
+
+        Raises
+        ------
+        InvalidInputError
+            The collection is empty.
+        """
+        found: dict[str, NDArray[np.float32]] = {}
+        for ids, vectors in host.pages():
+            found.update(zip(ids, vectors, strict=True))
+        if not found:
+            raise InvalidInputError(
+                f"Collection {host.collection.name!r} is empty: there is nothing to build an "
+                "energy field from. Add rows first."
+            )
+        matrix = np.stack(list(found.values()))
+        index = EnergyIndex.fit(
+            _prepared(matrix, host),
+            config,
+            show_progress_bar=show_progress_bar,
+            device=device,
+        )
+        pointer = Pointer(
+            of=str(host.collection.id),
+            dim=matrix.shape[1],
+            embedder=identity_text(host.embedder()),
+            row_columns=row_columns,
+        )
+        return cls(host, index, RowMap(list(found), fingerprint(matrix)), pointer)
+
+    @classmethod
+    def load(cls, host: ChromaHost, store: FieldStore, device: str | None) -> LiveField:
+        """Read the stored field and catch up with rows added and deleted since.
+
+        Raises
+        ------
+        NotBuiltError
+            There is no field.
+        CorruptFieldError
+            Its bytes are altered or of an unknown format.
+        ForeignFieldError
+            It belongs to another collection, embedder or dimension.
+        """
+        pointer, blob, chunks = store.read()
+        _check_owner(host, pointer)
+        field = EnergyField.from_bytes(blob)
+        ids, columns, prints = unpack_all(chunks)
+        if field.dim != pointer.dim:
+            raise ForeignFieldError(
+                f"The stored field has {field.dim} dimensions, its pointer says {pointer.dim}. "
+                "Call build() again."
+            )
+        index = EnergyIndex.from_columns(field, columns, device=device)
+        live = cls(host, index, RowMap(ids, prints), pointer)
+        live.catch_up()
+        return live
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def dim(self) -> int:
+        """Dimension of the collection's vectors."""
+        return self.pointer.dim
+
+    def search(
+        self, queries: NDArray[np.float32], k: int, allowed: NDArray[np.int64] | None
+    ) -> SearchResult | None:
+        """Nearest rows by energy distance; None where no row is allowed."""
+        if len(self) == 0 or (allowed is not None and len(allowed) == 0):
+            return None
+        return self.index.search(_prepared(queries, self.host), k, rows=allowed)
+
+    # -- rows
+
+    def insert(self, vectors: NDArray[np.float32]) -> NDArray[np.int64]:
+        """Row numbers of vectors that no id stands for yet; see `adopt`."""
+        return self.index.add(_prepared(vectors, self.host))
+
+    def withdraw(self, rows: NDArray[np.int64]) -> None:
+        """Take `insert` back."""
+        self.index.remove(rows)
+
+    def adopt(
+        self, ids: Sequence[str], rows: NDArray[np.int64], vectors: NDArray[np.float32]
+    ) -> None:
+        """Let ids stand for inserted rows, in place of the rows they had."""
+        former = self.rows.rows(ids)
+        if len(former):
+            self.index.remove(former)
+        self.rows.assign(ids, rows, fingerprint(vectors))
+
+    def settle(self, ids: Sequence[str]) -> None:
+        """Note that the host and the stored columns of these rows agree again."""
+        self.pending = self.pending.without(ids)
+        self.unreadable.difference_update(ids)
+
+    def discard(self, ids: Sequence[str]) -> None:
+        """Drop those of the ids that are known."""
+        known = [name for name in dict.fromkeys(ids) if name in self.rows]
+        if known:
+            self.index.remove(self.rows.rows(known))
+            self.rows.forget(known)
+
+    def columns_of(self, rows: NDArray[np.int64]) -> EnergyColumns:
+        """Columns of live row numbers, in their order."""
+        return self.index.columns.take(np.searchsorted(self.index.rows, rows))
+
+    # -- changes behind the plugin's back
+
+    def catch_up(self) -> Changes:
+        """Compare ids with the host and serve what is new from its own vector."""
+        return self.apply(by_ids(self.rows, self.host.ids()))
+
+    def apply(self, changes: Changes) -> Changes:
+        """Bring the index in memory up to the host; nothing is stored."""
+        fresh = [*changes.added, *changes.changed]
+        self.discard(changes.removed)
+        self.unreadable.difference_update(changes.removed)
+        if fresh:
+            readable, vectors = self.host.vectors(fresh)
+            # a changed row that cannot be read any more must not be served from its old vector
+            lost = set(fresh) - set(readable)
+            self.discard(list(lost))
+            self.unreadable = (self.unreadable - set(readable)) | lost
+            if readable:
+                if vectors.shape[1] != self.dim:
+                    raise ForeignFieldError(
+                        f"Rows of {self.host.collection.name!r} have {vectors.shape[1]} "
+                        f"dimensions, its energy field has {self.dim}. Call build() again."
+                    )
+                self.adopt(readable, self.insert(vectors), vectors)
+        if changes:
+            logger.info(
+                "%d rows of %r differ from their stored energy columns and are served from their "
+                "own vectors; refresh() stores them",
+                len(changes),
+                self.host.collection.name,
+            )
+            self.pending = self.pending | changes
+        return changes
+
+    # -- storing
+
+    def store(self, store: FieldStore) -> None:
+        """Publish everything as a new generation."""
+        rows = self.index.rows
+        ids = self.rows.names(rows.tolist())
+        prints = self.rows.fingerprints(rows)
+        chunks = pack_all(ids, self.index.columns, prints)
+        self.pointer = store.publish(self.pointer, self.index.field.to_bytes(), chunks)
+
+
+def _check_owner(host: ChromaHost, pointer: Pointer) -> None:
+    name = host.collection.name
+    if pointer.of != str(host.collection.id):
+        raise ForeignFieldError(
+            f"The energy field in {host.companion_name!r} belongs to collection {pointer.of}, "
+            f"not to {name!r} ({host.collection.id}). Call build() to replace it."
+        )
+    built, now = json.loads(pointer.embedder), host.embedder()
+    if built is not None and now is not None and built != now:
+        raise ForeignFieldError(
+            f"The energy field of {name!r} was built on vectors of {_brief(built)}, the "
+            f"collection is opened with {_brief(now)}. Open it with the former embedding "
+            "function; or, if the rows were embedded again, call build()."
+        )
+    rows = host.collection.get(limit=1, include=["embeddings"])["embeddings"]
+    if rows is not None and len(rows) and len(rows[0]) != pointer.dim:
+        raise ForeignFieldError(
+            f"Rows of {name!r} have {len(rows[0])} dimensions, its energy field has "
+            f"{pointer.dim}. Call build() again."
+        )
+
+
+def _brief(identity: dict[str, Any]) -> str:
+    return f"{identity['name']} {json.dumps(identity['config'], sort_keys=True)}"
+
+
+def _prepared(vectors: NDArray[np.float32], host: ChromaHost) -> NDArray[np.float32]:
+    """Unit rows where the collection's space is cosine; rows of zeros stay."""
+    if host.space != "cosine":
+        return vectors
+    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return np.asarray(vectors / np.where(norms > 0, norms, 1), dtype=np.float32)

@@ -1,0 +1,145 @@
+"""Host ids, row numbers and vector fingerprints, and their packed chunks."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from energy_plugin.energy import EnergyColumns, packing
+from energy_plugin.errors import CorruptFieldError
+
+CHUNK_ROWS = 8_192
+
+
+class RowMap:
+    """Which host row stands behind which row number of the index.
+
+    Parameters
+    ----------
+    ids : sequence of str
+        Host ids of the rows 0, 1, 2, …
+    fingerprints : ndarray of shape (n,), uint32
+        Of each row's stored vector.
+    """
+
+    def __init__(self, ids: Sequence[str], fingerprints: NDArray[np.uint32]) -> None:
+        self._row_of = {name: row for row, name in enumerate(ids)}
+        self._id_of = list(ids)
+        self._fingerprints = [int(value) for value in fingerprints]
+
+    def __len__(self) -> int:
+        return len(self._row_of)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._row_of
+
+    @property
+    def ids(self) -> list[str]:
+        """Ids of the live rows, in the order of their row numbers."""
+        return sorted(self._row_of, key=self._row_of.__getitem__)
+
+    def fingerprint(self, name: str) -> int:
+        """Fingerprint of a live row's vector."""
+        return self._fingerprints[self._row_of[name]]
+
+    def fingerprints(self, rows: NDArray[np.int64]) -> NDArray[np.uint32]:
+        """Fingerprints of row numbers."""
+        return np.array([self._fingerprints[row] for row in rows.tolist()], dtype=np.uint32)
+
+    def names(self, rows: Iterable[int]) -> list[str]:
+        """Ids of row numbers."""
+        return [self._id_of[row] for row in rows]
+
+    def rows(self, ids: Iterable[str]) -> NDArray[np.int64]:
+        """Row numbers of those ids that are known, ascending."""
+        known = (self._row_of[name] for name in ids if name in self._row_of)
+        return np.sort(np.fromiter(known, dtype=np.int64))
+
+    def assign(
+        self, ids: Sequence[str], rows: NDArray[np.int64], fingerprints: NDArray[np.uint32]
+    ) -> None:
+        """Put ids on new row numbers; an id that had one leaves it."""
+        top = int(rows.max(initial=-1)) + 1
+        grow = top - len(self._id_of)
+        if grow > 0:
+            self._id_of.extend([""] * grow)
+            self._fingerprints.extend([0] * grow)
+        for name, row, value in zip(ids, rows.tolist(), fingerprints.tolist(), strict=True):
+            self._row_of[name] = row
+            self._id_of[row] = name
+            self._fingerprints[row] = value
+
+    def forget(self, ids: Iterable[str]) -> None:
+        """Drop ids, known ones."""
+        for name in ids:
+            del self._row_of[name]
+
+
+def pack(ids: Sequence[str], columns: EnergyColumns, fingerprints: NDArray[np.uint32]) -> bytes:
+    """One chunk: ids, the four columns and the fingerprints, checksummed."""
+    names = zlib.compress(json.dumps(list(ids), ensure_ascii=False).encode(), level=1)
+    arrays: dict[str, NDArray[Any]] = {
+        "ids": np.frombuffer(names, dtype=np.uint8),
+        "lambda": columns.lambda_,
+        "dispersion": columns.dispersion,
+        "cell": columns.cell,
+        "residual": columns.residual,
+        "fingerprint": fingerprints,
+    }
+    return packing.dumps(arrays, {"kind": "chroma rows"})
+
+
+def unpack(blob: bytes) -> tuple[list[str], EnergyColumns, NDArray[np.uint32]]:
+    """What `pack` packed.
+
+    Raises
+    ------
+    CorruptFieldError
+        Checksum or contents are wrong.
+    """
+    arrays, metadata = packing.loads(blob)
+    if metadata.get("kind") != "chroma rows":
+        raise CorruptFieldError(
+            f"A chunk of energy columns was expected, got {metadata!r}. Call build() again."
+        )
+    ids = json.loads(zlib.decompress(arrays["ids"].tobytes()))
+    columns = EnergyColumns(
+        arrays["lambda"], arrays["dispersion"], arrays["cell"], arrays["residual"]
+    )
+    return ids, columns, arrays["fingerprint"]
+
+
+def pack_all(
+    ids: Sequence[str], columns: EnergyColumns, fingerprints: NDArray[np.uint32]
+) -> Iterator[bytes]:
+    """Chunks of at most 8,192 rows; one empty chunk where there are no rows."""
+    for start in range(0, max(1, len(ids)), CHUNK_ROWS):
+        part = slice(start, start + CHUNK_ROWS)
+        yield pack(ids[part], columns.take(part), fingerprints[part])
+
+
+def unpack_all(
+    blobs: Iterable[bytes],
+) -> tuple[list[str], EnergyColumns, NDArray[np.uint32]]:
+    """Rows of several chunks; of an id in two of them the later one counts.
+
+    Raises
+    ------
+    CorruptFieldError
+        See `unpack`.
+    """
+    parts = [unpack(blob) for blob in blobs]
+    ids = [name for names, _, _ in parts for name in names]
+    columns = EnergyColumns.concat([part for _, part, _ in parts])
+    fingerprints = np.concatenate([values for _, _, values in parts])
+    last = {name: position for position, name in enumerate(ids)}
+    if len(last) < len(ids):
+        keep = np.array(sorted(last.values()), dtype=np.int64)
+        ids = [ids[position] for position in keep]
+        columns, fingerprints = columns.take(keep), fingerprints[keep]
+    return ids, columns, fingerprints

@@ -1,0 +1,117 @@
+"""One write: rows and their energy columns go into Chroma together."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from energy_chroma import rows, view
+from energy_chroma.host import ChromaHost
+from energy_chroma.live import LiveField
+from energy_chroma.staleness import Changes
+from energy_chroma.store import FieldStore
+from energy_plugin.validation import as_vectors
+
+logger = logging.getLogger(__name__)
+
+# Chunks beyond those of a fresh generation, until a write merges them.
+LOOSE_CHUNKS = 128
+
+
+def write(store: FieldStore, field: LiveField, verb: str, given: dict[str, Any]) -> bool:
+    """``add``, ``upsert`` or ``update`` rows and keep the field in step.
+
+    The documents are embedded once. Nothing is written where the input is refused.
+
+    Parameters
+    ----------
+    store : FieldStore
+    field : LiveField
+    verb : {"add", "upsert", "update"}
+    given : dict
+        The arguments of that method of the collection.
+
+    Returns
+    -------
+    bool
+        False where another process replaced the field meanwhile, so that it must be read again.
+
+    Raises
+    ------
+    InvalidInputError
+        A vector has another dimension or is not finite.
+    """
+    host = field.host
+    request = host.prepare_write(verb, **given)
+    if request["embeddings"] is None:
+        getattr(host.collection, verb)(**given)
+        return True
+    names: list[str] = request["ids"]
+    vectors = as_vectors(request["embeddings"], dim=field.dim, name="embeddings")
+    written = _touched(host, verb, names)
+    numbers = field.insert(vectors)
+    try:
+        stored: dict[str, Any] = {
+            "ids": names,
+            "embeddings": list(vectors),
+            "documents": request["documents"],
+            "metadatas": request["metadatas"],
+            "uris": request["uris"],
+        }
+        if field.pointer.row_columns:
+            stored["metadatas"] = view.merged(request["metadatas"], field.columns_of(numbers))
+        getattr(host.collection, verb)(**stored)
+    except BaseException:
+        field.withdraw(numbers)
+        raise
+    # what Chroma returns can differ from what it was given in the last bit
+    readable, vectors = host.vectors([name for name in names if name in written])
+    number_of = dict(zip(names, numbers.tolist(), strict=True))
+    kept = np.array([number_of[name] for name in readable], dtype=np.int64)
+    spare = np.setdiff1d(numbers, kept)
+    if len(spare):
+        field.withdraw(spare)
+    if not readable:
+        return True
+    field.adopt(readable, kept, vectors)
+    return _append(store, field, readable, kept)
+
+
+def _touched(host: ChromaHost, verb: str, names: list[str]) -> set[str]:
+    """Ids whose rows the write is going to set."""
+    if verb == "upsert":
+        return set(names)
+    present = set(host.ids(ids=names))
+    return present if verb == "update" else set(names) - present
+
+
+def _append(
+    store: FieldStore, field: LiveField, names: list[str], numbers: NDArray[np.int64]
+) -> bool:
+    """Store the columns of rows that are in the index."""
+    chunk = rows.pack(names, field.columns_of(numbers), field.rows.fingerprints(numbers))
+    try:
+        current = store.pointer()
+        if current is None or current.generation != field.pointer.generation:
+            return False
+        field.pointer = store.append(current, chunk)
+        field.settle(names)
+        if field.pointer.chunks > LOOSE_CHUNKS + len(field) // rows.CHUNK_ROWS:
+            shown = field.pointer.viewed == field.pointer.generation
+            field.store(store)
+            # what is pending stays so for the row columns: refresh() writes those
+            if shown:
+                field.pointer = store.mark_viewed(field.pointer)
+    except Exception:
+        # the rows are safe in Chroma and searchable here: only their columns are not stored
+        field.pending = field.pending | Changes(changed=tuple(names))
+        logger.warning(
+            "the energy columns of %d rows of %r could not be stored; refresh() writes them",
+            len(names),
+            field.host.collection.name,
+            exc_info=True,
+        )
+    return True
