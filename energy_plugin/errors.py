@@ -1,0 +1,56 @@
+"""The exceptions of the project: one small tree.
+
+::
+
+    EnergyPluginError
+    ├── InvalidInputError (ValueError)        an argument has the wrong type, shape or value
+    ├── NotBuiltError (RuntimeError)          the energy field of a collection does not exist yet
+    ├── ForeignFieldError (RuntimeError)      the stored field belongs to another embedder or collection
+    ├── CorruptFieldError (RuntimeError)      stored bytes fail their checksum or format version
+    ├── CheckpointError (RuntimeError)        encoder weights are missing, misshapen or incomplete
+    └── OptionalDependencyError (ImportError) an extra of the package is not installed
+
+    EnergyPluginWarning (UserWarning)
+
+A message says what is wrong, what was got, what was expected and what to do.
+"""
+
+from __future__ import annotations
+
+
+class EnergyPluginError(Exception):
+    """Base of every error that this project raises on purpose."""
+
+
+class InvalidInputError(EnergyPluginError, ValueError):
+    """An argument has the wrong type, shape or value."""
+
+
+class NotBuiltError(EnergyPluginError, RuntimeError):
+    """A collection is searched before its energy field was built."""
+
+
+class ForeignFieldError(EnergyPluginError, RuntimeError):
+    """A stored field belongs to another embedder, collection or dimension."""
+
+
+class CorruptFieldError(EnergyPluginError, RuntimeError):
+    """Stored bytes fail their checksum, or a format version is unknown."""
+
+
+class CheckpointError(EnergyPluginError, RuntimeError):
+    """Encoder weights are missing, misshapen or incomplete."""
+
+
+class OptionalDependencyError(EnergyPluginError, ImportError):
+    """An extra of the package is needed and not installed."""
+
+    def __init__(self, module: str, extra: str) -> None:
+        super().__init__(
+            f"{module!r} is not installed and this call needs it. "
+            f'Install it with: pip install "energy-plugin[{extra}]"'
+        )
+
+
+class EnergyPluginWarning(UserWarning):
+    """A result is right but something about it deserves a look."""

@@ -1,0 +1,86 @@
+"""Architecture of the encoder as data."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from energy_plugin.errors import InvalidInputError
+
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True)
+class DeepEncoderConfig:
+    """A DeepEncoder: local window attention, 16× compressor, global attention, projector.
+
+    The sizes are those of `compact`. The compressor is split in two: 4× before the
+    window attention (the four 16×16 px patches of a text line become one line token)
+    and 4× after it (the four lines of a tile become one vision token), so that window
+    attention reads lines, not strokes.
+
+    Attributes
+    ----------
+    patch_dim : int
+        Channels of the 16×16 px patch embedding.
+    line_hidden : tuple of int
+        Hidden channels of the 4× line compressor, layer by layer.
+    width : int
+        Channels of line tokens, vision tokens and the embedding.
+    heads : int
+        Attention heads, local and global.
+    mlp : int
+        Hidden channels of a block's MLP.
+    local_depth, global_depth : int
+        Blocks with attention inside one tile, and across the tiles of a page.
+    page_tiles : int
+        Vision tokens of the largest page (8×8 tiles).
+    layer_norm_eps : float
+        Epsilon of every LayerNorm.
+    pixel_mean, pixel_std : float
+        Pixels enter as (grey / 255 − mean) / std. Mean 1, std −1 is ink: paper is 0.
+    """
+
+    patch_dim: int = 128
+    line_hidden: tuple[int, ...] = (1536, 3072)
+    width: int = 384
+    heads: int = 12
+    mlp: int = 1536
+    local_depth: int = 2
+    global_depth: int = 4
+    page_tiles: int = 64
+    layer_norm_eps: float = 1e-12
+    pixel_mean: float = 1.0
+    pixel_std: float = -1.0
+
+    @classmethod
+    def compact(cls) -> DeepEncoderConfig:
+        """The bundled size."""
+        return cls()
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON primitives, with the format version."""
+        values = asdict(self) | {"line_hidden": list(self.line_hidden)}
+        return {"format_version": FORMAT_VERSION, **values}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> DeepEncoderConfig:
+        """Read what `to_dict` wrote.
+
+        Raises
+        ------
+        InvalidInputError
+            The format version or a field is unknown.
+        """
+        given = dict(values)
+        version = given.pop("format_version", None)
+        unknown = set(given) - {field.name for field in fields(cls)}
+        if version != FORMAT_VERSION or unknown:
+            raise InvalidInputError(
+                f"an encoder configuration of format {version} with unknown fields "
+                f"{sorted(unknown)}; this release reads format {FORMAT_VERSION}. "
+                "Update energy-plugin"
+            )
+        if "line_hidden" in given:
+            given["line_hidden"] = tuple(given["line_hidden"])
+        return cls(**given)

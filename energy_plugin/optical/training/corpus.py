@@ -1,0 +1,97 @@
+"""Training texts drawn from a folder of plain text files.
+
+``*.txt`` and ``*.txt.gz`` hold one sentence, title or paragraph a line, and
+neighbouring lines belong together; ``*.words`` hold one dictionary word a line.
+"""
+
+from __future__ import annotations
+
+import gzip
+import re
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+
+from energy_plugin.errors import InvalidInputError
+
+_SENTENCE_END = re.compile(r"(?<=[.!?;])\s+")
+SHORT_CHARACTERS = 160
+PASSAGE_CHARACTERS = 1100
+
+
+def _read(path: Path) -> list[str]:
+    raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    return [line for line in raw.decode("utf-8").split("\n") if line.strip()]
+
+
+def _clipped(text: str, limit: int) -> str:
+    return text if len(text) <= limit else text[:limit].rsplit(" ", 1)[0]
+
+
+class Corpus:
+    """Draws short texts, paragraphs and passages from every file of a folder.
+
+    Files are drawn by the square root of their size, so that none drowns the others.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        paths = sorted([*folder.glob("*.txt"), *folder.glob("*.txt.gz")])
+        if not paths:
+            raise InvalidInputError(
+                f"no *.txt or *.txt.gz in {folder}, expected training text, one passage a line"
+            )
+        self.sources = [_read(path) for path in paths]
+        self.dictionary = [w for path in sorted(folder.glob("*.words")) for w in _read(path)]
+        sizes = np.sqrt([sum(map(len, lines)) for lines in self.sources])
+        self._shares = sizes / sizes.sum()
+
+    def words(self) -> Counter[str]:
+        """Occurrences of every word; dictionary words count twice on top."""
+        counter: Counter[str] = Counter()
+        for lines in self.sources:
+            for line in lines:
+                counter.update(line.split())
+        for word in self.dictionary:
+            counter[word] += 2
+        return counter
+
+    def draw(self, n: int, *, short: float, seed: int) -> list[str]:
+        """Draw texts with replacement.
+
+        Parameters
+        ----------
+        n : int
+            Texts to draw.
+        short : float
+            Share of short texts (sentences of at most 160 characters, and dictionary
+            terms of one to three words); half of the others are single lines, half
+            are runs of lines of up to 1,100 characters.
+        seed : int
+        """
+        rng = np.random.default_rng(seed)
+        return [self._text(rng, short) for _ in range(n)]
+
+    def _text(self, rng: np.random.Generator, short: float) -> str:
+        if rng.random() < short:
+            text = self._short(rng)
+        else:
+            lines = self.sources[rng.choice(len(self.sources), p=self._shares)]
+            row = int(rng.integers(len(lines)))
+            text = lines[row]
+            if rng.random() < 0.5:
+                wanted = rng.integers(250, PASSAGE_CHARACTERS)
+                while len(text) < wanted and row + 1 < len(lines):
+                    row += 1
+                    text += " " + lines[row]
+            text = _clipped(text, PASSAGE_CHARACTERS)
+        case = rng.random()
+        return text.lower() if case < 0.1 else text.upper() if case < 0.12 else text
+
+    def _short(self, rng: np.random.Generator) -> str:
+        if self.dictionary and rng.random() < 0.08:
+            chosen = rng.integers(len(self.dictionary), size=rng.integers(1, 4))
+            return " ".join(self.dictionary[row] for row in chosen)
+        lines = self.sources[rng.choice(len(self.sources), p=self._shares)]
+        sentences = _SENTENCE_END.split(lines[rng.integers(len(lines))])
+        return _clipped(sentences[rng.integers(len(sentences))], SHORT_CHARACTERS) or "empty"

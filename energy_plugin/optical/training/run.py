@@ -1,0 +1,266 @@
+"""The training run: stages, schedule, saving and resuming."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from tqdm.auto import tqdm
+
+from energy_plugin.optical import checkpoint
+from energy_plugin.optical.config import DeepEncoderConfig
+from energy_plugin.optical.deepencoder import DeepEncoder
+from energy_plugin.optical.training import distil
+from energy_plugin.optical.training.corpus import Corpus
+from energy_plugin.optical.training.shards import ShardStore
+from energy_plugin.optical.training.teacher import Teacher
+from energy_plugin.optical.training.words import LineVocabulary, build_vocabulary, line_images
+from energy_plugin.optical.typeset import Typesetter
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """Schedule of a training run.
+
+    Attributes
+    ----------
+    seed : int
+        Seeds weights, draws and batches.
+    word_minutes, text_minutes : float
+        Wall-clock budget of each stage; the learning rates follow it.
+    vocabulary : int
+        Distinct words of the first stage.
+    word_batch, word_rate : int, float
+        Lines in a batch, and the peak learning rate of the first stage.
+    tile_batch : int
+        Tiles in a batch of the second stage.
+    text_rate : float
+        Peak learning rate of the second stage.
+    shard_texts : int
+        Texts in a shard.
+    shards : int
+        Shards to draw before they are used again.
+    short_shards, short_first, short_later : int, float, float
+        Share of short texts in the first `short_shards` shards, and in the others.
+    """
+
+    seed: int = 0
+    word_minutes: float = 12.0
+    text_minutes: float = 75.0
+    vocabulary: int = 600_000
+    word_batch: int = 4096
+    word_rate: float = 2e-3
+    tile_batch: int = 1200
+    text_rate: float = 2e-4
+    shard_texts: int = 6144
+    shards: int = 60
+    short_shards: int = 10
+    short_first: float = 0.95
+    short_later: float = 0.5
+
+
+class Run:
+    """A training run in a work folder; making it again resumes it.
+
+    Parameters
+    ----------
+    data : Path
+        Folder of training text (see `Corpus`).
+    work : Path
+        Folder for targets, state and the model; may hold an interrupted run.
+    config : TrainingConfig
+    teacher : Path, optional
+        Folder of the teacher; the installed package unless given.
+    show_progress_bar : bool, default=True
+    """
+
+    def __init__(
+        self,
+        data: Path,
+        work: Path,
+        config: TrainingConfig,
+        *,
+        teacher: Path | None = None,
+        show_progress_bar: bool = True,
+    ) -> None:
+        work.mkdir(parents=True, exist_ok=True)
+        self.work, self.config, self.bar = work, config, show_progress_bar
+        torch.manual_seed(config.seed)
+        self.corpus = Corpus(data)
+        self.teacher = Teacher(teacher)
+        self.typesetter = Typesetter()
+        self.model = DeepEncoder(DeepEncoderConfig.compact())
+        self.state: dict[str, Any] = {"stage": "words", "step": 0, "shard": 0, "seconds": 0.0}
+        self.optimizer = self._new_optimizer()
+        if (work / "state.json").exists():
+            self._resume()
+
+    def train(self) -> Path:
+        """Run what is left of the stages; returns the path of the model."""
+        if self.state["stage"] == "words":
+            self._train_words()
+            distil.start_from_teacher(self.model, self.teacher)
+            self._enter("texts")
+        if self.state["stage"] == "texts":
+            self._train_texts()
+            self._enter("done")
+        return self.work / "model.safetensors"
+
+    def _train_words(self) -> None:
+        config, stem = self.config, self.model.local.line_stem
+        vocabulary = self._vocabulary()
+        images = line_images(vocabulary.lines, self.typesetter)
+        targets = torch.from_numpy(vocabulary.targets)
+        scale = targets.norm(dim=1).mean().square()
+        chances = np.cumsum(np.sqrt(vocabulary.counts))
+        with self._progress("words", config.word_minutes) as bar:
+            while (done := self._done(config.word_minutes)) < 1:
+                began = time.perf_counter()
+                rng = np.random.default_rng([config.seed, self.state["step"]])
+                drawn = np.searchsorted(chances, rng.random(config.word_batch) * chances[-1])
+                rows = torch.from_numpy(drawn)
+                mean, std = self.model.config.pixel_mean, self.model.config.pixel_std
+                with torch.autocast("cpu", torch.bfloat16):
+                    got = stem((images[rows].float() / 255 - mean) / std)
+                loss = (got.float() - targets[rows]).square().sum(1).mean() / scale
+                self._step(loss, self._rate(config.word_rate, done))
+                self._tick(bar, began, loss=f"{loss.item():.3f}")
+
+    def _train_texts(self) -> None:
+        config = self.config
+        store = ShardStore(
+            self.work / "shards",
+            self.corpus,
+            self.teacher,
+            self.typesetter,
+            n_texts=config.shard_texts,
+            seed=config.seed,
+        )
+        held_out = ShardStore(
+            self.work / "held-out",
+            self.corpus,
+            self.teacher,
+            self.typesetter,
+            n_texts=500,
+            seed=config.seed + 1,
+        ).load(0, short=config.short_later)
+        with self._progress("texts", config.text_minutes) as bar:
+            while (done := self._done(config.text_minutes)) < 1:
+                began = time.perf_counter()
+                index = self.state["shard"]
+                short = config.short_first if index < config.short_shards else config.short_later
+                # Past the last shard the long ones come again, in another order.
+                fresh = index < config.shards
+                span = config.shards - config.short_shards
+                place = index if fresh else config.short_shards + (index - config.shards) % span
+                shard = store.load(place, short=short)
+                sums: dict[str, list[float]] = {}
+                for batch in distil.batches(
+                    shard, config.tile_batch, self.model.config.page_tiles, seed=index
+                ):
+                    terms = distil.losses(self.model, batch)
+                    self._step(terms["total"], self._rate(config.text_rate, done))
+                    for name, value in terms.items():
+                        sums.setdefault(name, []).append(value.item())
+                    done = self._done(config.text_minutes, since=began)
+                    bar.n = round(60 * config.text_minutes * done)
+                    bar.set_postfix(shard=index, loss=f"{terms['total'].item():.3f}")
+                self.state["shard"] += 1
+                self._tick(bar, began)
+                means = {name: round(float(np.mean(values)), 4) for name, values in sums.items()}
+                scores = distil.validate(self.model, held_out, config.tile_batch)
+                self._log({"shard": index, "minutes": self.state["seconds"] / 60, **means, **scores})
+                self._save()
+
+    def _step(self, loss: Tensor, rate: float) -> None:
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        self.state["step"] += 1
+
+    def _rate(self, peak: float, done: float) -> float:
+        warm = min(1.0, (self.state["step"] + 1) / 200)
+        return float(peak * warm * (0.03 + 0.97 * 0.5 * (1 + np.cos(np.pi * min(done, 1.0)))))
+
+    def _done(self, minutes: float, since: float | None = None) -> float:
+        extra = 0.0 if since is None else time.perf_counter() - since
+        return float((self.state["seconds"] + extra) / max(60 * minutes, 1e-9))
+
+    def _progress(self, stage: str, minutes: float) -> Any:
+        return tqdm(
+            total=round(60 * minutes), desc=stage, unit="s", disable=not self.bar,
+            initial=round(self.state["seconds"]), mininterval=5,
+        )
+
+    def _tick(self, bar: Any, began: float, **shown: str) -> None:
+        self.state["seconds"] += time.perf_counter() - began
+        bar.n = min(bar.total, round(self.state["seconds"]))
+        bar.set_postfix(**shown)
+
+    def _log(self, record: dict[str, Any]) -> None:
+        logger.info("%s", record)
+        with (self.work / "log.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps(record) + "\n")
+
+    def _vocabulary(self) -> LineVocabulary:
+        return build_vocabulary(
+            self.corpus.words(), self.typesetter, self.teacher, self.config.vocabulary
+        )
+
+    def _new_optimizer(self) -> torch.optim.AdamW:
+        return torch.optim.AdamW(self.model.parameters(), weight_decay=0.01, betas=(0.9, 0.98), fused=True)
+
+    def _enter(self, stage: str) -> None:
+        self.state.update(stage=stage, step=0, seconds=0.0)
+        self.optimizer = self._new_optimizer()
+        self._save()
+
+    def _save(self) -> None:
+        """Model, optimiser and place in the schedule; the last write makes them count."""
+        tensors = {f"model/{name}": value for name, value in self.model.state_dict().items()}
+        for (name, _), held in zip(
+            self.model.named_parameters(),
+            (self.optimizer.state.get(p, {}) for p in self.model.parameters()),
+            strict=True,
+        ):
+            tensors.update({f"{key}/{name}": value for key, value in held.items()})
+        path = self.work / f"state-{self.state['stage']}-{self.state['step']}.safetensors"
+        save_file({name: value.detach().contiguous() for name, value in tensors.items()}, path)
+        checkpoint.save(self.model, self.work / "model.safetensors")
+        record = {"file": path.name, "config": asdict(self.config), **self.state}
+        part = self.work / "state.json.part"
+        part.write_text(json.dumps(record, indent=1), encoding="utf-8")
+        os.replace(part, self.work / "state.json")
+        for old in self.work.glob("state-*.safetensors"):
+            if old != path:
+                old.unlink()
+
+    def _resume(self) -> None:
+        record = json.loads((self.work / "state.json").read_text(encoding="utf-8"))
+        self.state = {name: record[name] for name in self.state}
+        with safe_open(self.work / record["file"], framework="pt") as file:
+            keys = set(file.keys())
+            self.model.load_state_dict(
+                {key[6:]: file.get_tensor(key) for key in keys if key.startswith("model/")}
+            )
+            for name, parameter in self.model.named_parameters():
+                if f"step/{name}" in keys:
+                    self.optimizer.state[parameter] = {
+                        kind: file.get_tensor(f"{kind}/{name}")
+                        for kind in ("step", "exp_avg", "exp_avg_sq")
+                    }

