@@ -113,16 +113,15 @@ def _as_dicts(found: Found) -> dict[str, dict[str, list[dict[str, Any]]]]:
 
 
 def _stored(store: DemoStore, asker: Asker, vectors: Any) -> dict[str, dict[str, Any]]:
-    table_info = store.energy_table().info()
-    collection_info = store.energy_collection().info()
-    rows = {"LanceDB": table_info.rows, "Chroma": collection_info.rows}
-    row_bytes = {"LanceDB": table_info.row_bytes, "Chroma": collection_info.row_bytes}
+    info = store.energy_table().info()
+    rows = {"LanceDB": info.rows, "Chroma": store.energy_collection().count()}
+    row_bytes = store.row_bytes()
     folders = {"LanceDB": "lancedb", "Chroma": "chroma"}
     return {
         host: {
             "rows": rows[host],
-            "dimensions": table_info.dim,
-            "vector_bytes_per_row": 4 * table_info.dim,
+            "dimensions": info.dim,
+            "vector_bytes_per_row": 4 * info.dim,
             "energy_bytes_per_row": row_bytes[host],
             "disk_bytes": _disk(store.folder / folders[host]),
             "query_p50_ms": {ranking: asker.p50(host, ranking, vectors) for ranking in RANKINGS},

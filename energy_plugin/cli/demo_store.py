@@ -163,6 +163,25 @@ class DemoStore:
             raise NotBuiltError(f"There is no collection {NAME!r} in {self.folder / 'chroma'}.")
         return EnergyCollection(collection)
 
+    def row_bytes(self) -> dict[str, float]:
+        """Bytes that the energy columns take for each row, by host.
+
+        In Chroma they stand as base64 text in the companion collection, ids included.
+        """
+        collection = self.collection()
+        companion = self._chroma.get_collection(f"energy-{collection.id}")  # type: ignore[union-attr]
+        records = companion.get(include=["metadatas"])
+        characters = sum(
+            len(value)
+            for name, metadata in zip(records["ids"], records["metadatas"], strict=True)
+            for value in metadata.values()
+            if "/rows/" in name and isinstance(value, str)
+        )
+        return {
+            "LanceDB": self.energy_table().info().row_bytes,
+            "Chroma": characters / collection.count(),
+        }
+
     # -- making it
 
     def fill(
