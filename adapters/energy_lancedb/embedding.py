@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from lancedb.embeddings import TextEmbeddingFunction, get_registry, register
+from lancedb.embeddings import TextEmbeddingFunction, get_registry
 from numpy.typing import NDArray
 
 from energy_plugin.errors import ForeignFieldError
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from energy_plugin.optical import OpticalEncoder
 
 ALIAS = "energy-optical"
+REGISTRY: Any = get_registry()
 
 
 def _encoder(model: str, device: str | None) -> OpticalEncoder:
@@ -22,7 +23,7 @@ def _encoder(model: str, device: str | None) -> OpticalEncoder:
     return load_encoder(model, device)
 
 
-@register(ALIAS)
+@REGISTRY.register(ALIAS)
 class OpticalEmbeddingFunction(TextEmbeddingFunction):  # type: ignore[misc,unused-ignore]
     """Optical encoder as a LanceDB embedding function, registered as ``energy-optical``.
 
@@ -71,7 +72,8 @@ class OpticalEmbeddingFunction(TextEmbeddingFunction):  # type: ignore[misc,unus
         if not arguments.get("fingerprint") or not arguments.get("dim"):
             encoder = _encoder(arguments["model"], arguments["device"])
             arguments.update(dim=encoder.dim, fingerprint=encoder.fingerprint)
-        function: OpticalEmbeddingFunction = super().create(**arguments)
+        base: Any = super()
+        function: OpticalEmbeddingFunction = base.create(**arguments)
         return function
 
     def ndims(self) -> int:
@@ -132,7 +134,4 @@ def optical(
     ...     text: str = function.SourceField()
     ...     vector: Vector(function.ndims()) = function.VectorField()
     """
-    function: OpticalEmbeddingFunction = (
-        get_registry().get(ALIAS).create(model=model, batch_size=batch_size, device=device)
-    )
-    return function
+    return OpticalEmbeddingFunction.create(model=model, batch_size=batch_size, device=device)

@@ -91,9 +91,7 @@ def layout_of(name: str, host: Host) -> Layout:
     return layout
 
 
-def match(
-    known: NDArray[np.uint64], wanted: NDArray[np.uint64]
-) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+def match(known: NDArray[Any], wanted: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """Position in `known` of each element of `wanted`, and whether it is there.
 
     Where several elements of `known` are equal, the first is taken.

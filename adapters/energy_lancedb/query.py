@@ -229,7 +229,7 @@ class EnergyQuery:
         if self._row_id:
             found = found.append_column(ROWID, pa.array(snapshot.rowids[rows], pa.uint64()))
         if self._terms:
-            parts = (None, None, None)
+            parts: tuple[NDArray[np.float32] | None, ...] = (None, None, None)
             if result is not None:
                 terms = result.terms
                 parts = (terms.lambda_, terms.dispersion, terms.dirichlet)

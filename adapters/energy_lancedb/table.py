@@ -370,7 +370,11 @@ class EnergyTable:
             def encode(vectors: NDArray[np.float32]) -> EnergyColumns:
                 return snapshot.index.encode(vectors)
 
-            return layout_of(snapshot.pointer.layout, self.host).catch_up(snapshot.pointer, encode)
+            layout = layout_of(snapshot.pointer.layout, self.host)
+            count = layout.catch_up(snapshot.pointer, encode)
+            if count:
+                self._snapshot = None
+            return count
 
     def drop(self) -> None:
         """Remove the energy columns, the pointer and the companion tables."""

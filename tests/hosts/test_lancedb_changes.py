@@ -1,0 +1,249 @@
+"""Rows that come, change and go, through the plugin and behind its back, in both layouts."""
+
+from datetime import timedelta
+
+import lancedb
+import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pytest
+from energy_lancedb import EnergyTable
+from lancedb_data import DIM, embed, ngrams, plain_rows, plain_schema, rows_of, text_of, text_schema
+
+from energy_plugin.energy import EnergyColumns, EnergyIndex
+from energy_plugin.energy.fingerprint import fingerprint
+
+N = 120
+LAYOUTS = ("columns", "companion")
+
+
+@pytest.fixture(params=LAYOUTS)
+def energy(request, tmp_path):
+    table = lancedb.connect(tmp_path).create_table("pages", schema=text_schema(ngrams()))
+    table.add(rows_of(N))
+    return EnergyTable(table).build(layout=request.param)
+
+
+def nearest(energy, text):
+    return energy.search(text).limit(1).to_list()[0]["id"]
+
+
+def ids(energy, k=10_000):
+    return sorted(row["id"] for row in energy.search("wing").limit(k).select(["id"]).to_list())
+
+
+def assert_fresh(energy):
+    """Nothing waits, and every row's columns are those of its own vector."""
+    info = energy.info()
+    assert (info.stale, info.rows) == (0, energy.table.count_rows())
+    snapshot = energy.snapshot()
+    rows = energy.table.search().select(["vector", "_rowid"]).to_arrow()
+    vectors = np.stack(rows["vector"].to_numpy(zero_copy_only=False))
+    numbers = snapshot.row_numbers(rows["_rowid"].to_numpy())
+    np.testing.assert_array_equal(snapshot.fingerprints[numbers], fingerprint(vectors))
+    lambda_, dispersion = snapshot.field.taumode(vectors)
+    columns = snapshot.columns_of(numbers)
+    np.testing.assert_allclose(columns.lambda_, lambda_, atol=1e-5)
+    np.testing.assert_allclose(columns.dispersion, dispersion, atol=1e-5)
+
+
+def test_added_through_the_plugin(energy):
+    energy.add(rows_of(5, start=N))
+    assert_fresh(energy)
+    assert nearest(energy, text_of(N + 3)) == N + 3
+    if energy.info().layout == "columns":
+        assert energy.table.count_rows("energy_lambda IS NULL") == 0
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda rows: rows,
+        pa.Table.from_pylist,
+        pd.DataFrame,
+        pl.DataFrame,
+        lambda rows: [text_schema(ngrams())(**row, vector=embed([row["text"]])[0]) for row in rows],
+        lambda rows: (pa.RecordBatch.from_pylist([row]) for row in rows),
+    ],
+    ids=["dicts", "arrow", "pandas", "polars", "pydantic", "batches"],
+)
+def test_every_form_of_data_that_lancedb_takes(energy, make):
+    energy.add(make(rows_of(4, start=500)))
+    assert_fresh(energy)
+    assert [nearest(energy, text_of(i)) for i in range(500, 504)] == [500, 501, 502, 503]
+
+
+def test_explicit_vectors_are_kept(energy):
+    vector = embed(["something else entirely"])[0]
+    energy.add([{**rows_of(1, start=N)[0], "vector": vector}])
+    assert_fresh(energy)
+    assert energy.search(vector).limit(1).to_list()[0]["id"] == N
+
+
+def test_added_behind_the_back(energy):
+    energy.table.add(rows_of(7, start=N))
+    assert energy.info().stale == 7
+    assert [nearest(energy, text_of(N + i)) for i in range(7)] == [N + i for i in range(7)]
+    row = energy.search(text_of(N)).select(["id", "energy_lambda"]).limit(1).to_list()[0]
+    served = row["energy_lambda"]
+    assert served > 0
+    assert energy.refresh() == 7
+    assert energy.refresh() == 0
+    assert_fresh(energy)
+    again = energy.search(text_of(N)).select(["id", "energy_lambda"]).limit(1).to_list()[0]
+    assert again["energy_lambda"] == served
+
+
+def test_vector_updated_behind_the_back(energy):
+    target = embed(["river river river quiet"])[0]
+    energy.table.update(where="id = 30", values={"vector": target.tolist()})  # a wing until now
+    assert energy.info().stale == 1
+    assert energy.search(target).limit(1).to_list()[0]["id"] == 30
+    assert 30 not in [r["id"] for r in energy.search(text_of(30)).limit(3).to_list()]
+    assert energy.refresh() == 1
+    assert_fresh(energy)
+    assert energy.search(target).limit(1).to_list()[0]["id"] == 30
+
+
+def test_other_columns_updated(energy):
+    energy.table.update(where="id = 30", values={"topic": "changed"})
+    assert energy.info().stale == 0
+    hit = energy.search(text_of(30)).where("topic = 'changed'").to_list()
+    assert [row["id"] for row in hit] == [30]
+    assert_fresh(energy)
+
+
+def test_upserted_behind_the_back(energy):
+    new = [{**row, "text": "metal heavy metal broken"} for row in rows_of(1, start=12)]
+    merge = energy.table.merge_insert("id").when_matched_update_all().when_not_matched_insert_all()
+    merge.execute(new + rows_of(2, start=N))
+    assert energy.info().stale == 3
+    assert nearest(energy, "metal heavy metal broken") == 12
+    assert nearest(energy, text_of(N + 1)) == N + 1
+    assert energy.refresh() == 3
+    assert_fresh(energy)
+
+
+def test_vectors_merged_in_place(tmp_path):
+    """A merge of id and vector alone, with an index on id, rewrites one column of a fragment."""
+    table = lancedb.connect(tmp_path).create_table("pages", plain_rows(N))
+    table.create_index("id", config=lancedb.index.BTree())
+    energy = EnergyTable(table).build()
+    before = energy.search(embed([text_of(5)])[0]).with_row_id().limit(1).to_list()[0]
+    data = pa.table(
+        {
+            "id": [5, 6],
+            "vector": pa.array(embed(["music", "court"]).tolist(), pa.list_(pa.float32(), DIM)),
+        }
+    )
+    table.merge_insert("id").when_matched_update_all().execute(data)
+    assert energy.info().stale == 2
+    assert energy.search(embed(["music"])[0]).limit(1).to_list()[0]["id"] == 5
+    assert before["id"] == 5
+    assert energy.refresh() == 2
+    assert_fresh(energy)
+
+
+def test_deleted_rows_never_appear(energy):
+    energy.delete("id < 10")
+    assert ids(energy) == list(range(10, N))
+    energy.table.delete("id >= 100")
+    assert ids(energy) == list(range(10, 100))
+    assert_fresh(energy)
+    energy.add(rows_of(10))
+    assert ids(energy) == list(range(100))
+    energy.table.delete("true")
+    assert ids(energy) == []
+    assert energy.search("wing").to_arrow().column_names[-1] == "_distance"
+    energy.add(rows_of(3))
+    assert nearest(energy, text_of(2)) == 2
+
+
+def test_compaction_keeps_everything(energy):
+    for start in range(N, N + 40, 10):
+        energy.add(rows_of(10, start=start))
+    energy.table.delete("id = 7")
+    before = energy.search("heart old heart").limit(20).to_arrow()
+    energy.table.optimize(cleanup_older_than=timedelta(0))
+    after = energy.search("heart old heart").limit(20).to_arrow()
+    assert after["id"].to_pylist() == before["id"].to_pylist()
+    np.testing.assert_allclose(
+        after["_distance"].to_numpy(), before["_distance"].to_numpy(), atol=1e-6
+    )
+    assert_fresh(energy)
+
+
+def test_rows_without_a_vector_are_left_out(tmp_path):
+    table = lancedb.connect(tmp_path).create_table("pages", plain_rows(N), schema=plain_schema())
+    nothing = [{**row, "vector": None} for row in rows_of(3, start=N)]
+    table.add(nothing)
+    energy = EnergyTable(table).build()
+    info = energy.info()
+    assert (info.rows, info.without_vector, info.stale) == (N, 3, 0)
+    vector = embed([text_of(4)])[0]
+    found = energy.search(vector).limit(1000).to_arrow()["id"].to_pylist()
+    assert sorted(found) == list(range(N))
+    energy.table.merge_insert("id").when_matched_update_all().execute(
+        pa.Table.from_pylist([{**rows_of(1, start=4)[0], "vector": None}], schema=plain_schema()),
+        on_bad_vectors="null",
+    )
+    for _ in range(2):  # before and after the columns of the emptied row are cleared
+        info = energy.info()
+        assert (info.rows, info.without_vector, info.stale) == (N - 1, 4, 0)
+        assert 4 not in energy.search(vector).limit(1000).to_arrow()["id"].to_pylist()
+        assert energy.refresh() == 0
+
+
+def test_another_handle_writes(energy, tmp_path):
+    other = lancedb.connect(tmp_path).open_table("pages")
+    other.add(rows_of(2, start=N))
+    other.delete("id = 0")
+    assert ids(energy) == list(range(1, N + 2))
+    theirs = EnergyTable(other)
+    assert theirs.info().stale == 2
+    assert theirs.refresh() == 2
+    assert nearest(energy, text_of(N + 1)) == N + 1
+    assert ids(energy) == ids(theirs)
+
+
+def test_stored_values_are_those_of_the_core(tmp_path):
+    table = lancedb.connect(tmp_path).create_table("pages", plain_rows(N))
+    EnergyTable(table).build()
+    stored = table.to_arrow()
+    vectors = np.stack(stored["vector"].to_numpy(zero_copy_only=False))
+    columns: EnergyColumns = EnergyIndex.fit(vectors).columns
+    np.testing.assert_array_equal(stored["energy_lambda"].to_numpy(), columns.lambda_)
+    np.testing.assert_array_equal(stored["energy_dispersion"].to_numpy(), columns.dispersion)
+    np.testing.assert_array_equal(stored["energy_cell"].to_numpy(), columns.cell)
+    prints = fingerprint(vectors).astype("<u4")
+    want = [code.tobytes() + p.tobytes() for code, p in zip(columns.residual, prints, strict=True)]
+    assert stored["energy_residual"].to_pylist() == want
+
+
+def test_stable_row_ids(tmp_path):
+    database = lancedb.connect(
+        tmp_path, storage_options={"new_table_enable_stable_row_ids": "true"}
+    )
+    table = database.create_table("pages", plain_rows(N))
+    energy = EnergyTable(table).build()
+    table.add(plain_rows(5, start=N))
+    table.update(where="id = 3", values={"vector": embed(["music"])[0].tolist()})
+    assert energy.info().stale == 6
+    assert energy.refresh() == 6
+    table.optimize()
+    assert_fresh(energy)
+    assert energy.search(embed(["music"])[0]).limit(1).to_list()[0]["id"] == 3
+
+
+def test_memory_database():
+    table = lancedb.connect("memory://").create_table("pages", schema=text_schema(ngrams()))
+    table.add(rows_of(N))
+    energy = EnergyTable(table).build()
+    assert energy.info().layout == "companion"
+    assert nearest(energy, text_of(11)) == 11
+    energy.add(rows_of(2, start=N))
+    assert_fresh(energy)
+    energy.build()
+    assert energy.info().generation == 2
+    assert nearest(energy, text_of(N + 1)) == N + 1
