@@ -1,0 +1,296 @@
+"""The command line, run as a person runs it and called in process with a small encoder."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import zlib
+
+import numpy as np
+import pytest
+
+from energy_plugin import __version__
+from energy_plugin.cli import demo_store, docstrings, main, reference_docs
+from energy_plugin.cli.demo_store import DemoStore
+from energy_plugin.errors import InvalidInputError, NotBuiltError
+
+
+def _run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "energy_plugin", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+class WordEncoder:
+    """Stands in for the optical encoder: hashed words, so that shared words mean similar."""
+
+    dim = 64
+    fingerprint = "words-1"
+
+    def __init__(self):
+        self.config = {"model": "words"}
+        self.fails_after: int | None = None
+        self.embedded: list[str] = []
+
+    def encode(self, texts, **_):
+        vectors = np.zeros((1 if isinstance(texts, str) else len(texts), self.dim), np.float32)
+        for row, text in zip(vectors, [texts] if isinstance(texts, str) else texts, strict=True):
+            if self.fails_after is not None and len(self.embedded) >= self.fails_after:
+                raise KeyboardInterrupt
+            self.embedded.append(text)
+            for word in re.findall(r"\w+", text.lower()):
+                code = zlib.crc32(word.encode())
+                row[code % self.dim] += 1 if code >> 16 & 1 else -1
+        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True) + 1e-6
+        return vectors[0] if isinstance(texts, str) else vectors
+
+    encode_query = encode_document = encode
+
+
+@pytest.fixture
+def encoder(monkeypatch):
+    import energy_plugin.optical as optical
+
+    words = WordEncoder()
+    monkeypatch.setattr(optical, "load_encoder", lambda *_: words, raising=False)
+    monkeypatch.setattr(demo_store, "_BATCH", 16)
+    return words
+
+
+def _call(monkeypatch, capsys, *arguments):
+    monkeypatch.setattr(sys, "argv", ["energy-plugin", *map(str, arguments)])
+    with pytest.raises(SystemExit) as exit_:
+        main()
+    out, err = capsys.readouterr()
+    return exit_.value.code, out, err
+
+
+@pytest.fixture
+def judged(tmp_path):
+    folder = tmp_path / "judged"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    centres = rng.normal(size=(8, 16))
+    corpus = np.repeat(centres, 12, axis=0) + 0.4 * rng.normal(size=(96, 16))
+    queries = centres + 0.4 * rng.normal(size=(8, 16))
+    ids = [f"d{i}" for i in range(96)]
+    (folder / "corpus.jsonl").write_text(
+        "\n".join(json.dumps({"_id": d, "title": "", "text": "" if d == "d5" else d}) for d in ids)
+    )
+    (folder / "queries.jsonl").write_text(
+        "\n".join(json.dumps({"_id": f"q{i}", "text": f"query {i}"}) for i in range(8))
+    )
+    lines = [f"q{i}\td{12 * i + j}\t1" for i in range(8) for j in range(12)]
+    (folder / "qrels.tsv").write_text("query-id\tcorpus-id\tscore\n" + "\n".join(lines))
+    np.savez(
+        tmp_path / "judged.npz",
+        corpus=corpus,
+        queries=queries,
+        corpus_ids=ids,
+        query_ids=[f"q{i}" for i in range(8)],
+    )
+    return folder
+
+
+def test_version_and_help():
+    assert _run("--version").stdout == f"energy-plugin {__version__}\n"
+    done = _run("--help")
+    assert done.returncode == 0
+    for command in ("demo", "eval", "sts"):
+        assert command in done.stdout
+
+
+@pytest.mark.parametrize(
+    "arguments", [("--foo",), ("eval",), ("nothing",), ("eval", "x", "--k", "3")]
+)
+def test_wrong_usage_is_two(arguments):
+    assert _run(*arguments.split()).returncode == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("eval", "{tmp}/none"), "is not a folder"),
+        (("eval", "{tmp}"), "corpus.jsonl does not exist"),
+        (("sts", "{tmp}/none.tsv"), "does not exist"),
+        (("demo", "--folder", "{tmp}/none", "--ask", "x"), "no finished demonstration"),
+    ],
+)
+def test_errors_are_one_line_and_one(tmp_path, arguments, message):
+    done = _run(*(argument.format(tmp=tmp_path) for argument in arguments))
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert re.fullmatch(rf"error: .*{message}.*\n", done.stderr)
+
+
+def test_eval_prints_json_and_tables(judged, tmp_path):
+    vectors = str(tmp_path / "judged.npz")
+    done = _run("eval", str(judged), "--encoder", vectors, "--json")
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert list(result)[:2] == ["cosine", "energy"]
+    assert list(result["cosine"]) == ["ndcg@10", "map", "recall@100"]
+    assert result["cosine"]["recall@100"] == 1.0
+    assert result["energy"]["ndcg@10"] >= 0.9
+    assert result["empty_documents"] == 1
+    assert "1 documents have no text" in done.stderr
+    plain = _run("eval", str(judged), "--encoder", vectors).stdout
+    assert f"{result['energy']['map']:.3f}" in plain
+    assert max(map(len, plain.splitlines())) <= 120
+
+
+def test_eval_of_several_sets_has_a_mean(judged, tmp_path, monkeypatch, capsys):
+    twin = tmp_path / "twin"
+    judged.rename(twin)
+    (tmp_path / "judged.npz").rename(tmp_path / "twin.npz")
+    for name in ("corpus.jsonl", "queries.jsonl", "qrels.tsv"):
+        other = tmp_path / "other"
+        other.mkdir(exist_ok=True)
+        (other / name).write_bytes((twin / name).read_bytes())
+    (tmp_path / "other.npz").write_bytes((tmp_path / "twin.npz").read_bytes())
+    code, out, _ = _call(
+        monkeypatch, capsys, "eval", twin, tmp_path / "other", "--encoder", tmp_path, "--json"
+    )
+    result = json.loads(out)
+    assert code == 0
+    assert list(result["sets"]) == ["twin", "other"]
+    for ranking in ("cosine", "energy"):
+        assert result["mean"][ranking] == pytest.approx(result["sets"]["twin"][ranking])
+    code, _, err = _call(monkeypatch, capsys, "eval", twin, twin, "--encoder", tmp_path)
+    assert code == 1
+    assert "could not be told apart" in err
+
+
+def test_prose_keeps_the_description_alone():
+    docstring = """
+    range_of(start, stop) -> Range
+
+    Give the :class:`Range` between *start* and ``stop``, both included, as
+    numbers [1]_ do.
+
+    .. versionadded:: 3.2
+       Something else.
+
+    >>> range_of(1, 2)
+    Range(1, 2)
+
+    Copyright (c) 1999 Somebody.
+
+    A second paragraph follows::
+
+        code = here()
+
+    Parameters
+    ----------
+    start : int
+    """
+    assert docstrings.prose(docstring, "module.range_of") == (
+        "Give the Range between start and stop, both included, as numbers do. "
+        "A second paragraph follows:"
+    ).removesuffix(" A second paragraph follows:")
+    assert docstrings.prose("Too short.") == ""
+
+
+def test_long_prose_ends_with_a_sentence():
+    text = docstrings.prose("This sentence has exactly seven words here. " * 40)
+    assert 300 <= len(text) <= 600
+    assert text.endswith("here.")
+
+
+def test_collection_is_deterministic_and_clean():
+    docs = reference_docs.collect(300)
+    assert docs == reference_docs.collect(300)
+    assert len(docs) == 300
+    assert len({doc.name for doc in docs}) == 300
+    assert len({docstrings.normalised(doc.text.partition(" — ")[2]) for doc in docs}) == 300
+    for doc in docs:
+        assert doc.text.startswith(f"{doc.name} — ")
+        assert len(doc.text) <= 600 + len(doc.name) + 3
+        assert not re.search(r">>>|Copyright|-----|:param", doc.text)
+
+
+@pytest.mark.slow
+def test_every_installation_has_five_thousand_documents():
+    docs = reference_docs.collect(8000)
+    assert len(docs) >= 5000
+    names = {doc.name for doc in docs}
+    assert {"subprocess.run", "csv.reader", "itertools.chain", "os.stat", "argparse"} <= names
+
+
+def test_demo_from_nothing_to_an_answer(encoder, tmp_path, monkeypatch, capsys):
+    pytest.importorskip("chromadb")
+    pytest.importorskip("lancedb")
+    folder = tmp_path / "demo"
+    arguments = ("demo", "--folder", folder, "--documents", 80)
+    code, out, err = _call(monkeypatch, capsys, *arguments, "--json")
+    assert code == 0
+    assert "80 documents, once" in err
+    result = json.loads(out)
+    assert result["documents"] == 80
+    for host in ("LanceDB", "Chroma"):
+        assert result["hosts"][host]["rows"] == 80
+        for answers in result["answers"].values():
+            distances = [answer["distance"] for answer in answers[host]["energy"]]
+            assert len(distances) == 3
+            assert distances == sorted(distances)
+    embedded = [text for text in encoder.embedded if " — " in text]
+    assert len(embedded) == len(set(embedded)) == 80
+
+    # Again: the work is found done, nothing is embedded but the questions.
+    encoder.embedded.clear()
+    code, out, err = _call(monkeypatch, capsys, *arguments)
+    assert code == 0
+    assert not any(" — " in text for text in encoder.embedded)
+    assert "what is stored" in out
+    assert max(map(len, out.splitlines())) <= 120
+
+    # A question of one's own goes by text, through the functions stored with the hosts.
+    target = reference_docs.collect(80)[7]
+    question = target.text.partition(" — ")[2]
+    code, out, _ = _call(
+        monkeypatch, capsys, "demo", "--folder", folder, "--ask", question, "--json"
+    )
+    assert code == 0
+    for each in json.loads(out)["answers"].values():
+        assert target.name in [answer["name"] for answer in each["cosine"]]
+        assert target.name in [answer["name"] for answer in each["energy"]]
+
+
+def test_interrupted_demo_goes_on(encoder, tmp_path):
+    pytest.importorskip("chromadb")
+    pytest.importorskip("lancedb")
+    docs = reference_docs.collect(80)
+    store = DemoStore(tmp_path)
+    encoder.fails_after = 40
+    with pytest.raises(KeyboardInterrupt):
+        store.fill(docs, "test", encoder)
+    with pytest.raises(NotBuiltError, match="no finished demonstration"):
+        store.require_complete()
+    encoder.fails_after = None
+    encoder.embedded.clear()
+    again = DemoStore(tmp_path)
+    assert again.fill(docs, "test", encoder).complete
+    assert len(encoder.embedded) == 80 - 32  # two batches of 16 were stored
+    assert again.require_complete().documents == 80
+    names = again.collection().get(include=[])["ids"]
+    assert names == [doc.name for doc in docs]
+
+
+def test_another_encoder_or_corpus_starts_anew(encoder, tmp_path):
+    pytest.importorskip("chromadb")
+    pytest.importorskip("lancedb")
+    docs = reference_docs.collect(70)
+    store = DemoStore(tmp_path)
+    store.fill(docs, "test", encoder)
+    manifest = store.fill(docs[:60], "less", encoder)
+    assert manifest.documents == 60
+    assert store.table().count_rows() == store.collection().count() == 60
+    assert store.is_complete()
+
+
+def test_foreign_folders_are_left_alone(encoder, tmp_path):
+    (tmp_path / "thesis.txt").write_text("years of work")
+    with pytest.raises(InvalidInputError, match="not a demonstration"):
+        DemoStore(tmp_path).fill(reference_docs.collect(60), "test", encoder)
+    assert (tmp_path / "thesis.txt").read_text() == "years of work"
