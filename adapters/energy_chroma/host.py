@@ -62,15 +62,6 @@ class ChromaHost:
 
     # -- identity
 
-    @property
-    def space(self) -> str:
-        """``"cosine"``, ``"l2"`` or ``"ip"``."""
-        configuration = self.collection.configuration_json
-        for kind in ("hnsw", "spann"):
-            if configuration.get(kind):
-                return str(configuration[kind]["space"])
-        return "l2"
-
     def embedder(self) -> dict[str, Any] | None:
         """Name and semantic configuration of what embeds here; None where Chroma knows none.
 
@@ -237,7 +228,7 @@ def _pages(ids: Sequence[str] | None) -> Iterator[list[str] | None]:
 
 def _matrix(vectors: Any) -> NDArray[np.float32]:
     matrix = np.asarray(vectors, dtype=np.float32)
-    return matrix if matrix.ndim == 2 else matrix.reshape(len(vectors), -1)
+    return matrix if len(matrix) else np.zeros((0, 0), dtype=np.float32)
 
 
 def _identity(name: str, config: dict[str, Any]) -> dict[str, Any]:

@@ -77,7 +77,7 @@ class LiveField:
             )
         matrix = np.stack(list(found.values()))
         index = EnergyIndex.fit(
-            _prepared(matrix, host),
+            matrix,
             config,
             show_progress_bar=show_progress_bar,
             device=device,
@@ -131,13 +131,13 @@ class LiveField:
         """Nearest rows by energy distance; None where no row is allowed."""
         if len(self) == 0 or (allowed is not None and len(allowed) == 0):
             return None
-        return self.index.search(_prepared(queries, self.host), k, rows=allowed)
+        return self.index.search(queries, k, rows=allowed)
 
     # -- rows
 
     def insert(self, vectors: NDArray[np.float32]) -> NDArray[np.int64]:
         """Row numbers of vectors that no id stands for yet; see `adopt`."""
-        return self.index.add(_prepared(vectors, self.host))
+        return self.index.add(vectors)
 
     def withdraw(self, rows: NDArray[np.int64]) -> None:
         """Take `insert` back."""
@@ -237,11 +237,3 @@ def _check_owner(host: ChromaHost, pointer: Pointer) -> None:
 
 def _brief(identity: dict[str, Any]) -> str:
     return f"{identity['name']} {json.dumps(identity['config'], sort_keys=True)}"
-
-
-def _prepared(vectors: NDArray[np.float32], host: ChromaHost) -> NDArray[np.float32]:
-    """Unit rows where the collection's space is cosine; rows of zeros stay."""
-    if host.space != "cosine":
-        return vectors
-    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return np.asarray(vectors / np.where(norms > 0, norms, 1), dtype=np.float32)

@@ -35,9 +35,9 @@ class Changes:
 
     def __or__(self, later: Changes) -> Changes:
         """Both, one after the other: a row added and then removed did not change."""
-        kinds = {name: "added" for name in self.added}
-        kinds |= {name: "removed" for name in self.removed}
-        kinds |= {name: "changed" for name in self.changed}
+        kinds = dict.fromkeys(self.added, "added")
+        kinds |= dict.fromkeys(self.removed, "removed")
+        kinds |= dict.fromkeys(self.changed, "changed")
         for name in later.added:
             kinds[name] = "changed" if kinds.get(name) in ("removed", "changed") else "added"
         for name in later.changed:

@@ -1,0 +1,302 @@
+"""The stored field: generations, crashes, damage, and a new process."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from chroma_cases import GramEmbedding, client, create, texts, vectors
+from energy_chroma import Changes, EnergyCollection, store
+from energy_chroma.store import FieldStore
+
+from energy_plugin.energy import EnergyConfig
+from energy_plugin.errors import CorruptFieldError, ForeignFieldError, NotBuiltError
+
+QUERIES = vectors(4, seed=1)
+OTHER = EnergyConfig(n_anchors=5, bits=8)
+
+
+class Crash(BaseException):
+    """The process dies here."""
+
+
+@pytest.fixture
+def made(tmp_path):
+    return create(client(tmp_path), n=120)
+
+
+def companion(energy):
+    return energy._host.companion()
+
+
+def answer(made, **filters):
+    got = EnergyCollection(made).query(query_embeddings=QUERIES, include=["distances"], **filters)
+    return got["ids"], got["distances"]
+
+
+def crash_at(monkeypatch, number):
+    """Die before the given one of the steps write, flip and sweep; False if there are fewer."""
+    steps = {"left": number}
+
+    def dying(step):
+        def call(*args, **kwargs):
+            if steps["left"] == 0:
+                raise Crash
+            steps["left"] -= 1
+            return step(*args, **kwargs)
+
+        return call
+
+    for name in ("_write", "_flip", "_sweep"):
+        monkeypatch.setattr(FieldStore, name, dying(getattr(FieldStore, name)))
+    return steps
+
+
+def test_records_are_small_checksummed_and_never_documents(made, monkeypatch):
+    monkeypatch.setattr(store, "PART_CHARACTERS", 2_000)
+    energy = EnergyCollection(made).build()
+    records = companion(energy).get()
+    assert records["documents"] == [None] * len(records["ids"])
+    assert max(len(record["data"]) for record in records["metadatas"]) == 2_000
+    names = set(records["ids"])
+    assert {"1/field/0", "1/field/1", "1/rows/0/0", "1/rows/0/1"} <= names
+    assert all(name.startswith("1/") for name in names)
+    assert answer(made) == answer(energy.collection)
+
+
+def test_the_pointer_says_what_the_field_is(made):
+    energy = EnergyCollection(made).build().build()
+    assert companion(energy).name == f"energy-{made.id}"
+    assert companion(energy).metadata == {
+        "energy_format": 1,
+        "of": str(made.id),
+        "dim": 24,
+        "embedder": "null",
+        "row_columns": True,
+        "generation": 2,
+        "chunks": 1,
+        "version": 4,
+        "viewed": 2,
+    }
+    assert {name.split("/")[0] for name in companion(energy).get(include=[])["ids"]} == {"2"}
+
+
+def test_a_crash_at_any_step_of_a_rebuild_leaves_a_readable_field(made, monkeypatch):
+    EnergyCollection(made).build()
+    former = answer(made)
+    outcomes = []
+    for number in range(20):
+        with monkeypatch.context() as patch:
+            crash_at(patch, number)
+            try:
+                EnergyCollection(made).build(OTHER)
+            except Crash:
+                done = False
+            else:
+                done = True
+        outcomes.append(answer(made) == former)
+        if done:
+            break
+        EnergyCollection(made).build()
+        assert answer(made) == former
+        records = companion(EnergyCollection(made)).get(include=[])["ids"]
+        assert len({name.split("/")[0] for name in records}) == 1
+    # sweep, field, rows and flip: the former field; the sweep behind it and the view: the new one
+    assert outcomes == [True, True, True, True, False, False, False]
+
+
+def test_a_crash_in_the_first_build_leaves_an_unbuilt_collection(made, monkeypatch):
+    before = made.get()
+    for number in range(4):
+        with monkeypatch.context() as patch:
+            crash_at(patch, number)
+            with pytest.raises(Crash):
+                EnergyCollection(made).build()
+        with pytest.raises(NotBuiltError):
+            answer(made)
+        assert made.get() == before
+    EnergyCollection(made).build()
+    assert sorted(companion(EnergyCollection(made)).get(include=[])["ids"]) == [
+        "1/field/0",
+        "1/rows/0/0",
+    ]
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_a_crash_while_adding_keeps_row_and_field(made, monkeypatch, number):
+    energy = EnergyCollection(made).build()
+    with monkeypatch.context() as patch:
+        crash_at(patch, number)
+        with pytest.raises(Crash):
+            energy.add(ids=["a"], embeddings=vectors(1, seed=5), metadatas=[{"n": 7}])
+    reopened = EnergyCollection(made)
+    got = reopened.query(query_embeddings=vectors(1, seed=5), n_results=1)
+    assert got["ids"] == [["a"]]
+    assert got["metadatas"][0][0]["n"] == 7
+    assert reopened.refresh() == Changes(added=("a",))
+    assert EnergyCollection(made).refresh() == Changes()
+
+
+def test_a_crash_between_field_and_row_columns_is_mended_by_refresh(made, monkeypatch):
+    energy = EnergyCollection(made).build()
+    with monkeypatch.context() as patch:
+        patch.setattr("energy_chroma.view.write", lambda *_, **__: (_ for _ in ()).throw(Crash()))
+        with pytest.raises(Crash):
+            energy.build(OTHER)
+    reopened = EnergyCollection(made)
+    assert reopened.refresh() == Changes()
+    columns = reopened._field.index.columns
+    rows = made.get()["metadatas"]
+    assert [row["energy_cell"] for row in rows] == columns.cell.tolist()
+    np.testing.assert_array_equal(np.float32([r["energy_lambda"] for r in rows]), columns.lambda_)
+    assert reopened._store.pointer().viewed == 2
+
+
+def test_a_failed_append_is_reported_and_mended(made, monkeypatch, caplog):
+    energy = EnergyCollection(made).build()
+    with monkeypatch.context() as patch:
+        patch.setattr(FieldStore, "append", lambda *_: (_ for _ in ()).throw(OSError("full")))
+        energy.add(ids=["a"], embeddings=vectors(1, seed=5))
+    assert "could not be stored; refresh() writes them" in caplog.text
+    assert energy.query(query_embeddings=vectors(1, seed=5), n_results=1)["ids"] == [["a"]]
+    assert energy.refresh() == Changes(changed=("a",))
+    assert EnergyCollection(made).refresh() == Changes()
+
+
+def damaged(record, how):
+    data = record["data"]
+    if how == "altered":
+        middle = len(data) // 2
+        flipped = "A" if data[middle] != "A" else "B"
+        return {**record, "data": data[:middle] + flipped + data[middle + 1 :]}
+    if how == "cut off":
+        return {**record, "data": data[: len(data) // 8 * 4]}
+    return {**record, "data": "?" * len(data)}
+
+
+@pytest.mark.parametrize("name", ["1/field/0", "1/rows/0/0"])
+@pytest.mark.parametrize("how", ["altered", "cut off", "not base64", "missing", "without data"])
+def test_damage_is_found_and_build_mends_it(made, name, how):
+    energy = EnergyCollection(made).build()
+    sound = answer(made)
+    records = companion(energy)
+    record = records.get(ids=[name])["metadatas"][0]
+    if how == "missing":
+        records.delete(ids=[name])
+    elif how == "without data":
+        records.update(ids=[name], metadatas=[{"data": None}])
+    else:
+        records.update(ids=[name], metadatas=[damaged(record, how)])
+    with pytest.raises(CorruptFieldError, match="uild"):
+        answer(made)
+    rows = made.get()
+    with pytest.raises(CorruptFieldError):
+        EnergyCollection(made).add(ids=["a"], embeddings=QUERIES[:1])
+    assert made.get() == rows
+    EnergyCollection(made).build()
+    assert answer(made) == sound
+
+
+def change_pointer(energy, **changes):
+    records = companion(energy)
+    records.modify(metadata={**records.metadata, **changes})
+
+
+def test_another_format_version_is_refused(made):
+    energy = EnergyCollection(made).build()
+    change_pointer(energy, energy_format=2)
+    with pytest.raises(CorruptFieldError, match=r"format version 2.*reads 1.*Upgrade"):
+        answer(made)
+    EnergyCollection(made).build()
+    assert answer(made)[0]
+
+
+def test_an_incomplete_pointer_is_refused(made):
+    energy = EnergyCollection(made).build()
+    metadata = dict(companion(energy).metadata)
+    del metadata["chunks"]
+    companion(energy).modify(metadata=metadata)
+    with pytest.raises(CorruptFieldError, match="'chunks'"):
+        answer(made)
+    EnergyCollection(made).build()
+    assert answer(made)[0]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"of": "another"}, "belongs to collection another"),
+        ({"dim": 25}, "Rows of 'docs' have 24 dimensions, its energy field has 25"),
+    ],
+)
+def test_a_foreign_field_is_refused(made, changes, message):
+    energy = EnergyCollection(made).build()
+    change_pointer(energy, **changes)
+    with pytest.raises(ForeignFieldError, match=message):
+        answer(made)
+
+
+def test_another_embedder_is_refused(tmp_path):
+    where = client(tmp_path)
+    made = where.create_collection("texts", embedding_function=GramEmbedding())
+    made.add(ids=[f"t{i}" for i in range(60)], documents=texts(60))
+    energy = EnergyCollection(made).build()
+    assert json.loads(energy._store.pointer().embedder) == {
+        "name": "test_grams",
+        "config": {"size": 3},
+    }
+    EnergyCollection(where.get_collection("texts")).query(query_texts=["wing"])
+    # Chroma accepts it, as the name is the same
+    wrong = where.get_collection("texts", embedding_function=GramEmbedding(size=2))
+    with pytest.raises(ForeignFieldError, match=r'test_grams \{"size": 3\}.*\{"size": 2\}'):
+        EnergyCollection(wrong).query(query_texts=["wing"])
+
+
+def test_a_new_process_reads_what_this_one_wrote(made, tmp_path):
+    energy = EnergyCollection(made).build()
+    energy.add(ids=["a"], embeddings=vectors(1, seed=5), metadatas=[{"n": -1}])
+    energy.delete(ids=["r3"])
+    energy.update(ids=["r4"], embeddings=vectors(1, seed=6))
+    expected = energy.query(query_embeddings=QUERIES, n_results=6, where={"n": {"$lt": 60}})
+    np.save(tmp_path / "queries.npy", QUERIES)
+    program = """
+import json, sys
+import chromadb, numpy
+from energy_chroma import EnergyCollection
+
+client = chromadb.PersistentClient(sys.argv[1])
+energy = EnergyCollection(client.get_collection("docs"))
+queries = numpy.load(sys.argv[2])
+found = energy.query(query_embeddings=queries, n_results=6, where={"n": {"$lt": 60}})
+print(json.dumps([found, energy.refresh().removed]))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path), str(tmp_path / "queries.npy")],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    found, removed = json.loads(done.stdout)
+    np.testing.assert_allclose(found.pop("distances"), expected.pop("distances"), atol=1e-6)
+    assert found == expected
+    assert removed == ["r3"]
+
+
+def test_a_rebuild_elsewhere_is_noticed(made):
+    reader = EnergyCollection(made).build()
+    writer = EnergyCollection(made).build(OTHER)
+    assert reader.query(query_embeddings=QUERIES) == writer.query(query_embeddings=QUERIES)
+    assert reader._field.pointer.generation == 2
+    late = EnergyCollection(made, verify=False)
+    late.query(query_embeddings=QUERIES)
+    writer.build()
+    late.add(ids=["a"], embeddings=vectors(1, seed=5))
+    assert EnergyCollection(made).refresh() == Changes()
+
+
+def test_a_drop_elsewhere_is_noticed(made):
+    reader = EnergyCollection(made).build()
+    EnergyCollection(made).drop()
+    with pytest.raises(NotBuiltError):
+        reader.query(query_embeddings=QUERIES)
