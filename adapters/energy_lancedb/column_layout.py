@@ -58,11 +58,15 @@ class ColumnLayout:
         self._drop_suffixed()
         self._index_cells()
 
-    def _refuse_foreign_columns(self) -> None:
+    def _own_columns(self) -> list[str]:
+        """The energy columns in the table, unless they are a user's own."""
         schema = self.host.schema
         mine = NAMES[3] in schema.names and KEY.encode() in (schema.field(NAMES[3]).metadata or {})
-        present = [name for name in NAMES if name in schema.names]
-        if present and not mine:
+        return [name for name in NAMES if name in schema.names] if mine else []
+
+    def _refuse_foreign_columns(self) -> None:
+        present = [name for name in NAMES if name in self.host.schema.names]
+        if present and not self._own_columns():
             raise InvalidInputError(
                 f"Table {self.host.name!r} has columns {present} that this plugin did not write. "
                 "Rename or drop them, or store the energy beside the table with "
@@ -237,12 +241,11 @@ class ColumnLayout:
 
     def drop(self) -> None:
         """Remove the columns, and with them the pointer."""
-        self._refuse_foreign_columns()
         self._drop_suffixed()
 
         def drop() -> None:
             self.host.latest()
-            present = [name for name in NAMES if name in self.host.schema.names]
+            present = self._own_columns()
             if present:
                 self.host.table.drop_columns(present)
 
