@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 from chromadb.api.types import Documents, EmbeddingFunction, Embeddings, Images, Space
 from chromadb.utils.embedding_functions import register_embedding_function
+from numpy.typing import NDArray
 
 from energy_plugin.errors import ForeignFieldError, InvalidInputError
 
@@ -88,19 +89,27 @@ class OpticalEmbeddingFunction(EmbeddingFunction[Documents | Images]):
         if len(items) == 0:
             raise InvalidInputError("Nothing to embed: the list of documents is empty.")
         encoder = self._encoder()
-        options = {"batch_size": self.batch_size, "truncate_dim": self.truncate_dim}
         images = [isinstance(item, np.ndarray) for item in items]
         if all(images):
-            vectors = encoder.encode_images(items, **options)
+            vectors = self._shortened(encoder.encode_images(items, batch_size=self.batch_size))
         elif any(images):
             raise InvalidInputError(
                 "Texts and images are mixed in one call; Chroma takes one kind a call. Split it."
             )
-        elif role == "query":
-            vectors = encoder.encode_query(items, **options)
         else:
-            vectors = encoder.encode_document(items, **options)
+            encode = encoder.encode_query if role == "query" else encoder.encode_document
+            vectors = encode(
+                list(items), batch_size=self.batch_size, truncate_dim=self.truncate_dim
+            )
         return cast(Embeddings, list(np.asarray(vectors, dtype=np.float32)))
+
+    def _shortened(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+        """`truncate_dim` for images, whose encoder has no such argument."""
+        if self.truncate_dim is None:
+            return vectors
+        short = vectors[:, : self.truncate_dim]
+        norms = np.linalg.norm(short, axis=1, keepdims=True)
+        return np.asarray(short / np.where(norms > 0, norms, 1), dtype=np.float32)
 
     def _encoder(self) -> OpticalEncoder:
         """The shared encoder, after comparing its fingerprint with the configuration's."""

@@ -8,28 +8,7 @@ from chromadb.api.types import EmbeddingFunction
 from chromadb.utils.embedding_functions import register_embedding_function
 
 DIM = 24
-WORDS = [
-    "wing",
-    "drag",
-    "shock",
-    "layer",
-    "nozzle",
-    "heat",
-    "plate",
-    "flow",
-    "lens",
-    "eye",
-    "bone",
-    "blood",
-    "cell",
-    "serum",
-    "graph",
-    "index",
-    "page",
-    "query",
-    "cache",
-    "table",
-]
+WORDS = ("wing", "drag", "shock", "layer", "nozzle", "heat", "lens", "bone", "blood", "serum")
 
 
 @register_embedding_function

@@ -182,7 +182,7 @@ def test_an_empty_collection_cannot_be_built(tmp_path):
 
 
 def test_only_collections_are_accepted():
-    with pytest.raises(InvalidInputError, match="client.get_collection"):
+    with pytest.raises(InvalidInputError, match=r"client\.get_collection"):
         EnergyCollection("docs")
 
 
