@@ -40,17 +40,21 @@ class OpticalEmbeddingFunction(TextEmbeddingFunction):  # type: ignore[misc,unus
     fingerprint : str
         Hash of weights, typesetter and configuration. An encoder with another fingerprint is
         refused: its vectors would not be comparable with the stored ones.
+    typesetter : int
+        Version of the typesetter, for people who read the stored arguments; the fingerprint
+        covers it.
     batch_size : int, default 64
         Texts in one step of the encoder.
     device : str, optional
         "cuda", "mps" or "cpu"; by default the best at hand.
     max_retries : int, default 0
-        LanceDB's retries with exponential sleep; a local model gains nothing from them.
+        LanceDB's retries with exponential sleep. Not used: a local model gains nothing.
     """
 
     model: str = "compact"
     dim: int = 0
     fingerprint: str = ""
+    typesetter: int = 0
     batch_size: int = 64
     device: str | None = None
     max_retries: int = 0
@@ -71,7 +75,11 @@ class OpticalEmbeddingFunction(TextEmbeddingFunction):  # type: ignore[misc,unus
         }
         if not arguments.get("fingerprint") or not arguments.get("dim"):
             encoder = _encoder(arguments["model"], arguments["device"])
-            arguments.update(dim=encoder.dim, fingerprint=encoder.fingerprint)
+            arguments.update(
+                dim=encoder.dim,
+                fingerprint=encoder.fingerprint,
+                typesetter=int(encoder.config["typesetter_version"]),
+            )
         base: Any = super()
         function: OpticalEmbeddingFunction = base.create(**arguments)
         return function
@@ -103,13 +111,29 @@ class OpticalEmbeddingFunction(TextEmbeddingFunction):  # type: ignore[misc,unus
         return self._vectors(self.encoder().encode_document, list(texts))
 
     def compute_query_embeddings(self, query: Any, *args: Any, **kwargs: Any) -> list[Any]:
-        """Embed one query (or several), one float32 vector of shape (d,) each."""
-        return self._vectors(self.encoder().encode_query, self.sanitize_input(query))
+        """Embed one query or several, one float32 vector of shape (d,) each.
 
-    def _vectors(self, encode: Any, texts: Any) -> list[NDArray[np.float32]]:
-        if len(texts) == 0:
+        A PIL image is read as a page.
+        """
+        if hasattr(query, "convert") and hasattr(query, "size"):
+            return self._vectors(self.encoder().encode_images, [query])
+        return self._vectors(self.encoder().encode_query, list(self.sanitize_input(query)))
+
+    # LanceDB's wrapper turns every error into a bare Exception once its retries are used up.
+
+    def compute_query_embeddings_with_retry(self, *args: Any, **kwargs: Any) -> list[Any]:
+        """`compute_query_embeddings`, whose errors keep their type."""
+        return self.compute_query_embeddings(*args, **kwargs)
+
+    def compute_source_embeddings_with_retry(self, *args: Any, **kwargs: Any) -> list[Any]:
+        """`compute_source_embeddings`, whose errors keep their type."""
+        found: list[Any] = self.compute_source_embeddings(*args, **kwargs)
+        return found
+
+    def _vectors(self, encode: Any, inputs: list[Any]) -> list[NDArray[np.float32]]:
+        if not inputs:
             return []
-        return list(np.asarray(encode(list(texts), batch_size=self.batch_size), dtype=np.float32))
+        return list(np.asarray(encode(inputs, batch_size=self.batch_size), dtype=np.float32))
 
 
 def optical(

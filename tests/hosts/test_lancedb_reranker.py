@@ -1,0 +1,176 @@
+"""EnergyReranker in LanceDB's own vector, full-text and hybrid searches."""
+
+import lancedb
+import numpy as np
+import pytest
+from energy_lancedb import EnergyReranker, EnergyTable
+from lancedb.rerankers import Reranker
+from lancedb_data import embed, ngrams, plain_rows, rows_of, text_schema
+
+from energy_plugin.errors import InvalidInputError, NotBuiltError
+
+N = 150
+QUERY = "river quiet river rapid river"
+
+
+@pytest.fixture(scope="module")
+def database(tmp_path_factory):
+    return lancedb.connect(tmp_path_factory.mktemp("rerank"))
+
+
+@pytest.fixture(scope="module")
+def table(database):
+    table = database.create_table("pages", schema=text_schema(ngrams()))
+    table.add(rows_of(N))
+    table.create_fts_index("text")
+    return table
+
+
+@pytest.fixture(scope="module")
+def energy(table):
+    return EnergyTable(table).build()
+
+
+def reference(energy, rowids):
+    """Energy order and scores of some rows, from the core."""
+    snapshot = energy.snapshot()
+    rows = np.sort(snapshot.row_numbers(np.array(rowids, dtype=np.uint64)))
+    found = snapshot.index.search(embed([QUERY])[0], k=len(rows), rows=rows)
+    return snapshot.rowids[found.ids[0]].tolist(), -found.distances[0]
+
+
+def assert_reranked(result, energy):
+    ids, scores = reference(energy, result["_rowid"].to_pylist())
+    assert result["_rowid"].to_pylist() == ids
+    np.testing.assert_allclose(result["_relevance_score"].to_numpy(), scores, atol=1e-5)
+    assert result.schema.field("_relevance_score").type == "float"
+
+
+def test_vector_search_by_text(table, energy):
+    assert isinstance(EnergyReranker(energy), Reranker)
+    query = table.search(QUERY).distance_type("cosine").with_row_id(True).limit(30)
+    result = query.rerank(EnergyReranker(energy)).to_arrow()
+    assert result.num_rows == 30
+    assert_reranked(result, energy)
+    assert "_distance" not in result.column_names
+
+
+def test_without_row_ids_the_vector_tells_the_row(table, energy):
+    with_ids = table.search(QUERY).with_row_id(True).limit(30).rerank(EnergyReranker(energy))
+    without = table.search(QUERY).limit(30).rerank(EnergyReranker(energy)).to_arrow()
+    assert without["id"].to_pylist() == with_ids.to_arrow()["id"].to_pylist()
+    picked = table.search(QUERY).select(["id", "vector", "_distance"]).limit(30)
+    again = picked.rerank(EnergyReranker(energy)).to_arrow()
+    assert again["id"].to_pylist() == without["id"].to_pylist()
+
+
+def test_vector_search_by_vector(table, energy):
+    vector = embed([QUERY])[0]
+    ranker = EnergyReranker(energy, return_score="all").for_vector(vector)
+    query = table.search(vector).with_row_id(True).limit(30)
+    result = query.rerank(ranker, query_string="").to_arrow()
+    assert_reranked(result, energy)
+    assert "_distance" in result.column_names
+
+
+def test_reranking_every_row_gives_the_tables_own_search(table, energy):
+    everything = table.search(QUERY).limit(N).rerank(EnergyReranker(energy, top_k=12)).to_arrow()
+    best = energy.search(QUERY).limit(12).to_arrow()
+    assert everything["id"].to_pylist() == best["id"].to_pylist()
+    np.testing.assert_allclose(
+        everything["_relevance_score"].to_numpy(), -best["_distance"].to_numpy(), atol=1e-5
+    )
+
+
+def test_full_text_search(table, energy):
+    query = table.search("river quiet river rapid river", query_type="fts").with_row_id(True)
+    result = query.limit(40).rerank(EnergyReranker(energy)).to_arrow()
+    assert_reranked(result, energy)
+    assert "_score" not in result.column_names
+    kept = query.rerank(EnergyReranker(energy, return_score="all")).to_arrow()
+    assert "_score" in kept.column_names
+
+
+@pytest.mark.parametrize("score", ["relevance", "all"])
+def test_hybrid_search(table, energy, score):
+    query = table.search(QUERY, query_type="hybrid").limit(20)
+    result = query.rerank(EnergyReranker(energy, return_score=score)).to_arrow()
+    assert result.num_rows == 20
+    assert set(result["topic"].to_pylist()) == {"river"}
+    scores = result["_relevance_score"].to_numpy()
+    assert np.all(np.diff(scores) <= 0)
+    assert ("_distance" in result.column_names) == (score == "all")
+
+
+def test_hybrid_union(table, energy):
+    """Both sides, each row once, ranked together."""
+    vector = table.search(embed(["wing"])[0]).with_row_id(True).limit(8).to_arrow()
+    text = table.search("metal", query_type="fts").with_row_id(True).limit(8).to_arrow()
+    both = set(vector["_rowid"].to_pylist()) | set(text["_rowid"].to_pylist())
+    for score in ("relevance", "all"):
+        ranker = EnergyReranker(energy, return_score=score)
+        result = ranker.rerank_hybrid(QUERY, vector, text)
+        assert sorted(result["_rowid"].to_pylist()) == sorted(both)
+        assert_reranked(result, energy)
+    found = dict(zip(text["_rowid"].to_pylist(), text["_score"].to_pylist(), strict=True))
+    got = dict(zip(result["_rowid"].to_pylist(), result["_score"].to_pylist(), strict=True))
+    assert got == {rowid: found.get(rowid) for rowid in both}
+
+
+def test_no_candidates(table, energy):
+    query = table.search(QUERY).where("year = 1900").limit(5)
+    result = query.rerank(EnergyReranker(energy)).to_arrow()
+    assert result.num_rows == 0
+    assert "_relevance_score" in result.column_names
+
+
+def test_candidates_of_another_table_are_scored_from_their_vectors(database, energy):
+    rows = plain_rows(6, start=900)
+    rows[4]["vector"] = embed([QUERY])[0]
+    other = database.create_table("others", rows)
+    vector = embed([QUERY])[0]
+    ranker = EnergyReranker(energy).for_vector(vector)
+    result = other.search(vector).limit(6).rerank(ranker, query_string="").to_arrow()
+    assert result["id"].to_pylist()[0] == 904
+    scores = result["_relevance_score"].to_numpy()
+    assert np.isfinite(scores).all()
+    assert np.all(np.diff(scores) <= 0)
+
+
+def test_rows_added_since_the_build(database):
+    table = database.create_table("growing", plain_rows(N))
+    energy = EnergyTable(table).build()
+    table.add([{**plain_rows(1, start=N)[0], "vector": embed([QUERY])[0]}])
+    ranker = EnergyReranker(table).for_vector(embed([QUERY])[0])
+    result = table.search(embed([QUERY])[0]).limit(20).rerank(ranker, query_string="").to_arrow()
+    assert result["id"].to_pylist()[0] == N
+    assert energy.info().stale == 1
+
+
+def test_the_query_is_embedded_once(table, energy, monkeypatch):
+    texts = []
+    original = EnergyTable.embed_query
+
+    def count(self, query):
+        texts.append(query)
+        return original(self, query)
+
+    monkeypatch.setattr(EnergyTable, "embed_query", count)
+    ranker = EnergyReranker(energy)
+    for _ in range(3):
+        table.search(QUERY).limit(5).rerank(ranker).to_arrow()
+    assert texts == [QUERY]
+
+
+def test_what_is_refused(database, table, energy):
+    with pytest.raises(InvalidInputError, match="with_row_id"):
+        table.search(QUERY).select(["id", "_distance"]).rerank(EnergyReranker(energy)).to_arrow()
+    with pytest.raises(InvalidInputError, match="top_k"):
+        EnergyReranker(energy, top_k=0)
+    with pytest.raises(ValueError, match="score"):
+        EnergyReranker(energy, return_score="some")
+    bare = database.create_table("unbuilt", plain_rows(5))
+    with pytest.raises(NotBuiltError, match="build"):
+        bare.search(embed(["x"])[0]).rerank(
+            EnergyReranker(bare).for_vector(embed(["x"])[0]), query_string=""
+        ).to_arrow()
