@@ -56,9 +56,7 @@ def _check_dim(matrix: NDArray[np.float32], dim: int | None, name: str) -> None:
         )
 
 
-def as_vectors(
-    x: Any, *, dim: int | None = None, name: str = "vectors"
-) -> NDArray[np.float32]:
+def as_vectors(x: Any, *, dim: int | None = None, name: str = "vectors") -> NDArray[np.float32]:
     """Check a matrix of vectors.
 
     Parameters

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from energy_plugin.energy.columns import EnergyColumns as EnergyColumns
     from energy_plugin.energy.config import EnergyConfig as EnergyConfig
     from energy_plugin.energy.field import EnergyField as EnergyField
+    from energy_plugin.energy.index import Drift as Drift
     from energy_plugin.energy.index import EnergyIndex as EnergyIndex
     from energy_plugin.energy.result import EnergyTerms as EnergyTerms
     from energy_plugin.energy.result import SearchResult as SearchResult
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 # The numerics import torch, so that names are resolved when they are first used.
 _HOMES = {
+    "Drift": "index",
     "EnergyColumns": "columns",
     "EnergyConfig": "config",
     "EnergyField": "field",

@@ -48,9 +48,7 @@ def _row_graph(
     return cell_neighbours(rows, k, cell, coarse), cell
 
 
-def energy_weights(
-    anchors: torch.Tensor, config: EnergyConfig
-) -> tuple[torch.Tensor, float]:
+def energy_weights(anchors: torch.Tensor, config: EnergyConfig) -> tuple[torch.Tensor, float]:
     """W of the energy Laplacian (m, m), and the bandwidth h of the signals."""
     m = len(anchors)
     if m < 2:
@@ -209,5 +207,3 @@ def _csr(
         sparse.indices.astype(np.int32),
         sparse.data.astype(np.float32),
     )
-
-

@@ -172,6 +172,12 @@ def decode(codes: NDArray[np.uint8], dim: int) -> NDArray[np.float32]:
     return out
 
 
+def squared_residuals(codes: NDArray[np.uint8], dim: int) -> NDArray[np.float32]:
+    """ρ² of each row, from its header; (n,)."""
+    sigma = codes[:, 1:3].copy().view("<f2")[:, 0].astype(np.float32)
+    return dim * sigma * sigma
+
+
 def drop_planes(codes: NDArray[np.uint8], dim: int, bits: int) -> NDArray[np.uint8]:
     """Codes of at most `bits` bits, in fewer bytes.
 

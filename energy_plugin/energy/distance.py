@@ -18,7 +18,6 @@ from dataclasses import dataclass
 
 import torch
 
-
 CAP = 8.0
 
 
@@ -60,5 +59,3 @@ class Energies:
     def worst(self) -> tuple[float, float, float]:
         """The terms of a row without direction."""
         return (self.weights[0] * CAP, self.weights[1] * CAP, self.weights[2])
-
-

@@ -77,7 +77,7 @@ class EnergyField:
     laplacian_data: NDArray[np.float32]
     laplacian_indices: NDArray[np.int32]
     laplacian_indptr: NDArray[np.int32]
-    _projections: dict[str, Any] = field(default_factory=dict, repr=False)
+    _projections: dict[str, Any] = field(default_factory=dict, repr=False, init=False)
 
     @property
     def dim(self) -> int:
@@ -125,7 +125,7 @@ class EnergyField:
 
     def to_bytes(self) -> bytes:
         """One self-describing, checksummed blob; the same field gives the same bytes."""
-        arrays = {
+        arrays: dict[str, NDArray[Any]] = {
             "centre": self.centre,
             "metric": self.metric,
             "anchors": self.anchors,
@@ -168,7 +168,12 @@ class EnergyField:
                 config=EnergyConfig.from_dict(json.loads(metadata["config"])),
                 n_fitted=int(metadata["n_fitted"]),
                 scalars=Scalars(**json.loads(metadata["scalars"])),
-                **arrays,
+                centre=arrays["centre"],
+                metric=arrays["metric"],
+                anchors=arrays["anchors"],
+                laplacian_data=arrays["laplacian_data"],
+                laplacian_indices=arrays["laplacian_indices"],
+                laplacian_indptr=arrays["laplacian_indptr"],
             )
         except (KeyError, TypeError, ValueError, EnergyPluginError) as error:
             raise CorruptFieldError(

@@ -18,7 +18,7 @@ from energy_plugin.energy.device import EPS
 
 
 def nearest_edges(points: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """k nearest other points: positions (m, k) and distances (m, k)."""
+    """K nearest other points: positions (m, k) and distances (m, k)."""
     gaps = torch.cdist(points, points).fill_diagonal_(torch.inf)
     best = gaps.topk(min(k, len(points) - 1), dim=1, largest=False)
     return best.indices, best.values

@@ -48,3 +48,25 @@ def smooth(
         fed = weights.sum(1, keepdim=True)  # 1, or 0 without any positive neighbour
         out.append(unit(x - heat * (fed * x - mean)))
     return torch.cat(out)
+
+
+def warmed(
+    rows: torch.Tensor, pool: torch.Tensor, *, first: int, k: int, heat: float, power: float
+) -> torch.Tensor:
+    """New rows after heat from their k nearest of a pool that they stand in themselves.
+
+    Parameters
+    ----------
+    rows : tensor of shape (n, d)
+    pool : tensor of shape (p, d)
+        Present rows, then `rows`, which begin at position `first`.
+    """
+    out = []
+    for part in blocks(len(rows), len(pool)):
+        x = rows[part]
+        similarity = x @ pool.T
+        own = torch.arange(len(x), device=x.device)
+        similarity[own, first + part.start + own] = -torch.inf  # a row does not heat itself
+        near = similarity.topk(min(k, len(pool) - 1), dim=1).indices
+        out.append(smooth(x, pool, near, heat, power))
+    return torch.cat(out)

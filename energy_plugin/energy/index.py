@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -10,19 +11,33 @@ from numpy.typing import NDArray
 
 from energy_plugin.energy import search as searching
 from energy_plugin.energy.build import fit_field, scatter
-from energy_plugin.energy.codes import code_bytes, encode
+from energy_plugin.energy.codes import (
+    code_bytes,
+    drop_planes,
+    encode,
+    plane_bytes,
+    squared_residuals,
+    stored_bits,
+)
 from energy_plugin.energy.columns import EnergyColumns
-from energy_plugin.energy.config import EnergyConfig
-from energy_plugin.energy.device import blocks
+from energy_plugin.energy.config import BIT_CHOICES, EnergyConfig
 from energy_plugin.energy.field import EnergyField
-from energy_plugin.energy.heat import smooth
-from energy_plugin.energy.neighbours import neighbour_count
+from energy_plugin.energy.heat import warmed
+from energy_plugin.energy.neighbours import ADJACENT_CELLS, neighbour_count
 from energy_plugin.energy.result import SearchResult
 from energy_plugin.energy.store import RowStore
 from energy_plugin.errors import ForeignFieldError
 from energy_plugin.validation import as_k, as_queries, as_rows, as_vectors
 
 FIT_STEPS = 6
+
+
+@dataclass(frozen=True)
+class Drift:
+    """See `EnergyIndex.drift`."""
+
+    distortion: float  # mean squared residual of the live rows / of the fitted rows
+    lambda_shift: float  # of the median λ, in robust scales s_λ
 
 
 class EnergyIndex:
@@ -72,9 +87,7 @@ class EnergyIndex:
                 bar.set_postfix_str(name)
                 bar.update()
 
-            field, columns = fit_field(
-                rows, config or EnergyConfig(), device=device, progress=step
-            )
+            field, columns = fit_field(rows, config or EnergyConfig(), device=device, progress=step)
         return cls(field, columns, device=device)
 
     @classmethod
@@ -87,16 +100,18 @@ class EnergyIndex:
         ------
         ForeignFieldError
             The columns do not belong to the field.
+        CorruptFieldError
+            A code is altered.
         """
-        width = columns.residual.shape[1]
-        room = code_bytes(field.dim, 1)
-        cells = columns.cell
-        if len(columns) and (width < room or cells.max() >= field.n_anchors or cells.min() < -1):
+        width, cells = columns.residual.shape[1], columns.cell
+        fits = width in {code_bytes(field.dim, bits) for bits in BIT_CHOICES}
+        if not fits or (len(cells) and not -1 <= cells.min() <= cells.max() < field.n_anchors):
             raise ForeignFieldError(
-                f"Columns with codes of {width} bytes and cells {cells.min()}..{cells.max()} do "
-                f"not belong to a field of {field.dim} dimensions and {field.n_anchors} cells. "
-                "Read both of the same generation, or build again."
+                f"Columns with codes of {width} bytes do not belong to this field of {field.dim} "
+                f"dimensions and {field.n_anchors} cells. Read both of the same generation, or "
+                "build again."
             )
+        stored_bits(columns.residual, field.dim)
         return cls(field, columns, device=device)
 
     def __len__(self) -> int:
@@ -137,7 +152,12 @@ class EnergyIndex:
         InvalidInputError
             Nothing is added then.
         """
-        return self._store.append(self.encode(vectors))
+        columns = self.encode(vectors)
+        width = self._store.columns.residual.shape[1]
+        if columns.residual.shape[1] > width:  # the stored rows have lost planes
+            bits = (width - code_bytes(self.field.dim, 0)) // plane_bytes(self.field.dim)
+            columns = replace(columns, residual=drop_planes(columns.residual, self.field.dim, bits))
+        return self._store.append(columns)
 
     def remove(self, rows: Any) -> None:
         """Remove rows by number; the numbers of the others stay.
@@ -163,8 +183,9 @@ class EnergyIndex:
         smoothed = self._smooth(points, real)
         cell = projection.cells(smoothed, real)
         keep = cell >= 0
-        residual = encode((smoothed - projection.graph.anchors[cell.clamp_min(0)])[keep],
-                          config.bits)
+        residual = encode(
+            (smoothed - projection.graph.anchors[cell.clamp_min(0)])[keep], config.bits
+        )
         columns = EnergyColumns(
             lambda_[keep].cpu().numpy(),
             dispersion[keep].cpu().numpy(),
@@ -174,30 +195,37 @@ class EnergyIndex:
         return scatter(columns, real.cpu().numpy(), config.bits)
 
     def _smooth(self, points: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
-        """Heat from the present rows and from each other into new rows."""
-        config = self.field.config
-        present = np.flatnonzero(self._store.alive & (self._store.columns.cell >= 0))
-        k = neighbour_count(len(present) + len(points), config.neighbours)
+        """Heat from the present rows, and from each other, into new rows."""
+        config, store = self.field.config, self._store
         heat = self.field.scalars.heat * config.heat
-        if heat == 0 or k == 0:
-            return points
-        decoded = self._store.decoded()[torch.from_numpy(present).to(points.device)]
-        out = points.clone()
-        count = len(present)
+        present = np.flatnonzero(store.alive & (store.columns.cell >= 0))
         fresh = real.nonzero()[:, 0]
-        pool = torch.cat([decoded, points[fresh]])
-        for part in blocks(len(fresh), len(pool)):
-            x = points[fresh[part]]
-            similarity = x @ pool.T
-            own = torch.arange(len(x), device=x.device)
-            similarity[own, count + part.start + own] = -torch.inf
-            near = similarity.topk(min(k, len(pool) - 1), dim=1).indices
-            out[fresh[part]] = smooth(x, pool, near, heat, config.weight_power)
+        k = neighbour_count(len(present) + len(fresh), config.neighbours)
+        if heat == 0 or k == 0 or len(fresh) == 0:
+            return points
+        out = points.clone()
+        if len(present) <= config.exhaustive_rows:
+            where = torch.from_numpy(present).to(points.device)
+            pool = torch.cat([store.decoded()[where], points[fresh]])
+            out[fresh] = warmed(
+                points[fresh], pool, first=len(present), k=k, heat=heat, power=config.weight_power
+            )
+            return out
+        cell = self._projection.cells(points, real)
+        order, ends = store.lists()
+        anchors = self._projection.graph.anchors
+        for c in cell[fresh].unique().tolist():
+            gaps = (anchors - anchors[c]).square().sum(1)
+            near = gaps.topk(min(ADJACENT_CELLS, len(gaps)), largest=False).indices.tolist()
+            found = np.concatenate([order[(ends[a - 1] if a else 0) : ends[a]] for a in near])
+            mine = (cell == c).nonzero()[:, 0]
+            pool = torch.cat([store.decode(found), points[mine]])
+            out[mine] = warmed(
+                points[mine], pool, first=len(found), k=k, heat=heat, power=config.weight_power
+            )
         return out
 
-    def search(
-        self, queries: Any, k: int = 10, *, rows: Any | None = None
-    ) -> SearchResult:
+    def search(self, queries: Any, k: int = 10, *, rows: Any | None = None) -> SearchResult:
         """The k nearest live rows of each query by energy distance.
 
         Parameters
@@ -221,16 +249,28 @@ class EnergyIndex:
         checked = as_queries(queries, self.field.dim)
         k = as_k(k)
         store = self._store
-        if rows is None:
-            allowed = np.flatnonzero(store.alive)
-        else:
-            allowed = store.positions(as_rows(rows))
+        live = np.flatnonzero(store.alive)
+        allowed = live if rows is None else store.positions(as_rows(rows))
         if len(allowed) == 0:
             return searching.nothing(len(checked))
         prepared = searching.prepare(self._projection, checked)
         if len(allowed) <= self.field.config.exhaustive_rows:
-            if len(store) <= 2 * self.field.config.exhaustive_rows:
-                return searching.exhaustive(store, prepared, k, allowed)
+            return searching.exhaustive(store, prepared, k, allowed)
         return searching.probed(store, prepared, k, None if rows is None else allowed)
 
+    def drift(self) -> Drift:
+        """How far the live rows have moved from what the field was fitted on.
 
+        Returns
+        -------
+        Drift
+            Near (1, 0) after a fit. A distortion above about 1.3 or a shift above about 1 says
+            that a new fit will pay.
+        """
+        columns = self.columns.take(self.columns.cell >= 0)
+        scalars = self.field.scalars
+        if len(columns) == 0 or scalars.distortion <= 0:
+            return Drift(1.0, 0.0)
+        distortion = float(squared_residuals(columns.residual, self.field.dim).mean())
+        shift = float(np.median(columns.lambda_)) - scalars.median_lambda
+        return Drift(distortion / scalars.distortion, shift / scalars.scale_lambda)

@@ -36,8 +36,10 @@ def mean_similarity(rows: torch.Tensor) -> float:
     n = len(rows)
     if n < 2:
         return 1.0
-    squared = float(rows.double().mean(0).square().sum()) if n < 4096 else float(
-        rows.mean(0).double().square().sum()
+    squared = (
+        float(rows.double().mean(0).square().sum())
+        if n < 4096
+        else float(rows.mean(0).double().square().sum())
     )
     return max(0.0, (n * squared - 1) / (n - 1))
 

@@ -7,6 +7,8 @@ the same with every version of every library.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -42,12 +44,15 @@ def _hadamard_blocks(rows: NDArray[np.float64]) -> NDArray[np.float64]:
     return rows
 
 
+@lru_cache(maxsize=4)
 def rotation(dim: int, seed: int) -> NDArray[np.float32]:
-    """An orthogonal matrix of shape (dim, dim); the same seed gives the same bytes."""
+    """An orthogonal matrix of shape (dim, dim), read-only; the same seed gives the same bytes."""
     rows = np.eye(dim)
     words = splitmix64(seed, 2 * ROUNDS * dim).reshape(ROUNDS, 2, dim)
     for signs, keys in words:
         rows = rows * np.where(signs >> np.uint64(63), -1.0, 1.0)
         rows = rows[:, np.argsort(keys, kind="stable")]
         rows = _hadamard_blocks(rows)
-    return rows.astype(np.float32)
+    matrix = rows.astype(np.float32)
+    matrix.flags.writeable = False
+    return matrix

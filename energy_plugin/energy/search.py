@@ -126,9 +126,7 @@ def _rank(
     # ties go to the smaller row number, as positions ascend with them
     by_place = places.argsort(1)
     order = by_place.gather(1, total.gather(1, by_place).argsort(dim=1, stable=True))[:, :k]
-    return places.gather(1, order), [
-        term.gather(1, order) for term in (*terms, dirichlet, total)
-    ]
+    return places.gather(1, order), [term.gather(1, order) for term in (*terms, dirichlet, total)]
 
 
 def _collect(
@@ -168,13 +166,15 @@ def exhaustive(
 ) -> SearchResult:
     """Score every allowed row for every query; `allowed` are positions, ascending, not empty."""
     projection = store.projection
-    decoded = store.decoded()
-    opened: torch.Tensor | None = None
-    if 2 * len(allowed) < len(store):
-        scored = _gather(
-            store, allowed, decoded[torch.from_numpy(allowed).to(decoded.device)], None
-        )
+    if len(store) > 2 * projection.field.config.exhaustive_rows:  # too many to keep decoded
+        scored = _gather(store, allowed, store.decode(allowed), None)
+    elif 2 * len(allowed) < len(store):
+        decoded = store.decoded()
+        some = torch.from_numpy(allowed).to(decoded.device)
+        scored = _gather(store, allowed, decoded[some], None)
     else:
+        decoded = store.decoded()
+        opened: torch.Tensor | None = None
         if len(allowed) < len(store):
             mask = np.zeros(len(store), dtype=bool)
             mask[allowed] = True
@@ -185,8 +185,8 @@ def exhaustive(
     step = max(1, BLOCK_VALUES // width)
     parts = []
     for start in range(0, len(queries.points), step):
-        some = queries.part(slice(start, start + step))
-        places, terms = _rank(projection, some, scored, k)
+        block = queries.part(slice(start, start + step))
+        places, terms = _rank(projection, block, scored, k)
         parts.append((scored.positions[places.cpu().numpy()], terms))
     count = len(queries.points)
     cells = len(np.unique(store.columns.cell[allowed]))

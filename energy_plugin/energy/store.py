@@ -77,9 +77,7 @@ class RowStore:
         n = len(self)
         if self._decoded is None or len(self._decoded) < n:
             room = n if self._decoded is None else max(n, int(1.5 * len(self._decoded)))
-            grown = torch.empty(
-                room, self.projection.field.dim, device=self.projection.device
-            )
+            grown = torch.empty(room, self.projection.field.dim, device=self.projection.device)
             if self._decoded is not None:
                 grown[: self._ready] = self._decoded[: self._ready]
             self._decoded = grown
