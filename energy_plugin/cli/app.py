@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from energy_plugin import __version__
-from energy_plugin.cli import demo, evaluate, sts
+from energy_plugin.cli import demo, evaluate, sts, train
 
 app = typer.Typer(
     name="energy-plugin",
@@ -40,3 +40,4 @@ def _options(
 app.command("demo")(demo.command)
 app.command("eval")(evaluate.command)
 app.command("sts")(sts.command)
+app.command("train")(train.command)

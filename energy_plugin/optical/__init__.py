@@ -1,0 +1,41 @@
+"""Text to page, page to vision tokens, tokens to an embedding.
+
+The names are loaded when first used, so that importing the package costs no torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from energy_plugin.optical.config import DeepEncoderConfig as DeepEncoderConfig
+    from energy_plugin.optical.encoder import OpticalEncoder as OpticalEncoder
+    from energy_plugin.optical.encoder import load_encoder as load_encoder
+    from energy_plugin.optical.typeset import TYPESETTER_VERSION as TYPESETTER_VERSION
+    from energy_plugin.optical.typeset import Page as Page
+    from energy_plugin.optical.typeset import Typesetter as Typesetter
+
+_HOMES = {
+    "TYPESETTER_VERSION": "typeset",
+    "DeepEncoderConfig": "config",
+    "OpticalEncoder": "encoder",
+    "Page": "typeset",
+    "Typesetter": "typeset",
+    "load_encoder": "encoder",
+}
+
+__all__ = [
+    "TYPESETTER_VERSION",
+    "DeepEncoderConfig",
+    "OpticalEncoder",
+    "Page",
+    "Typesetter",
+    "load_encoder",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -19,7 +19,9 @@ from energy_plugin.optical.typeset import TYPESETTER_VERSION
 
 def save(model: DeepEncoder, path: Path, *, dtype: torch.dtype = torch.float16) -> None:
     """Write a model so that `load` needs nothing else. The file appears whole or not at all."""
-    weights = {name: value.detach().to(dtype).contiguous() for name, value in model.state_dict().items()}
+    weights = {
+        name: value.detach().to(dtype).contiguous() for name, value in model.state_dict().items()
+    }
     metadata = {
         "config": json.dumps(model.config.to_dict(), sort_keys=True),
         "typesetter_version": str(TYPESETTER_VERSION),

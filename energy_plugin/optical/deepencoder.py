@@ -33,7 +33,7 @@ class Attention(nn.Module):
         self.out_proj = nn.Linear(width, width)
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """x (B, T, E), mask (B, T) true where a token may be attended to."""
+        """X (B, T, E), mask (B, T) true where a token may be attended to."""
         batch, length, width = x.shape
         qkv = self.qkv_proj(x).view(batch, length, 3, self.heads, width // self.heads)
         query, key, value = qkv.permute(2, 0, 3, 1, 4)  # each (B, heads, T, E / heads)
@@ -54,7 +54,7 @@ class Block(nn.Module):
         self.layer_norm2 = nn.LayerNorm(config.width, eps=config.layer_norm_eps)
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """x (B, T, E) to the same shape."""
+        """X (B, T, E) to the same shape."""
         x = self.layer_norm1(x + self.self_attn(x, mask))
         return self.layer_norm2(x + self.fc2(F.gelu(self.fc1(x))))
 
@@ -172,6 +172,3 @@ class DeepEncoder(nn.Module):
         sums.index_add_(0, pages, tokens.float() * weights[:, None])
         total = sums.new_zeros(len(tiles_of_page)).index_add_(0, pages, weights.float())
         return sums / total.clamp_min(1e-12)[:, None]
-
-
-

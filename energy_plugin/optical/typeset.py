@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -218,6 +218,10 @@ def check_texts(texts: str | Sequence[str]) -> list[str]:
     InvalidInputError
         An element is not a string, or holds nothing but white space.
     """
+    if not isinstance(texts, Iterable):
+        raise InvalidInputError(
+            f"texts is {type(texts).__name__}, expected a string or a sequence of strings"
+        )
     batch = [texts] if isinstance(texts, str) else list(texts)
     for position, text in enumerate(batch):
         if not isinstance(text, str):

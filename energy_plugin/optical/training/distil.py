@@ -29,6 +29,8 @@ def start_from_teacher(model: DeepEncoder, teacher: Teacher) -> None:
     """
     weights, width = teacher.weights, model.config.width
     blocks = [*model.local.blocks, *model.globe.blocks]
+    last_norm = model.local.blocks[-1].layer_norm2
+    assert isinstance(last_norm, torch.nn.LayerNorm)
     with torch.no_grad():
         for layer, block in enumerate(blocks):
             block.load_state_dict(block_weights(weights, layer))
@@ -39,9 +41,7 @@ def start_from_teacher(model: DeepEncoder, teacher: Teacher) -> None:
             model.local.pre_layernorm.get_parameter(part).copy_(
                 weights[f"embeddings.LayerNorm.{part}"]
             )
-            model.globe.pre_layernorm.get_parameter(part).copy_(
-                model.local.blocks[-1].layer_norm2.get_parameter(part)
-            )
+            model.globe.pre_layernorm.get_parameter(part).copy_(last_norm.get_parameter(part))
         eye = torch.eye(width)
         model.local.compressor.weight.copy_(0.5 * eye.repeat(1, 4))
         model.projector.weight.copy_(torch.cat([eye, torch.zeros(width, width)], dim=1))

@@ -6,7 +6,7 @@ import json
 import logging
 import os
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
+from energy_plugin.errors import InvalidInputError
 from energy_plugin.optical import checkpoint
 from energy_plugin.optical.config import DeepEncoderConfig
 from energy_plugin.optical.deepencoder import DeepEncoder
@@ -28,6 +29,8 @@ from energy_plugin.optical.training.words import LineVocabulary, build_vocabular
 from energy_plugin.optical.typeset import Typesetter
 
 logger = logging.getLogger(__name__)
+
+SAVE_STEPS = 250  # of the first stage; the second saves after every shard
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,24 @@ class TrainingConfig:
     short_first: float = 0.95
     short_later: float = 0.5
 
+    @classmethod
+    def from_file(cls, path: Path) -> TrainingConfig:
+        """Read a JSON object with any of the fields.
+
+        Raises
+        ------
+        InvalidInputError
+            The file is no JSON object, or names an unknown field.
+        """
+        try:
+            values = json.loads(path.read_text(encoding="utf-8"))
+            return cls(**values)
+        except (OSError, ValueError, TypeError) as error:
+            raise InvalidInputError(
+                f"{path} is no training configuration: {error}. Expected a JSON object with any "
+                f"of {[field.name for field in fields(cls)]}"
+            ) from error
+
 
 class Run:
     """A training run in a work folder; making it again resumes it.
@@ -83,6 +104,9 @@ class Run:
     config : TrainingConfig
     teacher : Path, optional
         Folder of the teacher; the installed package unless given.
+    encoder : DeepEncoderConfig, optional
+        The architecture; `DeepEncoderConfig.compact()` unless given. Its blocks must
+        have the teacher's shapes.
     show_progress_bar : bool, default=True
     """
 
@@ -93,15 +117,16 @@ class Run:
         config: TrainingConfig,
         *,
         teacher: Path | None = None,
+        encoder: DeepEncoderConfig | None = None,
         show_progress_bar: bool = True,
     ) -> None:
         work.mkdir(parents=True, exist_ok=True)
         self.work, self.config, self.bar = work, config, show_progress_bar
         torch.manual_seed(config.seed)
         self.corpus = Corpus(data)
-        self.teacher = Teacher(teacher)
+        self.teacher = Teacher(teacher, encoder)
         self.typesetter = Typesetter()
-        self.model = DeepEncoder(DeepEncoderConfig.compact())
+        self.model = DeepEncoder(encoder or DeepEncoderConfig.compact())
         self.state: dict[str, Any] = {"stage": "words", "step": 0, "shard": 0, "seconds": 0.0}
         self.optimizer = self._new_optimizer()
         if (work / "state.json").exists():
@@ -137,6 +162,8 @@ class Run:
                 loss = (got.float() - targets[rows]).square().sum(1).mean() / scale
                 self._step(loss, self._rate(config.word_rate, done))
                 self._tick(bar, began, loss=f"{loss.item():.3f}")
+                if self.state["step"] % SAVE_STEPS == 0:
+                    self._save()
 
     def _train_texts(self) -> None:
         config = self.config
@@ -181,7 +208,9 @@ class Run:
                 self._tick(bar, began)
                 means = {name: round(float(np.mean(values)), 4) for name, values in sums.items()}
                 scores = distil.validate(self.model, held_out, config.tile_batch)
-                self._log({"shard": index, "minutes": self.state["seconds"] / 60, **means, **scores})
+                self._log(
+                    {"shard": index, "minutes": self.state["seconds"] / 60, **means, **scores}
+                )
                 self._save()
 
     def _step(self, loss: Tensor, rate: float) -> None:
@@ -203,8 +232,12 @@ class Run:
 
     def _progress(self, stage: str, minutes: float) -> Any:
         return tqdm(
-            total=round(60 * minutes), desc=stage, unit="s", disable=not self.bar,
-            initial=round(self.state["seconds"]), mininterval=5,
+            total=round(60 * minutes),
+            desc=stage,
+            unit="s",
+            disable=not self.bar,
+            initial=round(self.state["seconds"]),
+            mininterval=5,
         )
 
     def _tick(self, bar: Any, began: float, **shown: str) -> None:
@@ -223,7 +256,9 @@ class Run:
         )
 
     def _new_optimizer(self) -> torch.optim.AdamW:
-        return torch.optim.AdamW(self.model.parameters(), weight_decay=0.01, betas=(0.9, 0.98), fused=True)
+        return torch.optim.AdamW(
+            self.model.parameters(), weight_decay=0.01, betas=(0.9, 0.98), fused=True
+        )
 
     def _enter(self, stage: str) -> None:
         self.state.update(stage=stage, step=0, seconds=0.0)

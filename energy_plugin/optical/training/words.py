@@ -80,24 +80,27 @@ def build_vocabulary(
     limit : int
         Distinct words to keep.
     """
-    groups: dict[str, tuple[list[str], float]] = {}
+    groups: dict[str, tuple[list[str], int]] = {}
     for word, count in words.most_common(limit):
         for group in _groups(typesetter.words(word)[0]):
             text = group[0] + "".join(line[1:] for line in group[1:])
             held = groups.get(text)
-            groups[text] = (group, count + (held[1] if held else 0.0))
+            groups[text] = (group, count + (held[1] if held else 0))
     embeddings = _word_embeddings(list(groups), teacher)
 
     index: dict[str, int] = {}
-    pairs: list[tuple[int, int, float]] = []
-    for row, (group, count) in enumerate(groups.values()):
-        pairs.extend((index.setdefault(line, len(index)), row, count) for line in group)
+    pairs = [
+        (index.setdefault(line, len(index)), row, count)
+        for row, (group, count) in enumerate(groups.values())
+        for line in group
+    ]
     targets = np.zeros((len(index), embeddings.shape[1]), np.float32)
     counts = np.zeros(len(index))
     for line, row, count in pairs:
         targets[line] += embeddings[row] * count
         counts[line] += count
-    return LineVocabulary(list(index), counts, targets / counts[:, None].astype(np.float32))
+    targets /= counts[:, None]
+    return LineVocabulary(list(index), counts, targets)
 
 
 def line_images(lines: Iterable[str], typesetter: Typesetter) -> torch.Tensor:

