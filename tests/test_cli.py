@@ -53,7 +53,7 @@ def encoder(monkeypatch):
     import energy_plugin.optical as optical
 
     words = WordEncoder()
-    monkeypatch.setattr(optical, "load_encoder", lambda *_: words, raising=False)
+    monkeypatch.setattr(optical, "load_encoder", lambda *_: words)
     monkeypatch.setattr(demo_store, "_BATCH", 16)
     return words
 

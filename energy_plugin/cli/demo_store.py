@@ -168,8 +168,8 @@ class DemoStore:
 
         In Chroma they stand as base64 text in the companion collection, ids included.
         """
-        collection = self.collection()
-        companion = self._chroma.get_collection(f"energy-{collection.id}")  # type: ignore[union-attr]
+        collection = self.energy_collection().collection
+        companion = self._chroma.get_collection(f"energy-{collection.id}")
         records = companion.get(include=["metadatas"])
         characters = sum(
             len(value)
