@@ -277,7 +277,9 @@ def _values(pointer: Pointer, loaded: LoadedRows, encode: Encode) -> pa.Table:
     schema = pa.schema([pa.field(ROWID, pa.uint64()), *fields_of(pointer.code_bytes)])
     arrays = [pa.array([], kind) for kind in schema.types[1:]]
     if len(loaded.stale):
-        arrays = to_arrow(encode(loaded.stale_vectors), prints_of(loaded.stale_vectors))
+        arrays = to_arrow(
+            encode(loaded.stale, loaded.stale_vectors), prints_of(loaded.stale_vectors)
+        )
     n = len(loaded.stale)
     arrays = scatter(arrays, np.arange(n), n + len(loaded.emptied))
     return pa.table(

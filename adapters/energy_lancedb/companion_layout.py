@@ -126,7 +126,9 @@ class CompanionLayout:
             vectors = loaded.stale_vectors[first]
             table = self._open()
             if table is not None:  # load has just read it
-                table.add(_rows(pointer, keys, encode(vectors), prints_of(vectors)))
+                table.add(
+                    _rows(pointer, keys, encode(loaded.stale[first], vectors), prints_of(vectors))
+                )
         return len(loaded.stale)
 
     def drop(self) -> None:

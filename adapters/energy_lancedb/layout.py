@@ -13,7 +13,8 @@ from energy_lancedb.host import Host
 from energy_lancedb.pointer import Pointer
 from energy_plugin.energy import EnergyColumns
 
-Encode = Callable[[NDArray[np.float32]], EnergyColumns]
+# Columns of some rows from their row ids (n,) and vectors (n, d).
+Encode = Callable[[NDArray[np.uint64], NDArray[np.float32]], EnergyColumns]
 
 
 @dataclass(frozen=True, eq=False)

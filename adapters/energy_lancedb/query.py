@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from energy_lancedb.columns import NAMES, to_arrow
+from energy_lancedb.columns import NAMES, fields_of, to_arrow
 from energy_lancedb.host import ROWID
 from energy_plugin.errors import InvalidInputError, NotBuiltError
 from energy_plugin.validation import as_k, as_queries
@@ -17,7 +18,7 @@ from energy_plugin.validation import as_k, as_queries
 if TYPE_CHECKING:
     from energy_lancedb.snapshot import Snapshot
     from energy_lancedb.table import EnergyTable
-    from energy_plugin.energy import SearchResult, SearchWork
+    from energy_plugin.energy import SearchWork
 
 DISTANCE = "_distance"
 TERMS = ("_term_lambda", "_term_dispersion", "_term_dirichlet")
@@ -131,9 +132,10 @@ class EnergyQuery:
         """
         queries = self._vectors()
         for attempt in range(ATTEMPTS):
-            snapshot = self._energy.snapshot()
-            result = self._rank(snapshot, queries)
-            fetched = self._fetch(snapshot, result)
+            with self._energy.lock:
+                snapshot = self._energy.snapshot()
+                hits = self._rank(snapshot, queries)
+            fetched = self._fetch(hits)
             if fetched is not None or attempt + 1 == ATTEMPTS:
                 break
         if fetched is None:
@@ -200,60 +202,70 @@ class EnergyQuery:
             return len(query) > 0 and (isinstance(query[0], str) or np.ndim(query[0]) == 1)
         return np.ndim(query) == 2
 
-    def _rank(self, snapshot: Snapshot, queries: NDArray[np.float32]) -> SearchResult | None:
-        """The best rows, `limit` + `offset` a query; None if no row can match."""
+    def _rank(self, snapshot: Snapshot, queries: NDArray[np.float32]) -> _Hits:
+        """The best rows of each query, `limit` of them after `offset`."""
         rows = None
         if self._filters:
             matching = self._energy.host.scan([], self._filters)[ROWID].to_numpy()
-            rows = snapshot.row_numbers(matching.astype(np.uint64))
+            found, known = snapshot.find_rowids(matching.astype(np.uint64))
+            rows = found[known]
         if len(snapshot) == 0 or (rows is not None and len(rows) == 0):
-            return None
+            return _Hits.none(snapshot.pointer.code_bytes)
         result = snapshot.index.search(queries, k=self._limit + self._offset, rows=rows)
         self.work = result.work
-        return result
-
-    def _fetch(self, snapshot: Snapshot, result: SearchResult | None) -> pa.Table | None:
-        """Read the rows' columns; None if a row has gone in the meantime."""
         cut = slice(self._offset, self._offset + self._limit)
-        empty = np.empty((1, 0), dtype=np.int64)
-        ids = empty if result is None else result.ids[:, cut]
-        rows = ids.reshape(-1)
+        parts = (result.terms.lambda_, result.terms.dispersion, result.terms.dirichlet)
+        ids = result.ids[:, cut].reshape(-1)
+        energies: list[pa.Array] = []
+        if self._projection()[1] is not None:
+            energies = to_arrow(snapshot.columns_of(ids), snapshot.fingerprints[ids])
+        return _Hits(
+            each=result.ids[:, cut].shape[1],
+            rowids=snapshot.rowids[ids],
+            distances=result.distances[:, cut].reshape(-1),
+            terms=tuple(part[:, cut].reshape(-1) for part in parts),
+            energies=energies,
+        )
+
+    def _fetch(self, hits: _Hits) -> pa.Table | None:
+        """Read the rows' columns; None if a row has gone in the meantime."""
         plain, columns = self._projection()
-        found = self._take(snapshot.rowids[rows], plain)
+        found = self._take(hits.rowids, plain)
         if found is None:
             return None
         if columns is not None:
-            found = _with_energy(found, columns, snapshot, rows)
-        scores = np.empty(0) if result is None else result.distances[:, cut].reshape(-1)
-        found = found.append_column(DISTANCE, pa.array(scores, pa.float32()))
+            found = _with_energies(found, columns, hits.energies)
+        found = found.append_column(DISTANCE, pa.array(hits.distances, pa.float32()))
         if self._row_id:
-            found = found.append_column(ROWID, pa.array(snapshot.rowids[rows], pa.uint64()))
+            found = found.append_column(ROWID, pa.array(hits.rowids, pa.uint64()))
         if self._terms:
-            parts: tuple[NDArray[np.float32] | None, ...] = (None, None, None)
-            if result is not None:
-                terms = result.terms
-                parts = (terms.lambda_, terms.dispersion, terms.dirichlet)
-            for name, part in zip(TERMS, parts, strict=True):
-                values = np.empty(0) if part is None else part[:, cut].reshape(-1)
+            for name, values in zip(TERMS, hits.terms, strict=True):
                 found = found.append_column(name, pa.array(values, pa.float32()))
         if self._several():
-            numbers = np.repeat(np.arange(ids.shape[0]), ids.shape[1])
+            numbers = np.arange(len(hits.rowids)) // max(hits.each, 1)
             found = found.add_column(0, "query_index", pa.array(numbers, pa.int32()))
         return found
 
     def _projection(self) -> tuple[Any, list[str] | None]:
         """What to ask LanceDB for, and the order of the columns if energy columns are in it."""
+        energies = self._energy_names()
         if self._selected is None:
             names = self._energy.host.schema.names
-            return [name for name in names if name not in NAMES], None
+            return [name for name in names if name not in energies], None
         if isinstance(self._selected, dict):
             return self._selected, None
         wanted = list(dict.fromkeys(name for name in self._selected if name != DISTANCE))
         if ROWID in wanted:
             wanted.remove(ROWID)
             self._row_id = True
-        plain = [name for name in wanted if name not in NAMES]
+        plain = [name for name in wanted if name not in energies]
         return plain, wanted if len(plain) < len(wanted) else None
+
+    def _energy_names(self) -> set[str]:
+        """The names that mean energy columns: not those of a user's own columns."""
+        if self._energy.pointer().layout == "columns":
+            return set(NAMES)
+        return set(NAMES) - set(self._energy.host.schema.names)
 
     def _take(self, rowids: NDArray[np.uint64], columns: Any) -> pa.Table | None:
         """Columns of host rows in the given order, which LanceDB does not keep."""
@@ -270,12 +282,27 @@ class EnergyQuery:
         return found.take(pa.array(order)).drop_columns([ROWID])
 
 
-def _with_energy(
-    found: pa.Table, names: list[str], snapshot: Snapshot, rows: NDArray[np.int64]
-) -> pa.Table:
-    """Add energy columns from memory and put all columns in the order of `names`."""
-    arrays = to_arrow(snapshot.columns_of(rows), snapshot.fingerprints[rows])
-    for name, array in zip(NAMES, arrays, strict=True):
-        if name in names:
+@dataclass(frozen=True, eq=False)
+class _Hits:
+    """The best rows of q queries, `each` of them a query, one query after the other."""
+
+    each: int
+    rowids: NDArray[np.uint64]
+    distances: NDArray[np.float32]
+    terms: tuple[NDArray[np.float32], ...]
+    energies: list[pa.Array]  # the four columns, if they were selected
+
+    @classmethod
+    def none(cls, code_bytes: int) -> _Hits:
+        floats = np.empty(0, dtype=np.float32)
+        rowids = np.empty(0, dtype=np.uint64)
+        energies = [pa.array([], column.type) for column in fields_of(code_bytes)]
+        return cls(0, rowids, floats, (floats, floats, floats), energies)
+
+
+def _with_energies(found: pa.Table, names: list[str], energies: list[pa.Array]) -> pa.Table:
+    """Add energy columns that `found` lacks and put all columns in the order of `names`."""
+    for name, array in zip(NAMES, energies, strict=True):
+        if name in names and name not in found.column_names:
             found = found.append_column(name, array)
     return found.select(names)

@@ -11,7 +11,7 @@ import pyarrow as pa
 from lancedb.rerankers import Reranker
 from numpy.typing import NDArray
 
-from energy_lancedb.host import ROWID, prints_of, vectors_of
+from energy_lancedb.host import ROWID, vectors_of
 from energy_lancedb.layout import match
 from energy_lancedb.snapshot import Snapshot
 from energy_lancedb.table import EnergyTable
@@ -98,8 +98,13 @@ class EnergyReranker(Reranker):  # type: ignore[misc,unused-ignore]
 
     def _distances(self, query: str, results: pa.Table) -> NDArray[np.float32]:
         """Energy distance of every candidate, (n,)."""
-        snapshot = self.energy.snapshot()
         vector = self._vector if self._vector is not None else self._embed(query)
+        with self.energy.lock:
+            return self._ranked_distances(self.energy.snapshot(), vector, results)
+
+    def _ranked_distances(
+        self, snapshot: Snapshot, vector: NDArray[np.float32], results: pa.Table
+    ) -> NDArray[np.float32]:
         queries = as_queries(vector, snapshot.pointer.dim, name="query")
         rows, known = self._row_numbers(snapshot, results)
         if known.all():
@@ -116,9 +121,8 @@ class EnergyReranker(Reranker):  # type: ignore[misc,unused-ignore]
     ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
         """Row number of each candidate, and whether it has one."""
         if ROWID in results.column_names:
-            return match(snapshot.rowids, results[ROWID].to_numpy().astype(np.uint64))
-        vectors = self._vectors(snapshot, results)
-        return match(snapshot.fingerprints, prints_of(vectors))
+            return snapshot.find_rowids(results[ROWID].to_numpy().astype(np.uint64))
+        return snapshot.find_vectors(self._vectors(snapshot, results))
 
     def _vectors(self, snapshot: Snapshot, results: pa.Table) -> NDArray[np.float32]:
         column = snapshot.pointer.vector_column

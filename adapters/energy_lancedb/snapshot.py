@@ -3,22 +3,50 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from energy_lancedb.host import prints_of
-from energy_lancedb.layout import LoadedRows, match
+from energy_lancedb.layout import LoadedRows
 from energy_lancedb.pointer import Pointer
 
 if TYPE_CHECKING:
     from energy_plugin.energy import EnergyColumns, EnergyField, EnergyIndex
 
+GONE = np.uint64(2**64 - 1)  # host row of a row number that is no longer in use
+MOST_GONE = 0.5  # share of row numbers without a row from which the index is made anew
+
+
+class Lookup:
+    """Positions of values in an array; sorts it once.
+
+    Parameters
+    ----------
+    values : ndarray of shape (n,), unsigned
+    """
+
+    def __init__(self, values: NDArray[Any]) -> None:
+        self._order = np.argsort(values, kind="stable")
+        self._sorted = values[self._order]
+
+    def find(self, wanted: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """Position of each wanted value (the first, if there are several); whether it is there."""
+        if len(self._sorted) == 0:
+            return np.zeros(len(wanted), dtype=np.int64), np.zeros(len(wanted), dtype=bool)
+        slots = np.searchsorted(self._sorted, wanted)
+        slots = np.minimum(slots, len(self._sorted) - 1)
+        return self._order[slots].astype(np.int64), self._sorted[slots] == wanted
+
 
 @dataclass(frozen=True, eq=False)
 class Snapshot:
     """Index, and the host's row of each row number.
+
+    Successive snapshots of one generation share the index, which is why a snapshot is used
+    under the lock of its `EnergyTable`.
 
     Parameters
     ----------
@@ -29,7 +57,7 @@ class Snapshot:
     index : EnergyIndex
         Also holds the stale rows, encoded from their own vectors.
     rowids : ndarray of shape (n,), uint64
-        Host row of row number i.
+        Host row of row number i; `GONE` for numbers out of use.
     fingerprints : ndarray of shape (n,), uint32
         Of the vectors.
     stale : int
@@ -48,36 +76,115 @@ class Snapshot:
     without_vector: int
 
     def __len__(self) -> int:
-        return len(self.rowids)
+        return len(self.index)
 
-    def row_numbers(self, rowids: NDArray[np.uint64]) -> NDArray[np.int64]:
-        """Row numbers of those host rows that have a vector."""
-        positions, known = match(self.rowids, rowids)
-        return positions[known]
+    @cached_property
+    def _by_rowid(self) -> Lookup:
+        return Lookup(self.rowids)
+
+    @cached_property
+    def _live(self) -> tuple[NDArray[np.int64], Lookup]:
+        live = np.flatnonzero(self.rowids != GONE)
+        return live, Lookup(self.fingerprints[live])
+
+    def find_rowids(
+        self, rowids: NDArray[np.uint64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """Row number of each host row, and whether it has one."""
+        return self._by_rowid.find(rowids)
+
+    def find_same(
+        self, rowids: NDArray[np.uint64], prints: NDArray[np.uint32]
+    ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """As `find_rowids`, of rows that still have the vector with that fingerprint."""
+        rows, known = self.find_rowids(rowids)
+        if known.any():
+            known &= self.fingerprints[rows] == prints
+        return rows, known
+
+    def find_vectors(
+        self, vectors: NDArray[np.float32]
+    ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """Row number of a row with the same vector, and whether there is one."""
+        live, lookup = self._live
+        positions, known = lookup.find(prints_of(vectors))
+        return (live[positions] if len(live) else positions), known
 
     def columns_of(self, rows: NDArray[np.int64]) -> EnergyColumns:
         """Energy columns of row numbers."""
-        return self.index.columns.take(rows)
+        return self.index.columns.take(np.searchsorted(self.index.rows, rows))
 
 
 def snapshot_of(
-    version: int, pointer: Pointer, field: EnergyField, loaded: LoadedRows, device: str | None
+    version: int,
+    pointer: Pointer,
+    field: EnergyField,
+    loaded: LoadedRows,
+    *,
+    device: str | None = None,
+    previous: Snapshot | None = None,
 ) -> Snapshot:
-    """Build the index of rows that a layout has loaded."""
-    from energy_plugin.energy import EnergyIndex
+    """Build the index of rows that a layout has loaded, from the previous one if possible."""
+    rows = None
+    if previous is not None and previous.pointer.sha256 == pointer.sha256:
+        rows = _follow(previous, loaded)
+    if rows is None or previous is None:
+        from energy_plugin.energy import EnergyIndex
 
-    index = EnergyIndex.from_columns(field, loaded.columns, device=device)
-    prints = loaded.fingerprints
-    if len(loaded.stale):
-        index.add(loaded.stale_vectors)
-        prints = np.concatenate([prints, prints_of(loaded.stale_vectors)])
+        index = EnergyIndex.from_columns(field, loaded.columns, device=device)
+        rows = _append(
+            index, loaded.rowids, loaded.fingerprints, loaded.stale, loaded.stale_vectors
+        )
+    else:
+        index = previous.index
     return Snapshot(
         version=version,
         pointer=pointer,
         field=field,
         index=index,
-        rowids=np.concatenate([loaded.rowids, loaded.stale]),
-        fingerprints=prints,
+        rowids=rows[0],
+        fingerprints=rows[1],
         stale=len(loaded.stale),
         without_vector=loaded.without_vector,
     )
+
+
+Rows = tuple[NDArray[np.uint64], NDArray[np.uint32]]
+
+
+def _follow(previous: Snapshot, loaded: LoadedRows) -> Rows | None:
+    """Bring the index of `previous` to what was loaded; None if that needs a new index.
+
+    A row is the same if its number in the host and its vector's fingerprint are.
+    """
+    numbers, same = previous.find_same(loaded.rowids, loaded.fingerprints)
+    if not same.all():
+        return None  # written elsewhere: their columns are known, their vectors are not
+    stale, kept = previous.find_same(loaded.stale, prints_of(loaded.stale_vectors))
+    keep = np.zeros(len(previous.rowids), dtype=bool)
+    keep[numbers] = True
+    keep[stale[kept]] = True
+    if len(keep) and 1 - keep.mean() > MOST_GONE:
+        return None
+    rowids = np.where(keep, previous.rowids, GONE)
+    gone = np.flatnonzero(~keep & (previous.rowids != GONE))
+    if len(gone):
+        previous.index.remove(gone)
+    new = ~kept
+    return _append(
+        previous.index, rowids, previous.fingerprints, loaded.stale[new], loaded.stale_vectors[new]
+    )
+
+
+def _append(
+    index: EnergyIndex,
+    rowids: NDArray[np.uint64],
+    prints: NDArray[np.uint32],
+    new: NDArray[np.uint64],
+    vectors: NDArray[np.float32],
+) -> Rows:
+    if len(new):
+        index.add(vectors)
+        rowids = np.concatenate([rowids, new])
+        prints = np.concatenate([prints, prints_of(vectors)])
+    return rowids, prints

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from energy_lancedb.artefacts import Artefacts
 from energy_lancedb.companion_layout import keys_of
 from energy_lancedb.host import Host, prints_of
+from energy_lancedb.info import EnergyInfo
 from energy_lancedb.layout import FittedRows, layout_of
 from energy_lancedb.pointer import Pointer, embedder_of, pointer_of
 from energy_lancedb.query import EnergyQuery
@@ -27,26 +28,10 @@ from energy_plugin.errors import (
 if TYPE_CHECKING:
     from energy_plugin.energy import EnergyColumns, EnergyConfig, EnergyField
 
+UNKNOWN_VERSION = -1  # of a snapshot that has to be looked at again
 LAYOUTS = ("auto", "columns", "companion")
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class EnergyInfo:
-    """What a table's energy field is made of."""
-
-    generation: int
-    layout: str  # "columns" or "companion"
-    vector_column: str
-    dim: int
-    rows: int  # in results
-    stale: int  # of these, added or changed without the plugin: refresh() writes their columns
-    without_vector: int  # rows in no result
-    row_bytes: float  # bytes a row of the four columns
-    n_fitted: int  # rows that the field was fitted on
-    embedder: str | None  # fingerprint of the table's embedding function
-    config: dict[str, Any]
 
 
 class EnergyTable:
@@ -81,7 +66,7 @@ class EnergyTable:
         self.host = Host(table, connection)
         self._column = vector_column_name
         self._device = device
-        self._lock = threading.RLock()
+        self.lock = threading.RLock()
         self._snapshot: Snapshot | None = None
         self._last_field: tuple[str, EnergyField] | None = None  # by the SHA-256 of its bytes
 
@@ -129,7 +114,7 @@ class EnergyTable:
 
         if layout not in LAYOUTS:
             raise InvalidInputError(f"layout must be one of {LAYOUTS}, got {layout!r}.")
-        with self._lock:
+        with self.lock:
             version = self.host.latest()
             previous = self._previous()
             column = self._column or (previous.vector_column if previous else None)
@@ -210,7 +195,7 @@ class EnergyTable:
         NotBuiltError, ForeignFieldError, CorruptFieldError
             There is no field, it belongs to other vectors, or its bytes are damaged.
         """
-        with self._lock:
+        with self.lock:
             version = self.host.latest()
             cached = self._snapshot
             if cached is not None and cached.version == version:
@@ -224,7 +209,9 @@ class EnergyTable:
                     raise
                 pointer, field = again, self._field(again)  # another process has just built
             loaded = layout_of(pointer.layout, self.host).load(pointer)
-            self._snapshot = snapshot_of(version, pointer, field, loaded, self._device)
+            self._snapshot = snapshot_of(
+                version, pointer, field, loaded, device=self._device, previous=self._snapshot
+            )
             return self._snapshot
 
     def pointer(self) -> Pointer:
@@ -345,7 +332,7 @@ class EnergyTable:
         -------
         lancedb.AddResult
         """
-        with self._lock:
+        with self.lock:
             result = self.host.table.add(data, **options)
             self.host.latest()
             if pointer_of(self.host.schema) is not None:
@@ -364,21 +351,22 @@ class EnergyTable:
         int
             How many rows.
         """
-        with self._lock:
+        with self.lock:
             snapshot = self.snapshot()
 
-            def encode(vectors: NDArray[np.float32]) -> EnergyColumns:
-                return snapshot.index.encode(vectors)
+            def encode(rowids: NDArray[np.uint64], vectors: NDArray[np.float32]) -> EnergyColumns:
+                rows, same = snapshot.find_same(rowids, prints_of(vectors))
+                return snapshot.columns_of(rows) if same.all() else snapshot.index.encode(vectors)
 
             layout = layout_of(snapshot.pointer.layout, self.host)
             count = layout.catch_up(snapshot.pointer, encode)
             if count:
-                self._snapshot = None
+                self._snapshot = replace(snapshot, version=UNKNOWN_VERSION)
             return count
 
     def drop(self) -> None:
         """Remove the energy columns, the pointer and the companion tables."""
-        with self._lock:
+        with self.lock:
             self.host.latest()
             previous = self._previous()
             names = {f"{self.host.name}__energy"}

@@ -1,5 +1,6 @@
 """Rows that come, change and go, through the plugin and behind its back, in both layouts."""
 
+import threading
 from datetime import timedelta
 
 import lancedb
@@ -40,7 +41,8 @@ def assert_fresh(energy):
     snapshot = energy.snapshot()
     rows = energy.table.search().select(["vector", "_rowid"]).to_arrow()
     vectors = np.stack(rows["vector"].to_numpy(zero_copy_only=False))
-    numbers = snapshot.row_numbers(rows["_rowid"].to_numpy())
+    numbers, known = snapshot.find_rowids(rows["_rowid"].to_numpy())
+    assert known.all()
     np.testing.assert_array_equal(snapshot.fingerprints[numbers], fingerprint(vectors))
     lambda_, dispersion = snapshot.field.taumode(vectors)
     columns = snapshot.columns_of(numbers)
@@ -247,3 +249,78 @@ def test_memory_database():
     energy.build()
     assert energy.info().generation == 2
     assert nearest(energy, text_of(N + 1)) == N + 1
+
+
+def test_the_index_follows_changes_without_being_made_anew(energy):
+    index = energy.snapshot().index
+    energy.add(rows_of(6, start=N))
+    energy.table.update(where="id = 4", values={"vector": embed(["music"])[0].tolist()})
+    energy.delete("id < 3")
+    assert energy.refresh() == 1
+    assert energy.snapshot().index is index
+    assert ids(energy) == list(range(3, N + 6))
+    assert_fresh(energy)
+    energy.delete("id > 20")  # most row numbers are out of use now
+    assert energy.snapshot().index is not index
+    assert ids(energy) == list(range(3, 21))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_any_sequence_of_changes_ends_where_a_new_process_begins(energy, tmp_path, seed):
+    """An index that followed the changes equals one read from the database."""
+    rng = np.random.default_rng(seed)
+    live, new = list(range(N)), N
+    for _ in range(8):
+        match rng.integers(5):
+            case 0:
+                energy.add(rows_of(3, start=new))
+                live, new = [*live, *range(new, new + 3)], new + 3
+            case 1:
+                energy.table.add(rows_of(2, start=new))
+                live, new = [*live, *range(new, new + 2)], new + 2
+            case 2:
+                gone = int(rng.choice(live))
+                energy.table.delete(f"id = {gone}")
+                live.remove(gone)
+            case 3:
+                vector = rng.normal(size=DIM).astype(np.float32).tolist()
+                energy.table.update(where=f"id = {rng.choice(live)}", values={"vector": vector})
+            case 4:
+                energy.table.optimize()
+        assert ids(energy) == sorted(live)
+    energy.refresh()
+    followed = energy.search("heart old heart").limit(50).to_arrow()
+    table = lancedb.connect(tmp_path).open_table("pages")
+    opened = EnergyTable(table).search("heart old heart").limit(50).to_arrow()
+    assert opened["id"].to_pylist() == followed["id"].to_pylist()
+    np.testing.assert_allclose(
+        opened["_distance"].to_numpy(), followed["_distance"].to_numpy(), atol=1e-6
+    )
+    assert_fresh(energy)
+
+
+def test_threads_search_while_rows_change(energy):
+    """Every answer is whole: ordered, and without a row that was deleted before it began."""
+    failures = []
+    stop = threading.Event()
+
+    def search(text):
+        while not stop.is_set():
+            rows = energy.search(text).select(["id"]).limit(20).to_list()
+            distances = [row["_distance"] for row in rows]
+            found = [row["id"] for row in rows]
+            if len(rows) != 20 or distances != sorted(distances) or set(found) & set(range(5)):
+                failures.append(rows)
+
+    energy.delete("id < 5")
+    threads = [threading.Thread(target=search, args=(topic,)) for topic in ("wing", "music")]
+    for thread in threads:
+        thread.start()
+    for i in range(6):
+        energy.add(rows_of(2, start=N + 2 * i))
+        energy.delete(f"id = {10 + i}")
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    assert_fresh(energy)

@@ -34,7 +34,7 @@ def energy(table):
 def reference(energy, rowids):
     """Energy order and scores of some rows, from the core."""
     snapshot = energy.snapshot()
-    rows = np.sort(snapshot.row_numbers(np.array(rowids, dtype=np.uint64)))
+    rows = np.sort(snapshot.find_rowids(np.array(rowids, dtype=np.uint64))[0])
     found = snapshot.index.search(embed([QUERY])[0], k=len(rows), rows=rows)
     return snapshot.rowids[found.ids[0]].tolist(), -found.distances[0]
 

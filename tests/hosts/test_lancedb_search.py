@@ -125,6 +125,19 @@ def test_select_names_expressions_and_energy_columns(energy):
     assert mixed["energy_lambda"].to_pylist() == [stored[i] for i in ids]
 
 
+def test_select_of_nothing_but_energy_columns(energy):
+    lambdas = energy.search(QUERY).select(["id", "energy_lambda"]).limit(4).to_arrow()
+    only = energy.search(QUERY).select(["energy_lambda"]).limit(4).to_arrow()
+    assert only.column_names == ["energy_lambda", "_distance"]
+    assert only["energy_lambda"].to_pylist() == lambdas["energy_lambda"].to_pylist()
+    rowids = energy.search(QUERY).select(["_rowid"]).limit(4).to_arrow()
+    assert rowids.column_names == ["_distance", "_rowid"]
+    assert rowids.num_rows == 4
+    none = energy.search(QUERY).where("id < 0").select(["energy_lambda", "id"]).to_arrow()
+    assert none.column_names == ["energy_lambda", "id", "_distance"]
+    assert none.num_rows == 0
+
+
 def test_terms_add_up_to_the_distance(energy):
     query = energy.search(QUERY).with_terms().limit(6)
     got = query.to_arrow()

@@ -411,7 +411,10 @@ def test_columns_of_the_user_are_not_taken(database):
         EnergyTable(table).build()
     assert table.schema.names[-1] == "energy_cell"
     energy = EnergyTable(table).build(layout="companion")
-    assert energy.search(rows[3]["vector"]).limit(1).to_list()[0]["id"] == 3
+    hit = energy.search(rows[3]["vector"]).limit(1).to_list()[0]
+    assert (hit["id"], hit["energy_cell"]) == (3, 5)
+    both = energy.search(rows[3]["vector"]).select(["energy_cell", "energy_lambda"]).limit(1)
+    assert both.to_list()[0]["energy_cell"] == 5
     energy.drop()
     table.checkout_latest()
     assert set(table.to_arrow()["energy_cell"].to_pylist()) == {5}
