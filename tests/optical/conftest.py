@@ -5,8 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from energy_plugin.optical import DeepEncoderConfig, OpticalEncoder
-from energy_plugin.optical import checkpoint
+from energy_plugin.optical import DeepEncoderConfig, OpticalEncoder, checkpoint
 from energy_plugin.optical.deepencoder import DeepEncoder
 
 SMALL = DeepEncoderConfig(

@@ -119,7 +119,7 @@ def test_corpus_draws_are_seeded(data: Path) -> None:
 
 
 def test_a_folder_without_text_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InvalidInputError, match="no \\*.txt"):
+    with pytest.raises(InvalidInputError, match=r"no \*\.txt"):
         Corpus(tmp_path)
 
 
