@@ -105,14 +105,16 @@ class EnergyCollection:
         InvalidInputError
             The collection is empty.
         """
+        # without the lock: other threads go on reading and writing with the former field
+        field = LiveField.fit(
+            self._host,
+            config,
+            row_columns=row_columns,
+            show_progress_bar=show_progress_bar,
+            device=self._device,
+        )
         with self._lock:
-            field = LiveField.fit(
-                self._host,
-                config,
-                row_columns=row_columns,
-                show_progress_bar=show_progress_bar,
-                device=self._device,
-            )
+            field.catch_up()
             field.store(self._store)
             self._field = field
             self._show(field, show_progress_bar=show_progress_bar)
@@ -137,9 +139,12 @@ class EnergyCollection:
             shown = field.pointer.viewed == field.pointer.generation
             if changes or loose:
                 field.store(self._store)
-                field.pending = Changes()
-            if field.pointer.viewed != field.pointer.generation:
-                fresh = None if not shown else [*changes.added, *changes.changed]
+            if not shown:
+                self._show(field, show_progress_bar=show_progress_bar)
+            else:
+                fresh = [*changes.added, *changes.changed]
+                if field.pointer.row_columns:
+                    fresh += view.missing(self._host, field.rows.ids)
                 self._show(field, fresh, show_progress_bar=show_progress_bar)
         return changes
 
@@ -356,7 +361,11 @@ class EnergyCollection:
     def _write(self, verb: str, **given: Any) -> None:
         with self._lock:
             field = self._open_if_built()
-            if field is None:
+        # without the lock, as embedding can take longer than anything else
+        request: Any = None if field is None else self._host.prepare_write(verb, **given)
+        with self._lock:
+            field = None if request is None else self._open_if_built()
+            if field is None or request["embeddings"] is None:
                 getattr(self.collection, verb)(**given)
-            elif not writing.write(self._store, field, verb, given):
+            elif not writing.write(self._store, field, verb, request):
                 self._field = None

@@ -85,7 +85,7 @@ class OpticalEmbeddingFunction(EmbeddingFunction[Documents | Images]):
         """Embed queries, with the encoder's settings for queries."""
         return self._embed(input, "query")
 
-    def _embed(self, items: Documents | Images, role: str) -> Embeddings:
+    def _embed(self, items: Any, role: str) -> Embeddings:
         if len(items) == 0:
             raise InvalidInputError("Nothing to embed: the list of documents is empty.")
         encoder = self._encoder()

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 from chromadb.api.models.Collection import Collection
+from chromadb.api.types import EmbeddingFunction
 from chromadb.errors import InternalError, NotFoundError
 from numpy.typing import NDArray
 
@@ -69,11 +70,11 @@ class ChromaHost:
         one of the same name with another configuration without a word.
         """
         own = self.collection._embedding_function
-        # is_legacy() warns about functions without a configuration: look before asking
-        if own is not None and own.name() not in (NotImplemented, "default"):
-            config = own.get_config()
-            if config is not NotImplemented:
-                return _identity(own.name(), config)
+        # a function that inherits get_config has none, and would warn when asked; the default
+        # one stands for "not given"
+        configured = own is not None and type(own).get_config is not EmbeddingFunction.get_config
+        if own is not None and configured and own.name() != "default":
+            return _identity(own.name(), own.get_config())
         stored = self.collection.configuration_json.get("embedding_function")
         if not stored or stored.get("type") != "known":
             return None
@@ -198,7 +199,7 @@ class ChromaHost:
         server = self.collection._client
         try:
             model = server.get_collection(name=self.companion_name, **place)
-        except (NotFoundError, ValueError):
+        except NotFoundError:
             if not create:
                 return None
             # the HNSW index of a 1-dimensional dummy vector costs nothing

@@ -211,6 +211,7 @@ class LiveField:
         prints = self.rows.fingerprints(rows)
         chunks = pack_all(ids, self.index.columns, prints)
         self.pointer = store.publish(self.pointer, self.index.field.to_bytes(), chunks)
+        self.pending = Changes()
 
 
 def _check_owner(host: ChromaHost, pointer: Pointer) -> None:

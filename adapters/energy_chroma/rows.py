@@ -56,9 +56,9 @@ class RowMap:
         return [self._id_of[row] for row in rows]
 
     def rows(self, ids: Iterable[str]) -> NDArray[np.int64]:
-        """Row numbers of those ids that are known, ascending."""
+        """Row numbers of those ids that are known, ascending, each once."""
         known = (self._row_of[name] for name in ids if name in self._row_of)
-        return np.sort(np.fromiter(known, dtype=np.int64))
+        return np.unique(np.fromiter(known, dtype=np.int64))
 
     def assign(
         self, ids: Sequence[str], rows: NDArray[np.int64], fingerprints: NDArray[np.uint32]

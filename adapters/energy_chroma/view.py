@@ -9,10 +9,13 @@ from tqdm.auto import tqdm
 
 from energy_chroma.host import PAGE, ChromaHost
 from energy_plugin.energy import EnergyColumns
+from energy_plugin.energy.columns import NO_CELL
 
 LAMBDA = "energy_lambda"
 DISPERSION = "energy_dispersion"
 CELL = "energy_cell"
+# Rows that have the keys; $ne would also find those that lack them.
+_SHOWN = {CELL: {"$gte": NO_CELL}}
 
 
 def values(columns: EnergyColumns) -> list[dict[str, Any]]:
@@ -53,10 +56,15 @@ def write(
         host.collection.update(ids=list(ids[part]), metadatas=keys)
 
 
+def missing(host: ChromaHost, ids: Sequence[str]) -> list[str]:
+    """Those of the ids whose rows lack the keys."""
+    present = set(host.ids(where=_SHOWN))
+    return [name for name in ids if name not in present]
+
+
 def clear(host: ChromaHost, *, show_progress_bar: bool = False) -> None:
     """Remove the keys from every row that has them."""
-    # Chroma's $ne also finds rows without the key, a pair of ranges does not
-    ids = host.ids(where={"$or": [{CELL: {"$gte": 0}}, {CELL: {"$lt": 0}}]})
+    ids = host.ids(where=_SHOWN)
     step = min(PAGE, host.max_batch)
     empty = {LAMBDA: None, DISPERSION: None, CELL: None}
     for start in tqdm(range(0, len(ids), step), desc="Row columns", disable=not show_progress_bar):

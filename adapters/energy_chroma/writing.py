@@ -21,18 +21,19 @@ logger = logging.getLogger(__name__)
 LOOSE_CHUNKS = 128
 
 
-def write(store: FieldStore, field: LiveField, verb: str, given: dict[str, Any]) -> bool:
+def write(store: FieldStore, field: LiveField, verb: str, request: dict[str, Any]) -> bool:
     """``add``, ``upsert`` or ``update`` rows and keep the field in step.
 
-    The documents are embedded once. Nothing is written where the input is refused.
+    Nothing is written where the input is refused.
 
     Parameters
     ----------
     store : FieldStore
     field : LiveField
     verb : {"add", "upsert", "update"}
-    given : dict
-        The arguments of that method of the collection.
+    request : dict
+        What Chroma prepared from the arguments: ``ids``, ``embeddings``, ``documents``,
+        ``metadatas``, ``uris``.
 
     Returns
     -------
@@ -45,10 +46,6 @@ def write(store: FieldStore, field: LiveField, verb: str, given: dict[str, Any])
         A vector has another dimension or is not finite.
     """
     host = field.host
-    request = host.prepare_write(verb, **given)
-    if request["embeddings"] is None:
-        getattr(host.collection, verb)(**given)
-        return True
     names: list[str] = request["ids"]
     vectors = as_vectors(request["embeddings"], dim=field.dim, name="embeddings")
     written = _touched(host, verb, names)
@@ -100,9 +97,8 @@ def _append(
         field.pointer = store.append(current, chunk)
         field.settle(names)
         if field.pointer.chunks > LOOSE_CHUNKS + len(field) // rows.CHUNK_ROWS:
-            shown = field.pointer.viewed == field.pointer.generation
+            shown = field.pointer.viewed == field.pointer.generation and not field.pending
             field.store(store)
-            # what is pending stays so for the row columns: refresh() writes those
             if shown:
                 field.pointer = store.mark_viewed(field.pointer)
     except Exception:

@@ -114,13 +114,13 @@ def test_another_encoder_is_refused(tmp_path):
 
 @pytest.mark.parametrize("document", ["", "   \n", None, 7])
 def test_what_is_no_text_is_refused_before_anything_is_written(made, document):
-    with pytest.raises(ValueError, match="text|document"):
+    with pytest.raises(ValueError, match=r"text|document"):
         made.add(ids=["x", "y"], documents=["fine", document])
     assert made.count() == 12
     energy = EnergyCollection(made).build()
-    with pytest.raises(ValueError, match="text|document"):
+    with pytest.raises(ValueError, match=r"text|document"):
         energy.add(ids=["x", "y"], documents=["fine", document])
-    with pytest.raises(ValueError, match="text|document"):
+    with pytest.raises(ValueError, match=r"text|document"):
         energy.query(query_texts=["fine", document])
     assert made.count() == 12
     assert energy.query(query_texts=DOCUMENTS[:1], n_results=50)["ids"][0][0] == "d0"

@@ -124,6 +124,16 @@ def test_rows_are_served_from_their_own_vector(made, energy):
     np.testing.assert_allclose(got["distances"], expected.distances, atol=1e-4)
 
 
+def test_a_row_that_came_back_without_its_columns(made, energy):
+    """Same id, same vector: only the row's metadata is to be written again."""
+    shown = made.get(ids=["r3"])["metadatas"][0]
+    vector = made.get(ids=["r3"], include=["embeddings"])["embeddings"]
+    made.delete(ids=["r3"])
+    made.add(ids=["r3"], embeddings=vector, metadatas=[{"n": 3, "even": False}])
+    energy.refresh()
+    assert made.get(ids=["r3"])["metadatas"] == [pytest.approx(shown, abs=1e-6)]
+
+
 def test_refresh_after_nothing_writes_nothing(made, energy):
     pointer = energy._store.pointer()
     assert energy.refresh() == Changes()

@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import pytest
 from chroma_cases import GramEmbedding, client, create, texts, vectors
+from chromadb.api.types import EmbeddingFunction
 from energy_chroma import Changes, EnergyCollection, store
 from energy_chroma.store import FieldStore
 
@@ -251,6 +252,23 @@ def test_another_embedder_is_refused(tmp_path):
     wrong = where.get_collection("texts", embedding_function=GramEmbedding(size=2))
     with pytest.raises(ForeignFieldError, match=r'test_grams \{"size": 3\}.*\{"size": 2\}'):
         EnergyCollection(wrong).query(query_texts=["wing"])
+
+
+def test_functions_without_configuration_have_no_identity(tmp_path, recwarn):
+    class Plain(EmbeddingFunction):
+        def __init__(self):
+            pass
+
+        def __call__(self, input):
+            return [np.float32([len(text), 1]) for text in input]
+
+    made = client(tmp_path).create_collection("plain", embedding_function=Plain())
+    made.add(ids=["a", "b"], documents=["x", "long text"])
+    recwarn.clear()
+    energy = EnergyCollection(made).build()
+    assert [str(warning.message) for warning in recwarn] == []
+    assert energy._store.pointer().embedder == "null"
+    assert energy.query(query_texts=["long text"], n_results=1)["ids"] == [["b"]]
 
 
 def test_a_new_process_reads_what_this_one_wrote(made, tmp_path):

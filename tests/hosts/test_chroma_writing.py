@@ -235,6 +235,24 @@ def test_a_renamed_collection_keeps_its_field(energy):
     assert_same(answer(EnergyCollection(energy.collection)), before)
 
 
+def test_others_read_and_write_while_a_build_runs(energy, monkeypatch):
+    fit = EnergyIndex.fit
+    during = []
+
+    def slow(*args, **kwargs):
+        index = fit(*args, **kwargs)
+        energy.add(ids=["late"], embeddings=NEW[:1])
+        during.append(answer(energy, NEW[:1], 1)[0])
+        return index
+
+    monkeypatch.setattr(EnergyIndex, "fit", slow)
+    energy.build()
+    assert during == [[["late"]]]
+    for one in (energy, EnergyCollection(energy.collection)):
+        assert answer(one, NEW[:1], 1)[0] == [["late"]]
+    assert energy.refresh() == Changes()
+
+
 def test_threads_may_share_one_object(energy):
     errors = []
 
