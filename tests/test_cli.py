@@ -29,7 +29,7 @@ class WordEncoder:
     fingerprint = "words-1"
 
     def __init__(self):
-        self.config = {"model": "words"}
+        self.config = {"model": "words", "typesetter_version": 1}
         self.fails_after: int | None = None
         self.embedded: list[str] = []
 
@@ -101,9 +101,7 @@ def test_version_and_help():
         assert command in done.stdout
 
 
-@pytest.mark.parametrize(
-    "arguments", [("--foo",), ("eval",), ("nothing",), ("eval", "x", "--k", "3")]
-)
+@pytest.mark.parametrize("arguments", ["--foo", "eval", "nothing", "eval x --k 3"])
 def test_wrong_usage_is_two(arguments):
     assert _run(*arguments.split()).returncode == 2
 
@@ -124,18 +122,18 @@ def test_errors_are_one_line_and_one(tmp_path, arguments, message):
     assert re.fullmatch(rf"error: .*{message}.*\n", done.stderr)
 
 
-def test_eval_prints_json_and_tables(judged, tmp_path):
-    vectors = str(tmp_path / "judged.npz")
-    done = _run("eval", str(judged), "--encoder", vectors, "--json")
-    assert done.returncode == 0, done.stderr
-    result = json.loads(done.stdout)
+def test_eval_prints_json_and_tables(judged, tmp_path, monkeypatch, capsys):
+    arguments = ("eval", judged, "--encoder", tmp_path / "judged.npz")
+    code, out, err = _call(monkeypatch, capsys, *arguments, "--json")
+    assert code == 0
+    result = json.loads(out)
     assert list(result)[:2] == ["cosine", "energy"]
     assert list(result["cosine"]) == ["ndcg@10", "map", "recall@100"]
     assert result["cosine"]["recall@100"] == 1.0
     assert result["energy"]["ndcg@10"] >= 0.9
     assert result["empty_documents"] == 1
-    assert "1 documents have no text" in done.stderr
-    plain = _run("eval", str(judged), "--encoder", vectors).stdout
+    assert "1 documents have no text" in err
+    _, plain, _ = _call(monkeypatch, capsys, *arguments)
     assert f"{result['energy']['map']:.3f}" in plain
     assert max(map(len, plain.splitlines())) <= 120
 

@@ -102,14 +102,13 @@ class Asker:
         return [Answer(name, text, float(distance)) for name, text, distance in rows]
 
     def p50(self, host: str, ranking: str, queries: Sequence[Query], k: int = 10) -> float:
-        """Median time of one query (ms), every query asked three times after a first round."""
+        """Median time of one query (ms), every query asked three times."""
         return p50(lambda query: self.ask(host, ranking, query, k), queries)
 
 
 def p50(work: Callable[[Any], Any], items: Sequence[Any], rounds: int = 3) -> float:
-    """Median time of one call (ms), after an unmeasured round that fills the caches."""
-    for item in items:
-        work(item)
+    """Median time of one call (ms), after an unmeasured one that fills the caches."""
+    work(items[0])
     times = []
     for _ in range(rounds):
         for item in items:

@@ -14,7 +14,7 @@ import inspect
 import platform
 import sysconfig
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -86,38 +86,37 @@ def collect(limit: int = 6000, *, show_progress_bar: bool = False) -> list[Refer
                 kept.append(doc)
         return kept
 
-    library = Path(sysconfig.get_paths()["stdlib"])
-    sources = {"python": _sources(library)}
-    for package in PACKAGES:
-        folder = _package_folder(package)
-        if folder is not None:
-            sources[package] = _sources(folder)
+    folders = [("python", Path(sysconfig.get_paths()["stdlib"])), *_installed()]
+    found: list[ReferenceDoc] = []
     with tqdm(total=limit, desc="collecting", unit="doc", disable=not show_progress_bar) as bar:
-        found: list[ReferenceDoc] = []
-        for place, (package, files) in enumerate(sources.items()):
-            share = limit if package == "python" else (limit - len(found)) // (len(sources) - place)
-            taken = 0
-            for docs in _batches(package, files, library):
-                new = fresh(docs)[: share - taken]
-                found.extend(new)
-                taken += len(new)
-                bar.update(len(new))
-                if taken >= share:
+        for place, (package, folder) in enumerate(folders):
+            left = limit - len(found)
+            share = left if package == "python" else left // (len(folders) - place)
+            start = len(found)
+            for docs in _batches(package, folder):
+                if len(found) - start >= share:
                     break
+                new = fresh(docs)[: start + share - len(found)]
+                found.extend(new)
+                bar.update(len(new))
     return found
 
 
-def _batches(
-    package: str, files: Sequence[Path], library: Path
-) -> Iterator[Iterable[ReferenceDoc]]:
-    """Give the documents of a package, file by file."""
+def _installed() -> list[tuple[str, Path]]:
+    """Give those of `PACKAGES` that are installed, with their folders."""
+    specs = ((package, importlib.util.find_spec(package)) for package in PACKAGES)
+    return [(name, Path(spec.origin).parent) for name, spec in specs if spec and spec.origin]
+
+
+def _batches(package: str, folder: Path) -> Iterator[Iterable[ReferenceDoc]]:
+    """Give the documents of a package, file by file, what a user meets first first."""
     if package == "python":
-        yield from (_parsed(path, library, package) for path in files)
+        yield from (_parsed(path, folder, package) for path in _sources(folder))
         yield _compiled()
-        yield _topics(library)
+        yield _topics(folder)
         return
-    root = files[0].parent.parent if files else library
-    yield from (_parsed(path, root, package) for path in sorted(files, key=_publicity))
+    files = sorted(_sources(folder), key=_publicity)
+    yield from (_parsed(path, folder.parent, package) for path in files)
 
 
 def describe_source(limit: int) -> str:
@@ -140,22 +139,20 @@ def corpus_hash(docs: Iterable[ReferenceDoc]) -> str:
 
 
 def _publicity(path: Path) -> tuple[int, int, str]:
-    """Sort key: what a user meets first comes first."""
+    """Sort key: public before private, shallow before deep."""
     private = sum(part.startswith("_") and part != "__init__.py" for part in path.parts)
     return private, len(path.parts), str(path)
 
 
-def _package_folder(package: str) -> Path | None:
-    spec = importlib.util.find_spec(package)  # does not import a top-level package
-    return Path(spec.origin).parent if spec is not None and spec.origin else None
-
-
-def _sources(folder: Path) -> list[Path]:
-    return [
-        path
-        for path in sorted(folder.rglob("*.py"))
-        if not _SKIPPED & set(path.relative_to(folder).parts)
-    ]
+def _sources(folder: Path) -> Iterator[Path]:
+    """Give the source files below a folder, in a fixed order; tests and the like are left out."""
+    for path in sorted(folder.iterdir()):
+        if path.name in _SKIPPED:
+            continue
+        if path.suffix == ".py":
+            yield path
+        elif path.is_dir():
+            yield from _sources(path)
 
 
 def _parsed(path: Path, root: Path, package: str) -> Iterator[ReferenceDoc]:
