@@ -19,6 +19,7 @@ from energy_plugin.errors import InvalidInputError
 from energy_plugin.validation import as_k, as_queries
 
 SCORE = "_relevance_score"
+QUERY_INDEX = "query_index"
 CACHED_QUERIES = 64
 
 
@@ -28,8 +29,8 @@ class EnergyReranker(Reranker):  # type: ignore[misc,unused-ignore]
     Parameters
     ----------
     energy : EnergyTable or lancedb.table.LanceTable
-        A table with an energy field. A candidate is recognised by its ``_rowid`` or its
-        vector; one that the field does not know is scored from its vector.
+        A table with an energy field. A candidate is recognised by its vector, or else by its
+        ``_rowid``; one that is no row of the table is scored from its vector.
     top_k : int, optional
         Keep only the best candidates: LanceDB does not apply its limit again after reranking,
         so ``limit(200)`` with ``top_k=10`` ranks 200 and returns 10.
@@ -59,7 +60,13 @@ class EnergyReranker(Reranker):  # type: ignore[misc,unused-ignore]
         self._embed = lru_cache(maxsize=CACHED_QUERIES)(self.energy.embed_query)
 
     def for_vector(self, query: Any) -> EnergyReranker:
-        """A reranker for one search by vector; `query` has the shape (d,)."""
+        """A reranker for one search by vector.
+
+        Parameters
+        ----------
+        query : array_like of shape (d,) or (q, d)
+            What is given to `table.search`.
+        """
         one = copy.copy(self)
         one._vector = np.array(query, dtype=np.float32)
         return one
@@ -83,54 +90,71 @@ class EnergyReranker(Reranker):  # type: ignore[misc,unused-ignore]
         return self._rerank(query, merged)
 
     def _rerank(self, query: str, results: pa.Table) -> pa.Table:
+        if SCORE in results.column_names:
+            results = results.drop_columns([SCORE])
         if results.num_rows == 0:
-            empty = results
-            if SCORE not in empty.column_names:
-                empty = empty.append_column(SCORE, pa.array([], pa.float32()))
-            return self._keep_relevance_score(empty)
-        distances = self._distances(query, results)
-        order = np.argsort(distances, kind="stable")[: self.top_k]
-        ranked = results.take(pa.array(order))
-        if SCORE in ranked.column_names:
-            ranked = ranked.drop_columns([SCORE])
-        ranked = ranked.append_column(SCORE, pa.array(-distances[order], pa.float32()))
-        return self._keep_relevance_score(ranked)
-
-    def _distances(self, query: str, results: pa.Table) -> NDArray[np.float32]:
-        """Energy distance of every candidate, (n,)."""
-        vector = self._vector if self._vector is not None else self._embed(query)
+            ranked = results.append_column(SCORE, pa.array([], pa.float32()))
+            return self._keep_relevance_score(ranked)
         with self.energy.lock:
-            return self._ranked_distances(self.energy.snapshot(), vector, results)
+            parts = self._ranked_parts(query, results)
+        return self._keep_relevance_score(pa.concat_tables(parts))
 
-    def _ranked_distances(
-        self, snapshot: Snapshot, vector: NDArray[np.float32], results: pa.Table
-    ) -> NDArray[np.float32]:
+    def _ranked_parts(self, query: str, results: pa.Table) -> list[pa.Table]:
+        """The candidates of each query in their order, with their scores."""
+        vector = self._vector if self._vector is not None else self._embed(query)
+        snapshot = self.energy.snapshot()
         queries = as_queries(vector, snapshot.pointer.dim, name="query")
+        groups = [results]
+        if QUERY_INDEX in results.column_names:
+            numbers = results[QUERY_INDEX].to_numpy()
+            groups = [results.filter(pa.array(numbers == i)) for i in range(numbers.max() + 1)]
+        if len(groups) != len(queries):
+            raise InvalidInputError(
+                f"The results are those of {len(groups)} queries, the reranker has "
+                f"{len(queries)}. Pass all query vectors of the search to for_vector()."
+            )
+        parts = []
+        for one, group in zip(queries, groups, strict=True):
+            distances = self._distances(snapshot, one[None], group)
+            order = np.argsort(distances, kind="stable")[: self.top_k]
+            scores = pa.array(-distances[order], pa.float32())
+            parts.append(group.take(pa.array(order)).append_column(SCORE, scores))
+        return parts
+
+    def _distances(
+        self, snapshot: Snapshot, queries: NDArray[np.float32], results: pa.Table
+    ) -> NDArray[np.float32]:
+        """Energy distance of every candidate to one query, (n,)."""
+        if results.num_rows == 0:
+            return np.empty(0, dtype=np.float32)
         rows, known = self._row_numbers(snapshot, results)
-        if known.all():
-            distinct, places = np.unique(rows, return_inverse=True)
+        if not known.all() and snapshot.pointer.vector_column in results.column_names:
+            return self._mixed_distances(snapshot, queries, results, rows, known)
+        distances = np.full(len(rows), np.inf, dtype=np.float32)  # rows without a vector are last
+        if known.any():
+            distinct, places = np.unique(rows[known], return_inverse=True)
             found = snapshot.index.search(queries, k=len(distinct), rows=distinct)
-            slots = np.searchsorted(distinct, found.ids[0])
-            distances = np.full(len(distinct), np.inf, dtype=np.float32)
-            distances[slots] = found.distances[0]
-            return distances[places]
-        return self._mixed_distances(snapshot, queries, results, rows, known)
+            ranked = np.empty(len(distinct), dtype=np.float32)
+            ranked[np.searchsorted(distinct, found.ids[0])] = found.distances[0]
+            distances[known] = ranked[places]
+        return distances
 
     def _row_numbers(
         self, snapshot: Snapshot, results: pa.Table
     ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
         """Row number of each candidate, and whether it has one."""
+        if snapshot.pointer.vector_column in results.column_names:
+            return snapshot.find_vectors(self._vectors(snapshot, results))
         if ROWID in results.column_names:
             return snapshot.find_rowids(results[ROWID].to_numpy().astype(np.uint64))
-        return snapshot.find_vectors(self._vectors(snapshot, results))
+        raise InvalidInputError(
+            f"Candidates have neither {snapshot.pointer.vector_column!r} nor {ROWID!r}, only "
+            f"{results.column_names}. Select one, or add with_row_id(True) to the search."
+        )
 
     def _vectors(self, snapshot: Snapshot, results: pa.Table) -> NDArray[np.float32]:
+        """Vectors of the candidates, (n, d); zeros where there is none."""
         column = snapshot.pointer.vector_column
-        if column not in results.column_names:
-            raise InvalidInputError(
-                f"Candidates have neither {ROWID!r} nor {column!r}, only {results.column_names}. "
-                f"Add with_row_id(True) to the search, or select {column!r}."
-            )
         numbered = results.select([column]).append_column(
             ROWID, pa.array(np.arange(results.num_rows), pa.uint64())
         )

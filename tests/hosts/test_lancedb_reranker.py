@@ -2,10 +2,11 @@
 
 import lancedb
 import numpy as np
+import pyarrow as pa
 import pytest
 from energy_lancedb import EnergyReranker, EnergyTable
 from lancedb.rerankers import Reranker
-from lancedb_data import embed, ngrams, plain_rows, rows_of, text_schema
+from lancedb_data import embed, ngrams, plain_rows, plain_schema, rows_of, text_schema
 
 from energy_plugin.errors import InvalidInputError, NotBuiltError
 
@@ -117,6 +118,44 @@ def test_hybrid_union(table, energy):
     assert got == {rowid: found.get(rowid) for rowid in both}
 
 
+@pytest.mark.parametrize("score", ["relevance", "all"])
+def test_hybrid_search_without_a_full_text_hit(table, energy, score):
+    query = table.search(query_type="hybrid").vector(embed([QUERY])[0]).text("zzzzzz").limit(6)
+    ranker = EnergyReranker(energy, return_score=score).for_vector(embed([QUERY])[0])
+    result = query.rerank(ranker).to_arrow()
+    assert result.num_rows == 6
+    if "_rowid" not in result.column_names:
+        result = result.append_column("_rowid", rowids(table, result))
+    assert_reranked(result, energy)
+
+
+def rowids(table, result):
+    found = table.search().select(["id", "_rowid"]).to_arrow()
+    by_id = dict(zip(found["id"].to_pylist(), found["_rowid"].to_pylist(), strict=True))
+    return pa.array([by_id[i] for i in result["id"].to_pylist()], pa.uint64())
+
+
+def test_row_ids_alone_are_enough(table, energy):
+    picked = table.search(QUERY).select(["id", "_distance"]).with_row_id(True).limit(30)
+    assert_reranked(picked.rerank(EnergyReranker(energy)).to_arrow(), energy)
+
+
+def test_candidates_without_a_vector_are_last(database):
+    rows = [{**row, "vector": None} for row in rows_of(2, start=N)]
+    table = database.create_table("holes", plain_rows(N), schema=plain_schema())
+    table.add(rows)
+    table.create_fts_index("text")
+    ranker = EnergyReranker(EnergyTable(table).build()).for_vector(embed([QUERY])[0])
+    search = table.search(f"{rows[0]['text']} river", query_type="fts").limit(50)
+    for query in (search, search.select(["id", "_score"]).with_row_id(True)):
+        result = query.rerank(ranker).to_arrow()
+        ids = result["id"].to_pylist()
+        holes = [i for i in ids if i >= N]
+        assert N in holes
+        assert ids[-len(holes) :] == holes
+        assert not np.isnan(result["_relevance_score"].to_numpy()).any()
+
+
 def test_no_candidates(table, energy):
     query = table.search(QUERY).where("year = 1900").limit(5)
     result = query.rerank(EnergyReranker(energy)).to_arrow()
@@ -145,6 +184,23 @@ def test_rows_added_since_the_build(database):
     result = table.search(embed([QUERY])[0]).limit(20).rerank(ranker, query_string="").to_arrow()
     assert result["id"].to_pylist()[0] == N
     assert energy.info().stale == 1
+
+
+def test_several_queries_are_ranked_one_by_one(table, energy):
+    vectors = embed([QUERY, "heart old heart", "wing"])
+    search = table.search(vectors).limit(12)
+    result = search.rerank(
+        EnergyReranker(energy, top_k=4).for_vector(vectors), query_string=""
+    ).to_arrow()
+    assert result["query_index"].to_pylist() == [0] * 4 + [1] * 4 + [2] * 4
+    single = []
+    for vector in vectors:
+        ranker = EnergyReranker(energy, top_k=4).for_vector(vector)
+        one = table.search(vector).limit(12).rerank(ranker, query_string="").to_arrow()
+        single += one["id"].to_pylist()
+    assert result["id"].to_pylist() == single
+    with pytest.raises(InvalidInputError, match="3 queries, the reranker has 1"):
+        search.rerank(EnergyReranker(energy).for_vector(vectors[0]), query_string="").to_arrow()
 
 
 def test_the_query_is_embedded_once(table, energy, monkeypatch):
