@@ -134,7 +134,7 @@ class EnergyCollection:
         with self._lock:
             field = self._open()
             field.apply(scan(self._host, field.rows))
-            changes = field.pending
+            changes = field.pending.without(field.unreadable)
             loose = field.pointer.chunks > 1 + len(field) // rows.CHUNK_ROWS
             shown = field.pointer.viewed == field.pointer.generation
             if changes or loose:

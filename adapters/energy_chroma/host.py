@@ -109,7 +109,7 @@ class ChromaHost:
         fields: dict[str, dict[str, Any]] = {name: {} for name in include}
         for page in _pages(list(ids)):
             if page:
-                got: Any = self._get(page, list(include))
+                got = self._readable(page, list(include))
                 for name in include:
                     if got[name] is not None:
                         fields[name].update(zip(got["ids"], got[name], strict=True))
@@ -125,11 +125,18 @@ class ChromaHost:
         """All rows, a page of ids and (m, d) float32 vectors at a time."""
         offset = 0
         while True:
-            got = self.collection.get(limit=PAGE, offset=offset, include=["embeddings"])
-            if not got["ids"]:
+            page: dict[str, Any] = {"limit": PAGE, "offset": offset}
+            try:
+                got: Any = self.collection.get(**page, include=["embeddings"])
+                ids = got["ids"]
+            except InternalError:
+                ids = self.collection.get(**page, include=[])["ids"]
+                got = self._readable(ids, ["embeddings"])
+            if not ids:
                 return
-            yield list(got["ids"]), _matrix(got["embeddings"])
-            offset += len(got["ids"])
+            if got["ids"]:
+                yield list(got["ids"]), _matrix(got["embeddings"])
+            offset += len(ids)
 
     def nearest(
         self, queries: NDArray[np.float32], k: int, filters: dict[str, Any]
@@ -151,24 +158,31 @@ class ChromaHost:
             found.update(zip(ids, _matrix(vectors), strict=True))
         return found
 
-    def _get(self, ids: list[str], include: list[str]) -> Any:
+    def _readable(self, ids: list[str], include: list[str]) -> dict[str, Any]:
         """``get`` that leaves out rows whose vector this process cannot read."""
+        lost: list[str] = []
+        got = self._halved(ids, include, lost)
+        if lost:
+            logger.warning(
+                "Chroma lists %d rows of %r but cannot read them, %r for one: another process "
+                "wrote them. Open the client again, or use a Chroma server for several processes.",
+                len(lost),
+                self.collection.name,
+                lost[0],
+            )
+        return got
+
+    def _halved(self, ids: list[str], include: list[str], lost: list[str]) -> dict[str, Any]:
         try:
-            return self.collection.get(ids=ids, include=include)  # type: ignore[arg-type]
+            return dict(self.collection.get(ids=ids, include=include))  # type: ignore[arg-type]
         except InternalError:
             if len(ids) == 1:
-                logger.warning(
-                    "Chroma lists row %r but cannot read it: another process wrote it. Open the "
-                    "client again, or use a Chroma server for several processes.",
-                    ids[0],
-                )
+                lost.extend(ids)
                 return {"ids": [], **{name: [] for name in include}}
         middle = len(ids) // 2
-        left, right = self._get(ids[:middle], include), self._get(ids[middle:], include)
-        joined: dict[str, Any] = {"ids": [*left["ids"], *right["ids"]]}
-        for name in include:
-            joined[name] = [*left[name], *right[name]]
-        return joined
+        left = self._halved(ids[:middle], include, lost)
+        right = self._halved(ids[middle:], include, lost)
+        return {name: [*left[name], *right[name]] for name in ("ids", *include)}
 
     # -- Chroma's own preparation of a request: validates as Chroma does and embeds once
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,15 +14,11 @@ from energy_chroma.host import ChromaHost
 from energy_chroma.rows import RowMap, pack_all, unpack_all
 from energy_chroma.staleness import Changes, by_ids
 from energy_chroma.store import FieldStore, Pointer, identity_text
-from energy_plugin.energy import (
-    EnergyColumns,
-    EnergyConfig,
-    EnergyField,
-    EnergyIndex,
-    SearchResult,
-)
 from energy_plugin.energy.fingerprint import fingerprint
 from energy_plugin.errors import ForeignFieldError, InvalidInputError
+
+if TYPE_CHECKING:
+    from energy_plugin.energy import EnergyColumns, EnergyConfig, EnergyIndex, SearchResult
 
 logger = logging.getLogger(__name__)
 
@@ -67,6 +63,8 @@ class LiveField:
         InvalidInputError
             The collection is empty.
         """
+        from energy_plugin.energy import EnergyIndex
+
         found: dict[str, NDArray[np.float32]] = {}
         for ids, vectors in host.pages():
             found.update(zip(ids, vectors, strict=True))
@@ -103,6 +101,8 @@ class LiveField:
         ForeignFieldError
             It belongs to another collection, embedder or dimension.
         """
+        from energy_plugin.energy import EnergyField, EnergyIndex
+
         pointer, blob, chunks = store.read()
         _check_owner(host, pointer)
         field = EnergyField.from_bytes(blob)
@@ -175,16 +175,28 @@ class LiveField:
         return self.apply(by_ids(self.rows, self.host.ids()))
 
     def apply(self, changes: Changes) -> Changes:
-        """Bring the index in memory up to the host; nothing is stored."""
+        """Bring the index in memory up to the host; nothing is stored.
+
+        Returns
+        -------
+        Changes
+            Without rows that are listed as new or changed and turn out to be gone.
+        """
         fresh = [*changes.added, *changes.changed]
         self.discard(changes.removed)
         self.unreadable.difference_update(changes.removed)
         if fresh:
             readable, vectors = self.host.vectors(fresh)
-            # a changed row that cannot be read any more must not be served from its old vector
-            lost = set(fresh) - set(readable)
-            self.discard(list(lost))
-            self.unreadable = (self.unreadable - set(readable)) | lost
+            # a row that cannot be read any more must not be served from its old vector
+            held = set(readable)
+            lost = [name for name in fresh if name not in held]
+            self.discard(lost)
+            listed = set(self.host.ids(ids=lost))
+            self.unreadable = (self.unreadable - held) | listed
+            gone = [name for name in lost if name not in listed]
+            if gone:
+                was_known = tuple(name for name in changes.changed if name in set(gone))
+                changes = changes.without(gone) | Changes(removed=was_known)
             if readable:
                 if vectors.shape[1] != self.dim:
                     raise ForeignFieldError(

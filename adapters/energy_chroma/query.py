@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from energy_chroma.live import LiveField
 from energy_chroma.staleness import Changes, by_vectors, scan
-from energy_plugin.energy import SearchResult
+
+if TYPE_CHECKING:
+    from energy_plugin.energy import SearchResult
 
 # Chroma's own nearest rows that every query looks at: a row whose vector moved is found near
 # its new place by them, and near its old place among the hits.

@@ -145,6 +145,15 @@ def test_a_changed_model_is_vetoed():
         function.validate_config_update(config, {**config, "truncate_dim": 64})
 
 
+def test_without_chroma_the_install_line_is_given():
+    program = "import sys; sys.modules['chromadb'] = None; import energy_chroma"
+    done = subprocess.run(
+        [sys.executable, "-c", program], check=False, capture_output=True, text=True
+    )
+    assert done.returncode == 1
+    assert 'pip install "energy-plugin[chroma]"' in done.stderr
+
+
 def test_a_new_process_embeds_queries_with_the_adapter_alone(made, tmp_path):
     energy = EnergyCollection(made).build()
     expected = energy.query(query_texts=[DOCUMENTS[7]], n_results=3)
@@ -153,6 +162,7 @@ import json, sys
 import chromadb
 import energy_chroma
 
+assert "torch" not in sys.modules
 made = chromadb.PersistentClient(sys.argv[1]).get_collection("pages")
 plain = made.query(query_texts=[sys.argv[2]], n_results=1)["ids"]
 energy = energy_chroma.EnergyCollection(made)
