@@ -324,9 +324,10 @@ class EnergyCollection:
                 scope = [ids] if isinstance(ids, str) else ids
                 present = set(self._host.ids(ids=scope))
                 touched = field.rows.ids if scope is None else scope
-                gone = [name for name in touched if name not in present]
+                gone = [n for n in touched if n in field.rows and n not in present]
                 field.discard(gone)
-                field.settle(gone)
+                # their stored columns are idle until the next generation leaves them out
+                field.pending = field.pending | Changes(removed=tuple(gone))
         return answer
 
     # -- inside

@@ -172,7 +172,9 @@ class LiveField:
 
     def catch_up(self) -> Changes:
         """Compare ids with the host and serve what is new from its own vector."""
-        return self.apply(by_ids(self.rows, self.host.ids()))
+        present = self.host.ids()
+        self.unreadable.intersection_update(present)
+        return self.apply(by_ids(self.rows, present))
 
     def apply(self, changes: Changes) -> Changes:
         """Bring the index in memory up to the host; nothing is stored.

@@ -97,7 +97,8 @@ def _append(
         field.pointer = store.append(current, chunk)
         field.settle(names)
         if field.pointer.chunks > LOOSE_CHUNKS + len(field) // rows.CHUNK_ROWS:
-            shown = field.pointer.viewed == field.pointer.generation and not field.pending
+            unseen = field.pending.added or field.pending.changed
+            shown = field.pointer.viewed == field.pointer.generation and not unseen
             field.store(store)
             if shown:
                 field.pointer = store.mark_viewed(field.pointer)
