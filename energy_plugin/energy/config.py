@@ -54,7 +54,7 @@ class EnergyConfig:
     alpha: float = 0.7  # λ = α·E/(E+τ) + (1−α)·G
 
     # -- energy distance
-    weight_lambda: float = 0.01
+    weight_lambda: float = 0.0005
     weight_dispersion: float = 0.0
     weight_dirichlet: float = 1.0
 

@@ -20,6 +20,8 @@ from energy_plugin.energy.projection import Projection
 from energy_plugin.energy.result import EnergyTerms, SearchResult, SearchWork
 from energy_plugin.energy.store import RowStore, cell_lists
 
+TIES = 8
+
 
 @dataclass(frozen=True)
 class Prepared:
@@ -88,7 +90,12 @@ def _rank(
         count = int(scored.open.sum())
     k = min(k, count)
     pool = min(config.pool, count)
-    values, places = base.topk(min(max(k, pool), count), dim=1, largest=False)
+    wanted = min(max(k, pool), count)
+    # a few more than wanted, so that a tie at the border is decided by row number and not by k
+    places = base.topk(min(wanted + TIES, count), dim=1, largest=False).indices.sort(1).values
+    by_value = base.gather(1, places).argsort(dim=1, stable=True)[:, :wanted]
+    places = places.gather(1, by_value)
+    values = base.gather(1, places)
 
     near = places[:, :pool]  # (b, c)
     real = scored.real[near]
