@@ -130,9 +130,11 @@ def _rank(
         rest = tail + shift - terms[0][:, pool:] - terms[1][:, pool:]
         dirichlet = torch.cat([dirichlet, rest], 1)
         total = torch.cat([total, tail + shift], 1)
-    # ties go to the smaller row number, as positions ascend with them
-    by_place = places.argsort(1)
-    order = by_place.gather(1, total.gather(1, by_place).argsort(dim=1, stable=True))[:, :k]
+    # ties go to the smaller row number, as positions ascend with them; the tail stays behind
+    by_place = near.argsort(1)
+    best = by_place.gather(1, total[:, :pool].gather(1, by_place).argsort(dim=1, stable=True))
+    rest_order = torch.arange(pool, wanted, device=places.device).expand(len(places), -1)
+    order = torch.cat([best, rest_order], 1)[:, :k]
     return places.gather(1, order), [term.gather(1, order) for term in (*terms, dirichlet, total)]
 
 

@@ -90,7 +90,7 @@ def test_planes_are_nested(residuals):
         assert np.array_equal(dropped[:, codes.HEADER_BYTES :], few[:, codes.HEADER_BYTES :])
 
 
-@pytest.mark.parametrize("bits", (1, 2, 4))
+@pytest.mark.parametrize("bits", [1, 2, 4])
 def test_dropped_planes_decode_like_fresh_ones(bits):
     residuals = gaussian(300, 64)
     full = codes.encode(torch.tensor(residuals), 8)

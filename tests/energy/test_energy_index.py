@@ -6,12 +6,17 @@ import numpy as np
 import pytest
 from energy_data import clustered
 
-from energy_plugin.energy import EnergyColumns, EnergyConfig, EnergyField, EnergyIndex, codes
+from energy_plugin.energy import EnergyConfig, EnergyField, EnergyIndex, codes
 from energy_plugin.errors import CorruptFieldError, ForeignFieldError, InvalidInputError
 
 
 def exact_top(rows, queries, k):
     return np.argsort(-(queries @ rows.T), axis=1, kind="stable")[:, :k]
+
+
+def overlap(a, b):
+    """Mean share of common ids a row."""
+    return np.mean([len(set(x) & set(y)) / len(x) for x, y in zip(a, b, strict=True)])
 
 
 def same(a, b):
@@ -189,7 +194,7 @@ def test_dropped_planes_still_search(index, queries):
     )
     low = EnergyIndex.from_columns(index.field, few, device="cpu")
     a, b = low.search(queries, 10).ids, index.search(queries, 10).ids
-    assert np.mean([len(set(x) & set(y)) / 10 for x, y in zip(a, b, strict=True)]) > 0.6
+    assert overlap(a, b) > 0.6
     low.add(clustered(3, 48, seed=9)[0])
     assert len(low) == 603
     assert low.columns.residual.shape[1] == codes.code_bytes(48, 2)
@@ -202,8 +207,7 @@ def test_cell_probing_agrees_with_the_whole(rows, queries, index):
     assert (some.work.rows_scored < 250).all()
     assert (some.work.cells_probed < few.field.n_anchors).all()
     whole = EnergyIndex.fit(rows, EnergyConfig(pool=20), device="cpu").search(queries, 10)
-    recall = [len(set(a) & set(b)) / 10 for a, b in zip(some.ids, whole.ids, strict=True)]
-    assert np.mean(recall) > 0.7
+    assert overlap(some.ids, whole.ids) > 0.7
     full = EnergyIndex.fit(
         rows, EnergyConfig(exhaustive_rows=100, probe_share=1.0), device="cpu"
     ).search(queries, 700)
@@ -261,7 +265,7 @@ def test_add(rows, queries):
     part = EnergyIndex.fit(rows[:500], device="cpu")
     assert part.add(rows[500:]).tolist() == list(range(500, 600))
     a, b = whole.search(queries, 10).ids, part.search(queries, 10).ids
-    assert np.mean([len(set(x) & set(y)) / 10 for x, y in zip(a, b, strict=True)]) > 0.75
+    assert overlap(a, b) > 0.75
     assert (part.search(rows[500:], 1).ids[:, 0] == np.arange(500, 600)).mean() > 0.9
 
 

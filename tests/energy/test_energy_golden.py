@@ -1,0 +1,43 @@
+"""Stored bytes of format version 1: they must stay readable and mean the same.
+
+`golden/field_v1.bin` and `golden/columns_v1.bin` were written by `write()` below, which is run
+by hand when a new format version is released, never to make this test pass.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from energy_data import clustered
+
+from energy_plugin.energy import EnergyColumns, EnergyConfig, EnergyField, EnergyIndex
+from energy_plugin.energy.packing import dumps, loads
+
+GOLDEN = Path(__file__).parent / "golden"
+NAMES = ("lambda_", "dispersion", "cell", "residual")
+
+
+def write() -> None:
+    rows, _ = clustered(120, 24)
+    index = EnergyIndex.fit(rows, EnergyConfig(n_anchors=12), device="cpu")
+    queries = clustered(4, 24, seed=1)[0]
+    result = index.search(queries, 10)
+    arrays = {name: getattr(index.columns, name) for name in NAMES}
+    arrays.update(queries=queries, ids=result.ids, distances=result.distances)
+    GOLDEN.mkdir(exist_ok=True)
+    (GOLDEN / "field_v1.bin").write_bytes(index.field.to_bytes())
+    (GOLDEN / "columns_v1.bin").write_bytes(dumps(arrays, {"format_version": "1"}))
+
+
+def test_version_1():
+    blob = (GOLDEN / "field_v1.bin").read_bytes()
+    field = EnergyField.from_bytes(blob)
+    assert field.to_bytes() == blob
+    assert (field.dim, field.n_fitted, field.n_anchors) == (24, 120, 12)
+    arrays, metadata = loads((GOLDEN / "columns_v1.bin").read_bytes())
+    assert metadata == {"format_version": "1"}
+    columns = EnergyColumns(*(arrays[name] for name in NAMES))
+    result = EnergyIndex.from_columns(field, columns, device="cpu").search(arrays["queries"], 10)
+    assert np.array_equal(result.ids, arrays["ids"])
+    np.testing.assert_allclose(result.distances, arrays["distances"], atol=1e-4)
