@@ -18,7 +18,7 @@ import torch
 
 from energy_plugin.energy.device import blocks
 
-TRAIN_ROWS_PER_ANCHOR = 64  # more rows than that do not move a mean any further
+TRAIN_ROWS_PER_ANCHOR = 32  # more rows than that do not move a mean any further
 SHAKE = 0.3  # of the rms distance to the anchor, at temperature 1
 MOVES = 0.1  # share of the anchors that one merge-and-split round may move
 

@@ -13,15 +13,8 @@ from __future__ import annotations
 
 import torch
 
-from energy_plugin.energy.device import unit
+from energy_plugin.energy.device import EPS, unit
 from energy_plugin.energy.heat import stochastic
-
-
-def _sparse_stochastic(cosines: torch.Tensor, k: int, power: float) -> torch.Tensor:
-    """Dense P with at most k entries a row."""
-    best = cosines.topk(k, dim=-1)
-    weights = torch.where(best.values > -1, best.values, torch.zeros_like(best.values))
-    return torch.zeros_like(cosines).scatter_(-1, best.indices, stochastic(weights, power))
 
 
 def joined_similarity(
@@ -56,16 +49,33 @@ def joined_similarity(
     """
     count = candidates.shape[1]
     y = unit(candidates)
-    q = queries
-    to_query = torch.bmm(y, q[:, :, None])[:, :, 0].masked_fill(~real, -2.0)  # (b, c)
-    pull = _sparse_stochastic(to_query, min(query_neighbours, count), power)
-    fed = pull.sum(1, keepdim=True)
-    q = unit(q - query_heat * (fed * q - torch.bmm(pull[:, None, :], y)[:, 0]))
-    if neighbours > 0 and count > 1 and heat > 0:
-        between = torch.bmm(y, y.transpose(1, 2))  # (b, c, c)
-        between.diagonal(dim1=1, dim2=2).fill_(-2.0)
-        between.masked_fill_(~real[:, None, :], -2.0)
-        flow = _sparse_stochastic(between, min(neighbours, count - 1), power)
-        fed = flow.sum(2, keepdim=True)
-        y = unit(y - heat * (fed * y - torch.bmm(flow, y)))
-    return torch.bmm(y, q[:, :, None])[:, :, 0]
+    to_query = torch.bmm(y, queries[:, :, None])[:, :, 0].masked_fill(~real, -2.0)  # (b, c)
+    pull = to_query.topk(min(query_neighbours, count), dim=1)
+    weights = stochastic(pull.values, power)  # (b, kq)
+    spread = torch.zeros_like(to_query).scatter_(1, pull.indices, weights)
+    fed = weights.sum(1, keepdim=True)
+    moved = queries - query_heat * (fed * queries - torch.bmm(spread[:, None, :], y)[:, 0])
+    similarity = torch.bmm(y, unit(moved)[:, :, None])[:, :, 0]  # ⟨q', y⟩
+    if neighbours == 0 or count == 1 or heat == 0:
+        return similarity
+    # y' is a mean of few candidates, so that its length and ⟨q', y'⟩ follow from the Gram matrix
+    gram = torch.bmm(y, y.transpose(1, 2))  # (b, c, c)
+    length2 = gram.diagonal(dim1=1, dim2=2).clone()
+    gram.diagonal(dim1=1, dim2=2).fill_(-2.0)
+    gram.masked_fill_(~real[:, None, :], -2.0)
+    near = gram.topk(min(neighbours, count - 1), dim=2)  # (b, c, k)
+    weights = stochastic(near.values, power)
+    gram.diagonal(dim1=1, dim2=2).copy_(length2)
+    where = near.indices
+    batch = torch.arange(len(y), device=y.device)
+    among = gram[batch[:, None, None, None], where[:, :, :, None], where[:, :, None, :]]
+    stay = 1 - heat * weights.sum(2)  # (b, c)
+    flow = similarity[batch[:, None, None], where]  # ⟨q', y_j⟩, (b, c, k)
+    inner = stay * similarity + heat * (weights * flow).sum(2)
+    mixed = (among * weights[:, :, None, :]).sum(3)  # (b, c, k)
+    squared = (
+        stay.square() * length2
+        + 2 * stay * heat * (weights * near.values).sum(2)
+        + heat**2 * (weights * mixed).sum(2)
+    )
+    return inner / squared.clamp_min(EPS).sqrt()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from energy_data import clustered
@@ -186,12 +188,7 @@ def test_more_bits_find_more_of_the_exact_neighbours(rows, queries):
 
 def test_dropped_planes_still_search(index, queries):
     columns = index.columns
-    few = EnergyColumns(
-        columns.lambda_,
-        columns.dispersion,
-        columns.cell,
-        codes.drop_planes(columns.residual, 48, 2),
-    )
+    few = replace(columns, residual=codes.drop_planes(columns.residual, 48, 2))
     low = EnergyIndex.from_columns(index.field, few, device="cpu")
     a, b = low.search(queries, 10).ids, index.search(queries, 10).ids
     assert overlap(a, b) > 0.6
