@@ -31,7 +31,6 @@ _NOT_SEMANTIC = frozenset(
         "device",
         "encoder",
         "max_retries",
-        "session_token",
         "show_progress_bar",
         "timeout",
     }
@@ -94,12 +93,16 @@ class ChromaHost:
     ) -> list[str]:
         """Ids of the rows that pass the filters, in Chroma's order."""
         found: list[str] = []
-        for page in _pages(ids):
+        for page in _pages(None if ids is None else list(dict.fromkeys(ids))):
             got = self.collection.get(
                 ids=page, where=where, where_document=where_document, include=[]
             )
             found.extend(got["ids"])
         return found
+
+    def first(self) -> list[str]:
+        """Id of the first row, if there is one."""
+        return list(self.collection.get(limit=1, include=[])["ids"])
 
     def records(self, ids: Sequence[str], include: Sequence[str]) -> dict[str, dict[str, Any]]:
         """Fields of the given rows, ``{field: {id: value}}``; rows that are gone are missing.

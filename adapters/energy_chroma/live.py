@@ -242,10 +242,10 @@ def _check_owner(host: ChromaHost, pointer: Pointer) -> None:
             f"collection is opened with {_brief(now)}. Open it with the former embedding "
             "function; or, if the rows were embedded again, call build()."
         )
-    rows = host.collection.get(limit=1, include=["embeddings"])["embeddings"]
-    if rows is not None and len(rows) and len(rows[0]) != pointer.dim:
+    _, first = host.vectors(host.first())
+    if len(first) and first.shape[1] != pointer.dim:
         raise ForeignFieldError(
-            f"Rows of {name!r} have {len(rows[0])} dimensions, its energy field has "
+            f"Rows of {name!r} have {first.shape[1]} dimensions, its energy field has "
             f"{pointer.dim}. Call build() again."
         )
 

@@ -104,7 +104,7 @@ def _notice(live: LiveField, queries: NDArray[np.float32], k: int, filters: dict
     if live.host.count() != len(live) + len(live.unreadable):
         changes = live.catch_up()
     if "ids" in filters:
-        known = [name for name in filters["ids"] if name in live.rows]
+        known = [name for name in dict.fromkeys(filters["ids"]) if name in live.rows]
         filters = {**filters, "ids": known}
         if not known:
             return bool(changes)

@@ -89,6 +89,7 @@ def test_embeddings_are_the_rows_own(built):
         ),
         ({"ids": ["r9", "r8", "nowhere"]}, {"r8", "r9"}),
         ({"ids": "r9"}, {"r9"}),
+        ({"ids": ["r9", "r9"]}, {"r9"}),
         ({"ids": ["r1", "r2", "r3"], "where": {"even": False}}, {"r1", "r3"}),
         ({"where": {"even": True}, "where_document": {"$contains": "document 7 "}}, set()),
         ({"ids": []}, set()),
