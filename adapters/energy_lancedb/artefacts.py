@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 import hashlib
-import logging
+import time
 from datetime import timedelta
 from typing import Any
 
 import pyarrow as pa
 
+from energy_lancedb.pointer import Pointer, outdated_rows
 from energy_plugin.errors import CorruptFieldError
 
 CHUNK_BYTES = 1 << 20
 SCHEMA = pa.schema(
     [
         pa.field("generation", pa.int64()),
+        pa.field("sha256", pa.string()),  # tells builds apart that took the same number
+        pa.field("written", pa.int64()),  # seconds since 1970
         pa.field("chunk", pa.int32()),
         pa.field("data", pa.large_binary()),
     ]
 )
 # Old versions of the companion stay this long, for readers in the middle of a load.
 GRACE = timedelta(minutes=10)
-
-log = logging.getLogger(__name__)
 
 
 class Artefacts:
@@ -60,10 +61,13 @@ class Artefacts:
 
     def write(self, generation: int, blob: bytes) -> tuple[int, str]:
         """Add the bytes of one generation; returns the number of chunks and the SHA-256."""
+        sha256 = hashlib.sha256(blob).hexdigest()
         parts = [blob[i : i + CHUNK_BYTES] for i in range(0, len(blob), CHUNK_BYTES)] or [b""]
         rows = pa.table(
             {
                 "generation": pa.array([generation] * len(parts), pa.int64()),
+                "sha256": pa.array([sha256] * len(parts)),
+                "written": pa.array([int(time.time())] * len(parts), pa.int64()),
                 "chunk": pa.array(range(len(parts)), pa.int32()),
                 "data": pa.array(parts, pa.large_binary()),
             },
@@ -73,9 +77,10 @@ class Artefacts:
         if table is None:
             self._connection.create_table(self.name, rows, **self._place)
         else:
-            table.delete(f"generation = {generation}")  # left over by a build that broke off
+            # left over by a build that broke off
+            table.delete(f"generation = {generation} AND sha256 = '{sha256}'")
             table.add(rows)
-        return len(parts), hashlib.sha256(blob).hexdigest()
+        return len(parts), sha256
 
     def read(self, generation: int, chunks: int, sha256: str) -> bytes:
         """Read the bytes of one generation and check them.
@@ -91,7 +96,7 @@ class Artefacts:
             raise CorruptFieldError(f"The artefact table {self.name!r} is missing. {remedy}")
         found = (
             table.search()
-            .where(f"generation = {int(generation)}")
+            .where(f"generation = {int(generation)} AND sha256 = '{sha256}'")
             .select(["chunk", "data"])
             .to_arrow()
             .sort_by("chunk")
@@ -109,12 +114,12 @@ class Artefacts:
             )
         return blob
 
-    def keep_only(self, generation: int) -> None:
-        """Drop every other generation."""
+    def drop_outdated(self, current: Pointer, replaced: Pointer | None) -> None:
+        """Drop what is no longer needed once `current` is published."""
         table = self._open()
         if table is None:
             return
-        table.delete(f"generation <> {int(generation)}")
+        table.delete(outdated_rows(current, replaced))
         table.optimize(cleanup_older_than=GRACE)
 
     def drop(self) -> None:

@@ -9,6 +9,8 @@ pointer of one generation.
 from __future__ import annotations
 
 import logging
+import random
+import time
 from dataclasses import replace
 from typing import Any
 
@@ -27,11 +29,12 @@ from energy_lancedb.host import (
     vectors_of,
 )
 from energy_lancedb.layout import Encode, FittedRows, LoadedRows, match
-from energy_lancedb.pointer import KEY, Pointer, pointer_of
+from energy_lancedb.pointer import KEY, Pointer, pointer_of, replaced_pointer
 from energy_plugin.errors import EnergyPluginError, InvalidInputError
 
 NEXT, OLD = "__next", "__old"
 ADDRESS = "_rowaddr"
+PAUSE = 0.01  # seconds, at most, before the second attempt; grows with each
 FRAGMENT_SHIFT = np.uint64(32)  # a row address is fragment << 32 | offset
 
 log = logging.getLogger(__name__)
@@ -50,13 +53,24 @@ class ColumnLayout:
 
     # -- writing a generation
 
-    def publish(self, pointer: Pointer, rows: FittedRows) -> None:
-        """Write a new generation and make it the current one."""
+    def publish(self, pointer: Pointer, rows: FittedRows) -> Pointer | None:
+        """Write a new generation and make it the current one; returns the one it replaced."""
+        replaced = None
         self._refuse_foreign_columns()
-        self._add_next(pointer, rows)
-        self._swap()
+        for attempt in range(ATTEMPTS):
+            self._add_next(pointer, rows)
+            try:
+                replaced = self._swap()
+                break
+            except ValueError:  # another build has cleared the new columns away
+                if attempt + 1 == ATTEMPTS or self._has_next():
+                    raise
         self._drop_suffixed()
         self._index_cells()
+        return replaced
+
+    def _has_next(self) -> bool:
+        return NAMES[3] + NEXT in self.host.schema.names
 
     def _own_columns(self) -> list[str]:
         """The energy columns in the table, unless they are a user's own."""
@@ -83,7 +97,7 @@ class ColumnLayout:
             order = dataset.scanner(columns=[], with_row_id=True).to_table()[ROWID].to_numpy()
             positions, known = match(order, rows.rowids)
             if version != rows.version:
-                known &= self._unchanged(pointer, rows)
+                known &= self._unchanged(dataset, pointer, rows)
             kept = np.flatnonzero(known)
             placed = [array.take(pa.array(kept)) for array in arrays]
             metadata = {KEY: replace(pointer, files=_vector_files(dataset, pointer)).to_json()}
@@ -94,23 +108,35 @@ class ColumnLayout:
 
         self._retry(add)
 
-    def _unchanged(self, pointer: Pointer, rows: FittedRows) -> NDArray[np.bool_]:
-        now = self.host.vectors(pointer.vector_column, pointer.dim)
-        positions, found = match(now.rowids, rows.rowids)
-        if not len(now.rowids):
-            return found
-        same: NDArray[np.bool_] = found & (prints_of(now.matrix)[positions] == rows.fingerprints)
+    def _unchanged(self, dataset: Any, pointer: Pointer, rows: FittedRows) -> NDArray[np.bool_]:
+        """Which fitted rows still have their vector; reads only files that are new since."""
+        then = dataset.checkout_version(rows.version)
+        known = _fragments_with(dataset, pointer, set(_vector_files(then, pointer)))
+        fragments = [f for f in dataset.get_fragments() if f.fragment_id not in known]
+        same = np.ones(len(rows.rowids), dtype=bool)
+        if fragments:
+            column = pointer.vector_column
+            scanner = dataset.scanner(columns=[column], fragments=fragments, with_row_id=True)
+            now = vectors_of(scanner.to_table(), column, pointer.dim)
+            same &= np.isin(rows.rowids, now.without, invert=True)
+            positions, found = match(now.rowids, rows.rowids)
+            same[found] = prints_of(now.matrix)[positions[found]] == rows.fingerprints[found]
         return same
 
-    def _swap(self) -> None:
+    def _swap(self) -> Pointer | None:
+        replaced = None
+
         def swap() -> None:
+            nonlocal replaced
             self.host.latest()
+            replaced = replaced_pointer(self.host.schema)
             present = self.host.schema.names
             away = [{"path": n, "rename": n + OLD} for n in NAMES if n in present]
             place = [{"path": n + NEXT, "rename": n} for n in NAMES]
             self.host.table.alter_columns(*away, *place)
 
         self._retry(swap)
+        return replaced
 
     def _drop_suffixed(self) -> None:
         def drop() -> None:
@@ -141,6 +167,7 @@ class ColumnLayout:
                 if attempt + 1 == ATTEMPTS or not is_conflict(error):
                     raise
                 log.info("table %r: another writer was faster, trying again", self.host.name)
+                time.sleep(random.uniform(0, PAUSE * (attempt + 1)))
             else:
                 self.host.latest()
                 return
@@ -156,7 +183,7 @@ class ColumnLayout:
         rowids = table[ROWID].to_numpy().astype(np.uint64)
         written = table[NAMES[0]].is_valid().to_numpy()
         fragments = (table[ADDRESS].to_numpy().astype(np.uint64) >> FRAGMENT_SHIFT).astype(np.int64)
-        verified = np.isin(fragments, _verified_fragments(dataset, pointer))
+        verified = np.isin(fragments, _fragments_with(dataset, pointer, set(pointer.files)))
 
         vectors = self._vectors_to_check(dataset, pointer, fragments, written, verified)
         columns, prints = from_arrow(table.filter(pa.array(written)), pointer.code_bytes)
@@ -266,10 +293,10 @@ def _vector_files(dataset: Any, pointer: Pointer) -> tuple[str, ...]:
     return tuple(sorted(names - {""}))
 
 
-def _verified_fragments(dataset: Any, pointer: Pointer) -> list[int]:
+def _fragments_with(dataset: Any, pointer: Pointer, files: set[str]) -> list[int]:
+    """Numbers of the fragments whose vectors are in one of these files."""
     field = dataset.lance_schema.field(pointer.vector_column).id()
-    known = set(pointer.files)
-    return [f.fragment_id for f in dataset.get_fragments() if _file_of(f, field) in known]
+    return [f.fragment_id for f in dataset.get_fragments() if _file_of(f, field) in files]
 
 
 def _values(pointer: Pointer, loaded: LoadedRows, encode: Encode) -> pa.Table:

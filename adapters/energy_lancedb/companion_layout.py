@@ -9,6 +9,7 @@ and opening reads the host's vectors once.
 from __future__ import annotations
 
 import hashlib
+import time
 from datetime import timedelta
 from typing import Any
 
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 from energy_lancedb.columns import NAMES, fields_of, from_arrow, to_arrow
 from energy_lancedb.host import Host, prints_of
 from energy_lancedb.layout import Encode, FittedRows, LoadedRows, match
-from energy_lancedb.pointer import KEY, Pointer
+from energy_lancedb.pointer import KEY, Pointer, outdated_rows, replaced_pointer, rows_of
 from energy_plugin.energy import EnergyColumns
 from energy_plugin.errors import CorruptFieldError
 
@@ -55,30 +56,33 @@ class CompanionLayout:
                 return None
             raise
 
-    def publish(self, pointer: Pointer, rows: FittedRows) -> None:
-        """Write a new generation, flip the pointer, drop the others."""
+    def publish(self, pointer: Pointer, rows: FittedRows) -> Pointer | None:
+        """Write a new generation and flip the pointer; returns the one it replaced."""
         table = self._open()
         keys, first = np.unique(rows.keys, return_index=True)
         data = _rows(pointer, keys, rows.columns.take(first), rows.fingerprints[first])
         if table is None:
             self.host.connection.create_table(self.name, data, **self._place)
         else:
-            table.delete(f"generation = {pointer.generation}")
+            table.delete(rows_of(pointer))  # left over by a build that broke off
             table.add(data)
-        self._flip(pointer)
-        self._keep_only(pointer.generation)
+        replaced = self._flip(pointer)
+        self._drop_outdated(pointer, replaced)
+        return replaced
 
-    def _flip(self, pointer: Pointer) -> None:
+    def _flip(self, pointer: Pointer) -> Pointer | None:
         self.host.latest()
+        replaced = replaced_pointer(self.host.schema)
         self.host.table.update_field_metadata(
             {"path": pointer.vector_column, "metadata": {KEY: pointer.to_json()}}
         )
         self.host.latest()
+        return replaced
 
-    def _keep_only(self, generation: int) -> None:
+    def _drop_outdated(self, current: Pointer, replaced: Pointer | None) -> None:
         table = self._open()
         if table is not None:
-            table.delete(f"generation <> {generation}")
+            table.delete(outdated_rows(current, replaced))
             table.optimize(cleanup_older_than=GRACE)
 
     def _stored(self, pointer: Pointer) -> pa.Table:
@@ -88,7 +92,7 @@ class CompanionLayout:
                 f"The table {self.name!r} with the energy columns is missing. "
                 "Write a new field with EnergyTable(table).build()."
             )
-        query = table.search().where(f"generation = {pointer.generation}")
+        query = table.search().where(rows_of(pointer))
         stored = query.select(["key", *NAMES]).to_arrow()
         schema = pa.schema([stored.schema.field("key"), *fields_of(pointer.code_bytes)])
         try:
@@ -154,6 +158,11 @@ def _rows(
     arrays = to_arrow(columns, fingerprints)
     arrays[3] = arrays[3].cast(pa.binary())
     generation = pa.array(np.full(len(keys), pointer.generation, dtype=np.int64))
-    return pa.table(
-        [generation, pa.array(keys, pa.uint64()), *arrays], names=["generation", "key", *NAMES]
-    )
+    field = pa.array([pointer.sha256] * len(keys), pa.string())
+    written = pa.array(np.full(len(keys), int(time.time()), dtype=np.int64))
+    names = ["generation", "sha256", "written", "key", *NAMES]
+    return pa.table([generation, field, written, pa.array(keys, pa.uint64()), *arrays], names=names)
+
+
+def _rows_of(pointer: Pointer) -> str:
+    return f"generation = {pointer.generation} AND sha256 = '{pointer.sha256}'"

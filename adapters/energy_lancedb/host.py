@@ -15,7 +15,7 @@ from energy_plugin.energy.fingerprint import fingerprint
 from energy_plugin.errors import InvalidInputError
 
 ROWID = "_rowid"
-ATTEMPTS = 5  # commits that lose against another writer are tried again
+ATTEMPTS = 15  # commits that lose against another writer are tried again
 
 
 @dataclass(frozen=True, eq=False)

@@ -69,8 +69,8 @@ class LoadedRows:
 class Layout(Protocol):
     """Where the energy columns of a table live."""
 
-    def publish(self, pointer: Pointer, rows: FittedRows) -> None:
-        """Write a new generation and make it the current one in one commit."""
+    def publish(self, pointer: Pointer, rows: FittedRows) -> Pointer | None:
+        """Write a new generation and make it the current one; returns the one it replaced."""
 
     def load(self, pointer: Pointer) -> LoadedRows:
         """Read the current generation at the version at hand."""

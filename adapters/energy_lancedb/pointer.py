@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
+import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
@@ -18,6 +20,9 @@ from energy_plugin.errors import CorruptFieldError
 FORMAT_VERSION = 1
 KEY = "energy:pointer"
 RESIDUAL = "energy_residual"
+LEFTOVER_SECONDS = 24 * 3600  # no build takes longer
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -95,6 +100,33 @@ def pointer_of(schema: Any) -> Pointer | None:
         if found is not None and not column.name.startswith(RESIDUAL):  # one about to be swapped
             return Pointer.from_json(found)
     return None
+
+
+def replaced_pointer(schema: Any) -> Pointer | None:
+    """As `pointer_of`, for a build: an unreadable pointer is as good as none."""
+    try:
+        return pointer_of(schema)
+    except CorruptFieldError as error:
+        log.warning("%s It is replaced.", error)
+        return None
+
+
+def rows_of(pointer: Pointer) -> str:
+    """SQL condition on the rows of a companion table that belong to a field."""
+    return f"(generation = {pointer.generation} AND sha256 = '{pointer.sha256}')"
+
+
+def outdated_rows(current: Pointer, replaced: Pointer | None) -> str:
+    """SQL condition on rows that nobody needs once `current` is published.
+
+    They are those of the field that it replaced, and whatever broken-off builds left. The rest
+    may belong to a build under way in another process.
+    """
+    cutoff = int(time.time() - LEFTOVER_SECONDS)
+    condition = f"(written < {cutoff})"
+    if replaced is not None:
+        condition = f"({condition} OR {rows_of(replaced)})"
+    return f"{condition} AND NOT {rows_of(current)}"
 
 
 def embedder_of(schema: Any, vector_column: str) -> str | None:

@@ -15,7 +15,7 @@ from energy_lancedb.companion_layout import keys_of
 from energy_lancedb.host import Host, prints_of
 from energy_lancedb.info import EnergyInfo
 from energy_lancedb.layout import FittedRows, layout_of
-from energy_lancedb.pointer import Pointer, embedder_of, pointer_of
+from energy_lancedb.pointer import Pointer, embedder_of, pointer_of, replaced_pointer
 from energy_lancedb.query import EnergyQuery
 from energy_lancedb.snapshot import Snapshot, snapshot_of
 from energy_plugin.errors import (
@@ -116,7 +116,7 @@ class EnergyTable:
             raise InvalidInputError(f"layout must be one of {LAYOUTS}, got {layout!r}.")
         with self.lock:
             version = self.host.latest()
-            previous = self._previous()
+            previous = replaced_pointer(self.host.schema)
             column = self._column or (previous.vector_column if previous else None)
             column, dim = self.host.vector_column(column)
             if layout == "auto":
@@ -140,13 +140,6 @@ class EnergyTable:
             self._publish(index.field, rows, layout, column, previous)
             self.refresh()  # rows that came while the field was fitted
         return self
-
-    def _previous(self) -> Pointer | None:
-        try:
-            return pointer_of(self.host.schema)
-        except CorruptFieldError as error:
-            log.warning("table %r: %s It is replaced.", self.host.name, error)
-            return None
 
     def _artefacts(self, name: str | None = None) -> Artefacts:
         return Artefacts(
@@ -179,10 +172,10 @@ class EnergyTable:
             n_fitted=field.n_fitted,
             config=field.config.to_dict(),
         )
-        layout_of(layout, self.host).publish(pointer, rows)
-        if previous is not None and previous.layout != layout:
-            layout_of(previous.layout, self.host).drop()
-        artefacts.keep_only(generation)
+        replaced = layout_of(layout, self.host).publish(pointer, rows)
+        if replaced is not None and replaced.layout != layout:
+            layout_of(replaced.layout, self.host).drop()
+        artefacts.drop_outdated(pointer, replaced)
         self._snapshot = None
 
     # -- reading
@@ -368,7 +361,7 @@ class EnergyTable:
         """Remove the energy columns, the pointer and the companion tables."""
         with self.lock:
             self.host.latest()
-            previous = self._previous()
+            previous = replaced_pointer(self.host.schema)
             names = {f"{self.host.name}__energy"}
             if previous is not None:
                 names.add(previous.artefacts)
