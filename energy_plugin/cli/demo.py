@@ -34,7 +34,7 @@ def command(
     if ask is not None:
         _ask(store, ask, limit, as_json)
         return
-    manifest = _make(store, documents)
+    manifest = _make(store, documents, bars=show_progress() or not as_json)
     asker = Asker(store)
     encoder = _encoder()
     vectors = [encoder.encode_query(question) for question in QUESTIONS]
@@ -66,7 +66,7 @@ def _encoder() -> Any:
     return load_encoder(ENCODER)
 
 
-def _make(store: DemoStore, documents: int) -> Manifest:
+def _make(store: DemoStore, documents: int, *, bars: bool) -> Manifest:
     """Finish the demonstration where it is not finished already."""
     encoder = _encoder()
     source = describe_source(documents)
@@ -78,9 +78,9 @@ def _make(store: DemoStore, documents: int) -> Manifest:
     ):
         return manifest
     start = time.perf_counter()
-    docs = collect(documents, show_progress_bar=show_progress())
+    docs = collect(documents, show_progress_bar=bars)
     warn(f"making the demonstration in {store.folder}: {len(docs):,} documents, once")
-    manifest = store.fill(docs, source, encoder, show_progress_bar=show_progress())
+    manifest = store.fill(docs, source, encoder, show_progress_bar=bars)
     warn(f"made in {time.perf_counter() - start:.0f} s")
     return manifest
 

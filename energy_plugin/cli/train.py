@@ -44,7 +44,9 @@ def command(
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     schedule = TrainingConfig.from_file(config) if config else TrainingConfig()
-    minutes = {"word_minutes": word_minutes, "text_minutes": text_minutes}
-    schedule = replace(schedule, **{k: v for k, v in minutes.items() if v is not None})
+    if word_minutes is not None:
+        schedule = replace(schedule, word_minutes=word_minutes)
+    if text_minutes is not None:
+        schedule = replace(schedule, text_minutes=text_minutes)
     model = Run(data, work, schedule, teacher=teacher).train()
     console().print(f"model: {model}")
