@@ -9,6 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from energy_lancedb.host import open_or_none
 from energy_lancedb.pointer import Pointer, outdated_rows
 from energy_plugin.errors import CorruptFieldError
 
@@ -41,15 +42,11 @@ class Artefacts:
     def __init__(self, connection: Any, name: str, namespace: list[str] | None = None) -> None:
         self.name = name
         self._connection = connection
+        self._namespace = namespace
         self._place = {"namespace_path": namespace} if namespace else {}
 
     def _open(self) -> Any | None:
-        try:
-            return self._connection.open_table(self.name, **self._place)
-        except (ValueError, FileNotFoundError) as error:
-            if "not found" in str(error).lower() or "does not exist" in str(error).lower():
-                return None
-            raise
+        return open_or_none(self._connection, self.name, self._namespace)
 
     def last_generation(self) -> int:
         """Highest generation stored, 0 for none."""

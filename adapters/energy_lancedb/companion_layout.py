@@ -18,7 +18,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from energy_lancedb.columns import NAMES, fields_of, from_arrow, to_arrow
-from energy_lancedb.host import Host, prints_of
+from energy_lancedb.host import Host, open_or_none, prints_of
 from energy_lancedb.layout import Encode, FittedRows, LoadedRows, match
 from energy_lancedb.pointer import KEY, Pointer, outdated_rows, replaced_pointer, rows_of
 from energy_plugin.energy import EnergyColumns
@@ -49,12 +49,7 @@ class CompanionLayout:
         self._place = {"namespace_path": host.namespace} if host.namespace else {}
 
     def _open(self) -> Any | None:
-        try:
-            return self.host.connection.open_table(self.name, **self._place)
-        except (ValueError, FileNotFoundError) as error:
-            if "not found" in str(error).lower() or "does not exist" in str(error).lower():
-                return None
-            raise
+        return open_or_none(self.host.connection, self.name, self.host.namespace)
 
     def publish(self, pointer: Pointer, rows: FittedRows) -> Pointer | None:
         """Write a new generation and flip the pointer; returns the one it replaced."""

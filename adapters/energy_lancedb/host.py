@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -162,6 +163,16 @@ class Host:
         except Exception:  # any failure of any backend means: not this way
             return False
         return True
+
+
+def open_or_none(connection: Any, name: str, namespace: list[str] | None = None) -> Any | None:
+    """A table of the database, or None if it does not exist."""
+    try:
+        return connection.open_table(name, **({"namespace_path": namespace} if namespace else {}))
+    except Exception as error:  # each kind of database has its own
+        if re.search("not found|does not exist", str(error), re.IGNORECASE):
+            return None
+        raise
 
 
 def prints_of(matrix: NDArray[np.float32]) -> NDArray[np.uint32]:

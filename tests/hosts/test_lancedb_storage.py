@@ -503,6 +503,17 @@ def test_overwriting_rows_drops_the_field(table):
         hits(energy)
 
 
+def test_a_table_in_a_namespace(tmp_path):
+    database = lancedb.connect_namespace("dir", {"root": str(tmp_path)})
+    database.create_namespace(["library"])
+    table = database.create_table("pages", plain_rows(N), namespace_path=["library"])
+    for layout in ("columns", "companion"):
+        energy = EnergyTable(table).build(layout=layout)
+        assert energy.search(embed([text_of(3)])[0]).limit(1).to_list()[0]["id"] == 3
+        energy.drop()
+    assert database.list_tables(["library"]).tables == ["pages"]
+
+
 def test_without_pylance(table, monkeypatch):
     monkeypatch.setitem(sys.modules, "lance", None)
     energy = EnergyTable(table).build()
