@@ -21,6 +21,7 @@ from pathlib import Path
 
 from tqdm.auto import tqdm
 
+from energy_plugin import __version__
 from energy_plugin.cli.docstrings import normalised, prose
 
 # Taken after the standard library, as far as they are installed, in equal shares.
@@ -120,8 +121,12 @@ def _batches(package: str, folder: Path) -> Iterator[Iterable[ReferenceDoc]]:
 
 
 def describe_source(limit: int) -> str:
-    """Name what `collect` reads: the interpreter, the packages and their versions."""
-    found = [f"limit {limit}", f"python {platform.python_version()}"]
+    """Name what `collect` reads and with what: interpreter, packages and their versions."""
+    found = [
+        f"limit {limit}",
+        f"energy-plugin {__version__}",
+        f"python {platform.python_version()}",
+    ]
     for package in PACKAGES:
         try:
             found.append(f"{package} {version(_DISTRIBUTIONS.get(package, package))}")
