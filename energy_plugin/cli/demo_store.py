@@ -52,7 +52,8 @@ class Manifest:
     complete : bool
         Everything is stored and both energy fields are built.
     seconds : mapping of str to float
-        Wall time of each step (s), summed over interrupted runs.
+        Wall time of each step (s): of storing, summed over interrupted runs; of building,
+        the last one.
     """
 
     documents: int
