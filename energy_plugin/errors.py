@@ -5,7 +5,7 @@
     EnergyPluginError
     ├── InvalidInputError (ValueError)        an argument has the wrong type, shape or value
     ├── NotBuiltError (RuntimeError)          the energy field of a collection does not exist yet
-    ├── ForeignFieldError (RuntimeError)      the stored field belongs to another embedder or collection
+    ├── ForeignFieldError (RuntimeError)      the stored field belongs to another embedder or table
     ├── CorruptFieldError (RuntimeError)      stored bytes fail their checksum or format version
     ├── CheckpointError (RuntimeError)        encoder weights are missing, misshapen or incomplete
     └── OptionalDependencyError (ImportError) an extra of the package is not installed

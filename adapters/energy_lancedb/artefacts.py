@@ -46,7 +46,15 @@ class Artefacts:
         self._place = {"namespace_path": namespace} if namespace else {}
 
     def _open(self) -> Any | None:
-        return open_or_none(self._connection, self.name, self._namespace)
+        table = open_or_none(self._connection, self.name, self._namespace)
+        if table is not None and not set(SCHEMA.names) <= set(table.schema.names):
+            # Not dropped here: it may be a table of the user's own.
+            raise CorruptFieldError(
+                f"The table {self.name!r} has the columns {table.schema.names}, expected "
+                f"{SCHEMA.names}: an earlier release wrote it, or it is a table of your own. "
+                "Drop or rename it, then call EnergyTable(table).build()."
+            )
+        return table
 
     def last_generation(self) -> int:
         """Highest generation stored, 0 for none."""

@@ -553,3 +553,12 @@ def test_another_process_imports_only_the_adapter(table, tmp_path):
     mine = EnergyTable(table)
     assert mine.search(text_of(N)).limit(1).to_list()[0]["id"] == N
     assert mine.info().rows == N + 2
+
+
+def test_a_table_of_another_make_in_the_companions_place_is_kept(table, database):
+    database.create_table("pages__energy", [{"mine": 1}])
+    with pytest.raises(CorruptFieldError, match=r"'pages__energy' has the columns \['mine'\]"):
+        EnergyTable(table).build()
+    assert database.open_table("pages__energy").to_arrow().to_pylist() == [{"mine": 1}]
+    assert table.schema.names == database.open_table("pages").schema.names
+    assert not set(ENERGY) & set(database.open_table("pages").schema.names)
