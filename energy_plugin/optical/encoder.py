@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import Any, Literal, overload
 
 import numpy as np
 import torch
@@ -19,48 +18,18 @@ from tqdm.auto import tqdm
 from energy_plugin.errors import CheckpointError, InvalidInputError
 from energy_plugin.optical import checkpoint
 from energy_plugin.optical.deepencoder import DeepEncoder
-from energy_plugin.optical.images import image_tiles
+from energy_plugin.optical.images import Picture, images_tiles
+from energy_plugin.optical.pages import PageBatch
 from energy_plugin.optical.typeset import (
     TILE_LINES,
-    TILE_SIDE,
     TYPESETTER_VERSION,
     Typesetter,
     check_texts,
 )
 
-if TYPE_CHECKING:
-    from PIL.Image import Image
-
 COMPACT = "compact"
+BATCH_TILES = 2048  # a few hundred MB of activations
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-
-
-@dataclass(frozen=True)
-class _Pages:
-    """Tiles of some texts, cut into pages, as the model takes them."""
-
-    lines: Tensor  # (U, 16, 64)
-    line_of_tile: Tensor  # (N, 4)
-    tiles_of_page: Tensor  # (P,)
-    tiles_of_text: Tensor  # (n_texts,)
-    weights: Tensor  # (N,) inked lines
-
-
-def _pages(tiles_of_texts: Sequence[NDArray[np.uint8]], page_tiles: int) -> _Pages:
-    """Equal lines are read once: a page repeats its frequent words many times."""
-    tiles = np.concatenate(tiles_of_texts)
-    rows = tiles.reshape(-1, TILE_SIDE // TILE_LINES, TILE_SIDE)
-    index: dict[bytes, int] = {}
-    places = [index.setdefault(row.tobytes(), len(index)) for row in rows]
-    distinct = np.frombuffer(b"".join(index), np.uint8).reshape(-1, *rows.shape[1:])
-    line_of_tile = torch.tensor(places).view(-1, TILE_LINES)
-    lines = torch.from_numpy(distinct.copy())
-    inked = (lines < 255).flatten(1).any(1)[line_of_tile]
-    counts = [len(tiles) for tiles in tiles_of_texts]
-    pages = [
-        min(page_tiles, count - start) for count in counts for start in range(0, count, page_tiles)
-    ]
-    return _Pages(lines, line_of_tile, torch.tensor(pages), torch.tensor(counts), inked.sum(1))
 
 
 class OpticalEncoder:
@@ -94,7 +63,7 @@ class OpticalEncoder:
     ) -> None:
         if dtype not in _DTYPES:
             raise InvalidInputError(f"dtype is {dtype!r}, expected one of {sorted(_DTYPES)}")
-        self.device = torch.device(device or _best_device())
+        self.device = pick_device(device)
         self.model = model.to(self.device).eval()
         self.name = name
         self.fingerprint = fingerprint
@@ -122,6 +91,10 @@ class OpticalEncoder:
         CheckpointError
             There is no such checkpoint, or it is incomplete.
         """
+        if not isinstance(path_or_name, str | Path):
+            raise InvalidInputError(
+                f"path_or_name is {path_or_name!r}, expected {COMPACT!r}, a file or a folder"
+            )
         if str(path_or_name) == COMPACT:
             path = Path(
                 str(resources.files("energy_plugin.optical") / "assets/compact.safetensors")
@@ -218,11 +191,16 @@ class OpticalEncoder:
         InvalidInputError
             A text is not a string, or is empty or white space.
         """
+        check_count("batch_size", batch_size)
         batch = check_texts(texts)
-        sizes = [len(self.typesetter.lines(text)) for text in batch]
-        out = self._pooled(
-            lambda row: self.typesetter.tiles(batch[row]), sizes, batch_size, show_progress_bar
-        )
+        lines = [self.typesetter.lines(text) for text in batch]
+        span = TILE_LINES * self.model.config.page_tiles
+
+        def pages_of(row: int) -> Iterator[NDArray[np.uint8]]:
+            for start in range(0, len(lines[row]), span):
+                yield self.typesetter.set_lines(lines[row][start : start + span])
+
+        out = self._pooled(pages_of, list(map(len, lines)), batch_size, show_progress_bar)
         return _finished(
             out if not isinstance(texts, str) else out[0],
             normalize_embeddings=normalize_embeddings,
@@ -235,7 +213,7 @@ class OpticalEncoder:
 
     def encode_images(
         self,
-        images: Sequence[Image | NDArray[np.uint8] | str | Path],
+        images: Sequence[Picture],
         *,
         batch_size: int = 64,
         show_progress_bar: bool = False,
@@ -254,8 +232,15 @@ class OpticalEncoder:
         -------
         ndarray of shape (n_images, dim), float32
         """
-        tiles = [image_tiles(image, position) for position, image in enumerate(images)]
-        out = self._pooled(tiles.__getitem__, list(map(len, tiles)), batch_size, show_progress_bar)
+        check_count("batch_size", batch_size)
+        tiles = images_tiles(images)
+        side = self.model.config.page_tiles
+
+        def pages_of(row: int) -> Iterator[NDArray[np.uint8]]:
+            for start in range(0, len(tiles[row]), side):
+                yield tiles[row][start : start + side]
+
+        out = self._pooled(pages_of, list(map(len, tiles)), batch_size, show_progress_bar)
         finished = _finished(
             out,
             normalize_embeddings=normalize_embeddings,
@@ -273,39 +258,66 @@ class OpticalEncoder:
         list of ndarray of shape (n_tiles, dim), float32
             One token a tile in reading order, not normalised.
         """
+        span = TILE_LINES * self.model.config.page_tiles
         found = []
         for text in check_texts(texts):
-            pages = _pages([self.typesetter.tiles(text)], self.model.config.page_tiles)
-            found.append(self._tokens(pages).cpu().numpy())
+            lines = self.typesetter.lines(text)
+            pages = [
+                self._tokens(PageBatch.of([self.typesetter.set_lines(lines[start : start + span])]))
+                for start in range(0, len(lines), span)
+            ]
+            found.append(torch.cat(pages).cpu().numpy())
         return found
 
     def _pooled(
         self,
-        tiles_of: Callable[[int], NDArray[np.uint8]],
+        pages_of: Callable[[int], Iterator[NDArray[np.uint8]]],
         sizes: Sequence[int],
         batch_size: int,
         show_progress_bar: bool,
     ) -> Tensor:
-        """Weighted mean of the tokens of each item: (n_items, dim)."""
-        if batch_size < 1:
-            raise InvalidInputError(f"batch_size is {batch_size}, expected at least 1")
-        order = np.argsort(sizes, kind="stable")
-        out = torch.zeros(len(sizes), self.dim, device=self.device)
+        """Weighted mean of the tokens of each item: (n_items, dim).
+
+        A forward pass takes whole pages, of at most `batch_size` items and about
+        `BATCH_TILES` tiles, so that memory does not grow with the length of a text.
+        """
+        sums = torch.zeros(len(sizes), self.dim, device=self.device)
+        weights = torch.zeros(len(sizes), device=self.device)
+        waiting: list[tuple[int, NDArray[np.uint8]]] = []
+
+        def read() -> None:
+            pages = PageBatch.of([tiles for _, tiles in waiting])
+            inked, counts = pages.inked_lines.to(self.device), pages.tiles_of_page.to(self.device)
+            means = self.model.pool(self._tokens(pages), inked, counts)
+            total = torch.zeros(len(counts), device=self.device)
+            total.index_add_(0, torch.repeat_interleave(counts), inked.float())
+            rows = torch.tensor([row for row, _ in waiting], device=self.device)
+            sums.index_add_(0, rows, means * total[:, None])
+            weights.index_add_(0, rows, total)
+            waiting.clear()
+
         with tqdm(
             total=len(sizes), desc="Optical encoding", unit="text", disable=not show_progress_bar
         ) as bar:
-            for start in range(0, len(order), batch_size):
-                rows = order[start : start + batch_size]
-                pages = _pages([tiles_of(int(row)) for row in rows], self.model.config.page_tiles)
-                tokens = self._tokens(pages)
-                out[rows] = self.model.pool(
-                    tokens, pages.weights.to(self.device), pages.tiles_of_text.to(self.device)
-                )
-                bar.update(len(rows))
-        return out
+            items = tiles = 0
+            for row in np.argsort(sizes, kind="stable"):
+                for page in pages_of(int(row)):
+                    waiting.append((int(row), page))
+                    tiles += len(page)
+                    if tiles >= BATCH_TILES:
+                        read()
+                        items = tiles = 0
+                items += 1
+                if items >= batch_size and waiting:
+                    read()
+                    items = tiles = 0
+                bar.update()
+            if waiting:
+                read()
+        return sums / weights.clamp_min(1e-12)[:, None]
 
     @torch.inference_mode()
-    def _tokens(self, pages: _Pages) -> Tensor:
+    def _tokens(self, pages: PageBatch) -> Tensor:
         with torch.autocast(self.device.type, _DTYPES[self.dtype], enabled=self.dtype != "float32"):
             tokens = self.model(
                 pages.lines.to(self.device),
@@ -319,20 +331,43 @@ def _finished(
     out: Tensor, *, normalize_embeddings: bool, convert_to_tensor: bool, truncate_dim: int | None
 ) -> NDArray[np.float32] | Tensor:
     if truncate_dim is not None:
-        if not 1 <= truncate_dim <= out.shape[-1]:
-            raise InvalidInputError(
-                f"truncate_dim is {truncate_dim}, expected 1 to {out.shape[-1]}"
-            )
+        check_count("truncate_dim", truncate_dim, out.shape[-1])
         out = out[..., :truncate_dim]
     if normalize_embeddings:
         out = F.normalize(out, dim=-1)
     return out if convert_to_tensor else out.cpu().numpy()
 
 
-def _best_device() -> str:
-    if torch.cuda.is_available():
-        return "cuda"
-    return "mps" if torch.backends.mps.is_available() else "cpu"
+def pick_device(wanted: str | None) -> torch.device:
+    """The device that was asked for, else the first of cuda, mps and cpu that is there.
+
+    Raises
+    ------
+    InvalidInputError
+        There is no such device here.
+    """
+    there = {
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+        "cpu": True,
+    }
+    if wanted is None:
+        return torch.device(next(name for name, found in there.items() if found))
+    if not isinstance(wanted, str) or not there.get(wanted.split(":")[0], False):
+        raise InvalidInputError(
+            f"device is {wanted!r}, expected one that this machine has: "
+            f"{[name for name, found in there.items() if found]}"
+        )
+    return torch.device(wanted)
+
+
+def check_count(name: str, value: object, most: int | None = None) -> None:
+    """Refuse what is not a whole number from 1 (to `most`)."""
+    whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    if not whole or not 1 <= int(value) <= (most or int(value)):  # type: ignore[call-overload]
+        raise InvalidInputError(
+            f"{name} is {value!r}, expected a whole number from 1" + (f" to {most}" if most else "")
+        )
 
 
 _loaded: dict[tuple[str, str | None, str], OpticalEncoder] = {}

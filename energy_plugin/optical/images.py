@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias, Union
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,12 +17,58 @@ if TYPE_CHECKING:
 
 LARGEST_SIDE = 1024
 
+Picture: TypeAlias = Union["Image", NDArray[np.uint8], str, Path]
 
-def image_tiles(image: Image | NDArray[np.uint8] | str | Path, position: int) -> NDArray[np.uint8]:
+
+def images_tiles(images: Sequence[Picture]) -> list[NDArray[np.uint8]]:
+    """Tiles of each image.
+
+    Raises
+    ------
+    InvalidInputError
+        `images` is one image and not a sequence, or one of them cannot be read.
+    """
+    if isinstance(images, str | Path) or not isinstance(images, Iterable):
+        raise InvalidInputError(
+            f"images is {type(images).__name__}, expected a sequence: put one image into a list"
+        )
+    return [_image_tiles(image, position) for position, image in enumerate(images)]
+
+
+def _opened(image: Picture, position: int) -> Image:
+    from PIL import Image as PilImage
+    from PIL import UnidentifiedImageError
+
+    if isinstance(image, PilImage.Image):
+        return image
+    if isinstance(image, str | Path):
+        try:
+            with PilImage.open(image) as file:
+                file.load()
+                return file
+        except (OSError, UnidentifiedImageError) as error:
+            raise InvalidInputError(
+                f"images[{position}] is {str(image)!r}, which cannot be read as an image: {error}"
+            ) from error
+    if isinstance(image, np.ndarray):
+        colours = image.shape[2] if image.ndim == 3 else 3
+        if image.dtype != np.uint8 or image.ndim not in (2, 3) or colours != 3 or not image.size:
+            raise InvalidInputError(
+                f"images[{position}] is an array of {image.dtype} and shape {image.shape}, "
+                "expected uint8 of shape (height, width) or (height, width, 3)"
+            )
+        return PilImage.fromarray(image)
+    raise InvalidInputError(
+        f"images[{position}] is {type(image).__name__}, "
+        "expected a PIL image, a uint8 array or a path"
+    )
+
+
+def _image_tiles(image: Picture, position: int) -> NDArray[np.uint8]:
     """Tiles of one image, in reading order, blank ones at the end left out.
 
     Sides that are no multiple of 64 px are filled up with paper; an image larger than
-    1024 px is scaled down first, its proportions kept.
+    1024 px is scaled down first, its proportions kept; what is transparent is paper.
 
     Returns
     -------
@@ -30,23 +77,11 @@ def image_tiles(image: Image | NDArray[np.uint8] | str | Path, position: int) ->
     """
     from PIL import Image as PilImage
 
-    if isinstance(image, str | Path):
-        with PilImage.open(image) as opened:
-            grey = opened.convert("L")
-    elif isinstance(image, np.ndarray):
-        if image.dtype != np.uint8 or image.ndim not in (2, 3) or not image.size:
-            raise InvalidInputError(
-                f"images[{position}] is an array of {image.dtype} and shape {image.shape}, "
-                "expected uint8 of shape (height, width) or (height, width, 3)"
-            )
-        grey = PilImage.fromarray(image).convert("L")
-    elif isinstance(image, PilImage.Image):
-        grey = image.convert("L")
-    else:
-        raise InvalidInputError(
-            f"images[{position}] is {type(image).__name__}, "
-            "expected a PIL image, a uint8 array or a path"
-        )
+    opened = _opened(image, position)
+    if opened.has_transparency_data:
+        seen = opened.convert("RGBA")
+        opened = PilImage.alpha_composite(PilImage.new("RGBA", seen.size, "white"), seen)
+    grey = opened.convert("L")
     if max(grey.size) > LARGEST_SIDE:
         grey.thumbnail((LARGEST_SIDE, LARGEST_SIDE), PilImage.Resampling.BICUBIC)
     width, height = (-(-side // TILE_SIDE) * TILE_SIDE for side in grey.size)

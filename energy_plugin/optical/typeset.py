@@ -158,7 +158,10 @@ class Typesetter:
         ndarray of shape (n_tiles, 64, 64), uint8
             Grey levels, 255 is paper. A text of white space alone has no tile.
         """
-        lines = self.lines(text)
+        return self.set_lines(self.lines(text))
+
+    def set_lines(self, lines: Sequence[str]) -> NDArray[np.uint8]:
+        """Tiles of lines that are already broken, four lines a tile."""
         n_tiles = -(-len(lines) // TILE_LINES)
         ink = np.zeros((n_tiles * TILE_LINES, font.CELL_HEIGHT, TILE_SIDE), np.uint8)
         for row, line in zip(ink, lines, strict=False):

@@ -74,7 +74,9 @@ def test_truncated_and_raw_vectors(small_encoder: OpticalEncoder) -> None:
     short = small_encoder.encode(TEXT, truncate_dim=8)
     np.testing.assert_allclose(short, full[:8] / np.linalg.norm(full[:8]), atol=1e-5)
     assert isinstance(small_encoder.encode(TEXT, convert_to_tensor=True), torch.Tensor)
-    with pytest.raises(InvalidInputError, match="truncate_dim is 99, expected 1 to 24"):
+    with pytest.raises(
+        InvalidInputError, match="truncate_dim is 99, expected a whole number from 1 to 24"
+    ):
         small_encoder.encode(TEXT, truncate_dim=99)
 
 
@@ -106,6 +108,52 @@ def test_what_cannot_be_typeset_is_named(
 def test_bad_images_are_named(small_encoder: OpticalEncoder, image: object) -> None:
     with pytest.raises(InvalidInputError, match=r"images\[0\]"):
         small_encoder.encode_images([image])  # type: ignore[list-item]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"batch_size": 0}, "batch_size is 0, expected a whole number from 1"),
+        ({"batch_size": 2.5}, "batch_size is 2.5"),
+        ({"truncate_dim": 2.0}, "truncate_dim is 2.0"),
+    ],
+)
+def test_bad_options_are_named(
+    small_encoder: OpticalEncoder, options: dict[str, object], message: str
+) -> None:
+    with pytest.raises(InvalidInputError, match=message):
+        small_encoder.encode(TEXT, **options)  # type: ignore[call-overload]
+
+
+def test_one_image_is_not_a_sequence_of_images(small_encoder: OpticalEncoder) -> None:
+    with pytest.raises(InvalidInputError, match="put one image into a list"):
+        small_encoder.encode_images("page.png")  # type: ignore[arg-type]
+
+
+def test_a_device_that_is_not_there_is_refused(small_checkpoint: Path) -> None:
+    with pytest.raises(InvalidInputError, match="device is 'abacus'"):
+        OpticalEncoder.from_pretrained(small_checkpoint, device="abacus")
+    with pytest.raises(InvalidInputError, match="path_or_name is None"):
+        OpticalEncoder.from_pretrained(None)  # type: ignore[arg-type]
+
+
+def test_long_texts_are_read_in_parts(
+    small_encoder: OpticalEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A forward pass stays small however long the texts are."""
+    whole = small_encoder.encode([LONG, TEXT])
+    seen = []
+    forward = small_encoder.model.forward
+
+    def watched(lines: torch.Tensor, places: torch.Tensor, tiles: torch.Tensor) -> torch.Tensor:
+        seen.append(int(tiles.sum()))
+        return forward(lines, places, tiles)
+
+    monkeypatch.setattr(small_encoder.model, "forward", watched)
+    monkeypatch.setattr("energy_plugin.optical.encoder.BATCH_TILES", 5)
+    np.testing.assert_allclose(small_encoder.encode([LONG, TEXT]), whole, atol=1e-5)
+    assert sum(seen) == 17
+    assert max(seen) <= 8
 
 
 def test_checkpoint_round_trip(small_encoder: OpticalEncoder, small_checkpoint: Path) -> None:
@@ -175,6 +223,13 @@ class TestBundled:
         encoder = load_encoder()
         scores = encoder.encode_query(questions) @ encoder.encode_document(answers).T
         assert scores.argmax(1).tolist() == [2, 0, 1]
+
+    def test_one_glyph_and_the_order_of_words_move_the_vector(self) -> None:
+        encoder = load_encoder()
+        cat, cot = encoder.encode(["the cat sat", "the cot sat"])
+        bites, bitten = encoder.encode(["dog bites man", "man bites dog"])
+        assert cat @ cot < 0.99
+        assert bites @ bitten < 0.999
 
     def test_pages_written_to_disk_read_the_same(self) -> None:
         text = "Pixels in, embedding out: nothing but the image may reach the encoder."

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import save_file
 
 from energy_plugin.errors import CheckpointError, InvalidInputError
 from energy_plugin.optical import DeepEncoderConfig, OpticalEncoder, Typesetter
+from energy_plugin.optical.deepencoder import DeepEncoder
+from energy_plugin.optical.training import distil
 from energy_plugin.optical.training.corpus import Corpus
 from energy_plugin.optical.training.run import Run, TrainingConfig
 from energy_plugin.optical.training.shards import _tile_targets
@@ -136,35 +141,88 @@ def test_without_a_teacher_the_remedy_is_named(monkeypatch: pytest.MonkeyPatch) 
         Teacher()
 
 
-def test_a_run_learns_resumes_and_leaves_a_model(
-    data: Path, teacher_folder: Path, tmp_path: Path
-) -> None:
-    options = {"teacher": teacher_folder, "encoder": ENCODER, "show_progress_bar": False}
-    config = TrainingConfig(
-        text_rate=2e-3,
-        word_minutes=0.02,
-        text_minutes=0.1,
-        word_batch=64,
-        vocabulary=200,
-        shard_texts=48,
-        shards=3,
-        short_shards=1,
-        tile_batch=60,
-    )
-    model = Run(data, tmp_path, config, **options).train()
-    records = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
-    assert records[-1]["total"] < records[0]["total"]
-    assert records[-1]["cosine"] > 0.2
+class Interrupted(Exception):
+    pass
 
-    # A longer schedule goes on from the saved state, steps and optimiser included.
-    state = json.loads((tmp_path / "state.json").read_text())
-    state["stage"], state["file"] = "texts", state["file"]
-    (tmp_path / "state.json").write_text(json.dumps(state | {"shard": 2, "step": 7}))
-    longer = TrainingConfig(**{**state["config"], "text_minutes": 0.03})
-    again = Run(data, tmp_path, longer, **options)
-    assert again.state["step"] == 7
-    before = OpticalEncoder.from_pretrained(model, device="cpu").encode(LINES)
-    again.train()
-    after = OpticalEncoder.from_pretrained(model, device="cpu").encode(LINES)
-    assert np.isfinite(after).all()
-    assert not np.allclose(before, after, atol=1e-4)
+
+@pytest.fixture
+def interrupted(
+    data: Path, teacher_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Path:
+    """Work folder of a run that was cut off in its fourth shard."""
+    losses = distil.losses
+
+    def cut_off(model: DeepEncoder, batch: distil.Batch) -> dict[str, torch.Tensor]:
+        if len(list((tmp_path / "shards").glob("*.safetensors"))) == 4:
+            raise Interrupted
+        return losses(model, batch)
+
+    monkeypatch.setattr(distil, "losses", cut_off)
+    with pytest.raises(Interrupted):
+        Run(data, tmp_path, SCHEDULE, **options(teacher_folder)).train()
+    return tmp_path
+
+
+# One step on lines, then shards without end: the clock decides nothing in these tests.
+SCHEDULE = TrainingConfig(
+    word_minutes=0,
+    text_minutes=1000,
+    text_rate=2e-3,
+    word_batch=64,
+    vocabulary=200,
+    shard_texts=96,
+    short_shards=0,
+    tile_batch=60,
+)
+
+
+def options(teacher_folder: Path) -> dict[str, Any]:
+    return {"teacher": teacher_folder, "encoder": ENCODER, "show_progress_bar": False}
+
+
+def test_a_run_learns(interrupted: Path) -> None:
+    records = [json.loads(line) for line in (interrupted / "log.jsonl").read_text().splitlines()]
+    assert [record["shard"] for record in records] == [0, 1, 2]
+    assert records[2]["token"] < 0.9 * records[0]["token"]
+    assert records[2]["cosine"] > records[0]["cosine"]
+
+
+def test_an_interrupted_run_goes_on_where_it_was(
+    data: Path, teacher_folder: Path, interrupted: Path
+) -> None:
+    run = Run(data, interrupted, SCHEDULE, **options(teacher_folder))
+    state = json.loads((interrupted / "state.json").read_text())
+    assert (run.state["stage"], run.state["shard"]) == ("texts", 3)
+    assert run.state["step"] == state["step"] > 3
+    with safe_open(interrupted / state["file"], "pt") as file:
+        for name, parameter in run.model.named_parameters():
+            torch.testing.assert_close(parameter.detach(), file.get_tensor(f"model/{name}"))
+            held = run.optimizer.state[parameter]
+            torch.testing.assert_close(held["exp_avg"], file.get_tensor(f"exp_avg/{name}"))
+            assert held["step"] == state["step"]
+    assert run.optimizer.state[run.model.projector.weight]["exp_avg"].abs().max() > 0
+
+    shorter = replace(SCHEDULE, text_minutes=0)  # the time is up: nothing is left to do
+    model = Run(data, interrupted, shorter, **options(teacher_folder)).train()
+    vectors = OpticalEncoder.from_pretrained(model, device="cpu").encode(LINES)
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
+
+
+def test_a_run_on_other_text_does_not_take_the_folder(
+    data: Path, teacher_folder: Path, interrupted: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    other = tmp_path_factory.mktemp("other")
+    (other / "lines.txt").write_text("Another text altogether.", encoding="utf-8")
+    with pytest.raises(InvalidInputError, match="holds a run with another corpus"):
+        Run(other, interrupted, SCHEDULE, **options(teacher_folder))
+    changed = replace(SCHEDULE, seed=9, shard_texts=7)
+    with pytest.raises(InvalidInputError, match="another seed and shard_texts"):
+        Run(data, interrupted, changed, **options(teacher_folder))
+
+
+def test_unreadable_inputs_are_named(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"has no tokenizer\.json and no model\.safetensors"):
+        Teacher(tmp_path)
+    (tmp_path / "latin.txt").write_bytes("naïve".encode("latin-1"))
+    with pytest.raises(InvalidInputError, match=r"latin\.txt is not UTF-8"):
+        Corpus(tmp_path)

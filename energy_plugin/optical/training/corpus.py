@@ -7,6 +7,7 @@ neighbouring lines belong together; ``*.words`` hold one dictionary word a line.
 from __future__ import annotations
 
 import gzip
+import hashlib
 import re
 from collections import Counter
 from pathlib import Path
@@ -22,7 +23,11 @@ PASSAGE_CHARACTERS = 1100
 
 def _read(path: Path) -> list[str]:
     raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    return [line for line in raw.decode("utf-8").split("\n") if line.strip()]
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise InvalidInputError(f"{path} is not UTF-8 ({error}); convert it first") from error
+    return [line for line in text.split("\n") if line.strip()]
 
 
 def _clipped(text: str, limit: int) -> str:
@@ -45,6 +50,15 @@ class Corpus:
         self.dictionary = [w for path in sorted(folder.glob("*.words")) for w in _read(path)]
         sizes = np.sqrt([sum(map(len, lines)) for lines in self.sources])
         self._shares = sizes / sizes.sum()
+        self.digest = self._digest()
+
+    def _digest(self) -> str:
+        """What was read, as 16 hexadecimal digits."""
+        digest = hashlib.blake2b(digest_size=8)
+        for lines in [*self.sources, self.dictionary]:
+            digest.update("\n".join(lines).encode())
+            digest.update(b"\0")
+        return digest.hexdigest()
 
     def words(self) -> Counter[str]:
         """Occurrences of every word; dictionary words count twice on top."""

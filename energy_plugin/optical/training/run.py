@@ -26,7 +26,7 @@ from energy_plugin.optical.training.corpus import Corpus
 from energy_plugin.optical.training.shards import ShardStore
 from energy_plugin.optical.training.teacher import Teacher
 from energy_plugin.optical.training.words import LineVocabulary, build_vocabulary, line_images
-from energy_plugin.optical.typeset import Typesetter
+from energy_plugin.optical.typeset import TYPESETTER_VERSION, Typesetter
 
 logger = logging.getLogger(__name__)
 
@@ -129,6 +129,7 @@ class Run:
         self.model = DeepEncoder(encoder or DeepEncoderConfig.compact())
         self.state: dict[str, Any] = {"stage": "words", "step": 0, "shard": 0, "seconds": 0.0}
         self.optimizer = self._new_optimizer()
+        self._own()
         if (work / "state.json").exists():
             self._resume()
 
@@ -138,10 +139,31 @@ class Run:
             self._train_words()
             distil.start_from_teacher(self.model, self.teacher)
             self._enter("texts")
-        if self.state["stage"] == "texts":
-            self._train_texts()
-            self._enter("done")
+        if self._done(self.config.text_minutes) >= 1:
+            logger.info("finished after %.1f minutes", self.state["seconds"] / 60)
+        self._train_texts()
         return self.work / "model.safetensors"
+
+    def _own(self) -> None:
+        """Take the work folder, or refuse one whose targets come from other inputs."""
+        wanted = {
+            "corpus": self.corpus.digest,
+            "teacher": self.teacher.digest,
+            "typesetter_version": TYPESETTER_VERSION,
+            "seed": self.config.seed,
+            "shard_texts": self.config.shard_texts,
+            "encoder": self.model.config.to_dict(),
+        }
+        path = self.work / "inputs.json"
+        if not path.exists():
+            path.write_text(json.dumps(wanted, indent=1), encoding="utf-8")
+        held = json.loads(path.read_text(encoding="utf-8"))
+        other = [name for name, value in wanted.items() if held.get(name) != value]
+        if other:
+            raise InvalidInputError(
+                f"{self.work} holds a run with another {' and '.join(other)}; "
+                "name another work folder, or empty this one"
+            )
 
     def _train_words(self) -> None:
         config, stem = self.config, self.model.local.line_stem

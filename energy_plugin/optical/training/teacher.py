@@ -21,6 +21,7 @@ from torch.nn import functional as F
 
 from energy_plugin._lazy import optional
 from energy_plugin.errors import CheckpointError
+from energy_plugin.optical.checkpoint import fingerprint
 from energy_plugin.optical.config import DeepEncoderConfig
 from energy_plugin.optical.deepencoder import Block
 
@@ -95,6 +96,12 @@ class Teacher(nn.Module):
     def __init__(self, folder: Path | None = None, config: DeepEncoderConfig | None = None) -> None:
         super().__init__()
         folder = folder or teacher_folder()
+        missing = [n for n in ("tokenizer.json", "model.safetensors") if not (folder / n).is_file()]
+        if missing:
+            raise CheckpointError(
+                f"the teacher's folder {folder} has no {' and no '.join(missing)}"
+            )
+        self.digest = fingerprint(folder / "model.safetensors")
         self.tokenizer = optional("tokenizers", "train").Tokenizer.from_file(
             str(folder / "tokenizer.json")
         )
