@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -9,7 +10,9 @@ from chromadb.api.types import Documents, EmbeddingFunction, Embeddings, Images,
 from chromadb.utils.embedding_functions import register_embedding_function
 from numpy.typing import NDArray
 
+from energy_chroma.checkpoint import check_device, check_head
 from energy_plugin.errors import ForeignFieldError, InvalidInputError
+from energy_plugin.validation import as_k
 
 if TYPE_CHECKING:
     from energy_plugin.optical import OpticalEncoder
@@ -22,7 +25,9 @@ class OpticalEmbeddingFunction(EmbeddingFunction[Documents | Images]):
     """Embed texts by typesetting them and reading the page image.
 
     Chroma rebuilds the function from its stored configuration on every call, so building one
-    loads nothing: the encoder is loaded by the first text and shared by the whole process.
+    loads no weights: the encoder is loaded by the first text and shared by the whole process.
+    A new function only looks for its checkpoint and reads the head of it, because Chroma
+    replaces a function that fails later, while a collection is created, by its default one.
 
     Parameters
     ----------
@@ -45,7 +50,10 @@ class OpticalEmbeddingFunction(EmbeddingFunction[Documents | Images]):
     Raises
     ------
     InvalidInputError
-        `batch_size` or `truncate_dim` is not positive.
+        `batch_size` or `truncate_dim` is not a positive integer, `model` is not a name, or
+        this machine has no such `device`.
+    CheckpointError
+        No `fingerprint` is given, and there is no readable encoder of that name.
     """
 
     def __init__(
@@ -58,16 +66,22 @@ class OpticalEmbeddingFunction(EmbeddingFunction[Documents | Images]):
         fingerprint: str | None = None,
         encoder: dict[str, Any] | None = None,
     ) -> None:
-        if batch_size < 1:
-            raise InvalidInputError(f"batch_size must be at least 1, got {batch_size}.")
-        if truncate_dim is not None and truncate_dim < 1:
-            raise InvalidInputError(f"truncate_dim must be None or positive, got {truncate_dim}.")
-        self.model = model
-        self.batch_size = batch_size
-        self.truncate_dim = truncate_dim
+        if not isinstance(model, (str, Path)):
+            raise InvalidInputError(
+                f"model must be the name or the path of an encoder, got {model!r}."
+            )
+        self.model = str(model)  # what JSON can hold
+        self.batch_size = as_k(batch_size, name="batch_size")
+        self.truncate_dim = (
+            None if truncate_dim is None else as_k(truncate_dim, name="truncate_dim")
+        )
         self.device = device
         self._fingerprint = fingerprint
         self._description = encoder
+        if fingerprint is None:
+            check_head(self.model)
+        if device is not None:
+            check_device(device)
 
     def __call__(self, input: Documents | Images) -> Embeddings:
         """Embed documents: one float32 vector of unit length each.

@@ -3,15 +3,17 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 from chroma_cases import client, texts
 from chromadb.utils.embedding_functions import known_embedding_functions
 from energy_chroma import EnergyCollection, OpticalEmbeddingFunction
+from safetensors.numpy import save_file
 
-from energy_plugin.errors import ForeignFieldError, InvalidInputError
-from energy_plugin.optical import OpticalEncoder, encoder, load_encoder
+from energy_plugin.errors import CheckpointError, ForeignFieldError, InvalidInputError
+from energy_plugin.optical import DeepEncoderConfig, OpticalEncoder, encoder, load_encoder
 
 DOCUMENTS = texts(12)
 
@@ -112,6 +114,46 @@ def test_another_encoder_is_refused(tmp_path):
         where.get_collection("pages").query(query_texts=["text"])
 
 
+def broken(path, kind):
+    """A model that cannot be loaded; Chroma would silently store another function for it."""
+    bundled = Path(encoder.__file__).parent / "assets" / "compact.safetensors"
+    if kind == "missing":
+        return "nope"
+    if kind == "cut off":
+        (path / "model.safetensors").write_bytes(bundled.read_bytes()[:-1])
+    elif kind == "no safetensors":
+        (path / "model.safetensors").write_bytes(b"weights")
+    else:
+        metadata = (
+            {}
+            if kind == "no configuration"
+            else {"config": json.dumps(DeepEncoderConfig().to_dict())}
+        )
+        save_file({"w": np.zeros(2, np.float32)}, path / "model.safetensors", metadata)
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    "kind", ["missing", "cut off", "no safetensors", "no configuration", "no typesetter"]
+)
+def test_an_encoder_that_cannot_be_loaded_leaves_no_collection(tmp_path, kind):
+    where = client(tmp_path / "store")
+    with pytest.raises(CheckpointError, match=r"encoder|typesetter"):
+        where.create_collection(
+            "pages", embedding_function=OpticalEmbeddingFunction(broken(tmp_path, kind))
+        )
+    assert where.list_collections() == []
+
+
+def test_a_device_that_is_not_there_leaves_no_collection(tmp_path):
+    where = client(tmp_path)
+    with pytest.raises(InvalidInputError, match="device 'abacus'"):
+        where.create_collection(
+            "pages", embedding_function=OpticalEmbeddingFunction(device="abacus")
+        )
+    assert where.list_collections() == []
+
+
 @pytest.mark.parametrize("document", ["", "   \n", None, 7])
 def test_what_is_no_text_is_refused_before_anything_is_written(made, document):
     with pytest.raises(ValueError, match=r"text|document"):
@@ -126,11 +168,16 @@ def test_what_is_no_text_is_refused_before_anything_is_written(made, document):
     assert energy.query(query_texts=DOCUMENTS[:1], n_results=50)["ids"][0][0] == "d0"
 
 
+@pytest.mark.parametrize("setting", ["batch_size", "truncate_dim"])
+@pytest.mark.parametrize("value", [0, -1, "4", 2.5, True])
+def test_a_wrong_number_is_refused(setting, value):
+    with pytest.raises(InvalidInputError, match=setting):
+        OpticalEmbeddingFunction(**{setting: value})
+
+
 def test_wrong_settings_are_refused():
-    with pytest.raises(InvalidInputError, match="batch_size"):
-        OpticalEmbeddingFunction(batch_size=0)
-    with pytest.raises(InvalidInputError, match="truncate_dim"):
-        OpticalEmbeddingFunction(truncate_dim=0)
+    with pytest.raises(InvalidInputError, match="model"):
+        OpticalEmbeddingFunction(None)
     with pytest.raises(InvalidInputError, match="empty"):
         OpticalEmbeddingFunction()([])
     with pytest.raises(ForeignFieldError, match="format version 9"):
