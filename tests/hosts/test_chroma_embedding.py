@@ -124,11 +124,7 @@ def broken(path, kind):
     elif kind == "no safetensors":
         (path / "model.safetensors").write_bytes(b"weights")
     else:
-        metadata = (
-            {}
-            if kind == "no configuration"
-            else {"config": json.dumps(DeepEncoderConfig().to_dict())}
-        )
+        metadata = {} if kind == "no configuration" else {"config": json.dumps(config)}
         save_file({"w": np.zeros(2, np.float32)}, path / "model.safetensors", metadata)
     return str(path)
 
