@@ -275,6 +275,38 @@ def test_interrupted_demo_goes_on(encoder, tmp_path):
     assert names == [doc.name for doc in docs]
 
 
+@pytest.mark.parametrize("moment", ["table", "collection"])
+def test_demo_interrupted_while_databases_open_goes_on(encoder, tmp_path, monkeypatch, moment):
+    pytest.importorskip("chromadb")
+    pytest.importorskip("lancedb")
+    docs = reference_docs.collect(60)
+    opened = getattr(DemoStore, moment)
+
+    def interrupted(store):
+        opened(store)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(DemoStore, moment, interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            DemoStore(tmp_path).fill(docs, "test", encoder)
+    assert DemoStore(tmp_path).fill(docs, "test", encoder).complete
+
+
+def test_databases_without_a_manifest_are_left_alone(encoder, tmp_path):
+    (tmp_path / "lancedb").mkdir()
+    with pytest.raises(InvalidInputError, match="not a demonstration"):
+        DemoStore(tmp_path).fill(reference_docs.collect(60), "test", encoder)
+    assert [path.name for path in tmp_path.iterdir()] == ["lancedb"]
+
+
+def test_times_of_storing_add_up_and_of_building_do_not():
+    manifest = demo_store.Manifest(1, "source", "corpus", "fingerprint")
+    for seconds in (2.0, 3.0):
+        manifest = manifest.took("store Chroma", seconds).took("build Chroma", seconds)
+    assert manifest.seconds == {"store Chroma": 5.0, "build Chroma": 3.0}
+
+
 def test_another_encoder_or_corpus_starts_anew(encoder, tmp_path):
     pytest.importorskip("chromadb")
     pytest.importorskip("lancedb")

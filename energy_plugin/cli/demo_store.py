@@ -69,8 +69,9 @@ class Manifest:
         return (self.corpus, self.fingerprint) == (other.corpus, other.fingerprint)
 
     def took(self, step: str, seconds: float) -> Manifest:
-        """Give the manifest with `seconds` added to a step."""
-        return replace(self, seconds={**self.seconds, step: self.seconds.get(step, 0.0) + seconds})
+        """Give the manifest with the time of a step: storing adds up, building starts anew."""
+        before = self.seconds.get(step, 0.0) if step.startswith("store ") else 0.0
+        return replace(self, seconds={**self.seconds, step: before + seconds})
 
 
 class DemoStore:
@@ -237,16 +238,23 @@ class DemoStore:
         draft.replace(self._manifest_path)
 
     def _clear(self) -> None:
-        """Remove an older demonstration, and nothing that is not one."""
+        """Remove an older demonstration, and nothing that is not one.
+
+        A manifest of no documents marks the folder as ours before a database is opened in it:
+        a run that is interrupted here starts anew.
+        """
         if self.folder.exists() and not self.folder.is_dir():
             raise InvalidInputError(f"{self.folder} is a file. Give another --folder.")
         present = {path.name for path in self.folder.iterdir()} if self.folder.exists() else set()
         ours = {"lancedb", "chroma", "manifest.json", "manifest.draft"}
-        if present - ours or (present and "manifest.json" not in present):
+        if "manifest.json" not in present:
+            ours = {"manifest.draft"}
+        if present - ours:
             raise InvalidInputError(
                 f"{self.folder} holds {', '.join(sorted(present))}, which is not a demonstration. "
                 "Give an empty or new --folder."
             )
+        self._write(Manifest(documents=0, source="", corpus="", fingerprint=""))
         self.table()
         self.collection()
         self._lance.drop_all_tables()
