@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from lancedb.embeddings import TextEmbeddingFunction, get_registry
 from numpy.typing import NDArray
 
-from energy_plugin.errors import ForeignFieldError
+from energy_plugin.errors import EnergyPluginError, ForeignFieldError
 
 if TYPE_CHECKING:
     from energy_plugin.optical import OpticalEncoder
 
 ALIAS = "energy-optical"
 REGISTRY: Any = get_registry()
+_raised: deque[EnergyPluginError] = deque(maxlen=64)  # while rows were embedded
+
+
+def error_behind(error: Exception) -> EnergyPluginError | None:
+    """The error of this project that LanceDB turned into `error`, if there is one.
+
+    Rows are embedded below LanceDB's Rust code, which keeps only the text of an exception.
+    """
+    text = str(error)
+    return next((own for own in reversed(_raised) if str(own) in text), None)
 
 
 def _encoder(model: str, device: str | None) -> OpticalEncoder:
@@ -127,7 +138,11 @@ class OpticalEmbeddingFunction(TextEmbeddingFunction):  # type: ignore[misc,unus
 
     def compute_source_embeddings_with_retry(self, *args: Any, **kwargs: Any) -> list[Any]:
         """`compute_source_embeddings`, whose errors keep their type."""
-        found: list[Any] = self.compute_source_embeddings(*args, **kwargs)
+        try:
+            found: list[Any] = self.compute_source_embeddings(*args, **kwargs)
+        except EnergyPluginError as error:
+            _raised.append(error.with_traceback(None))
+            raise
         return found
 
     def _vectors(self, encode: Any, inputs: list[Any]) -> list[NDArray[np.float32]]:

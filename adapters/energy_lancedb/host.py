@@ -137,8 +137,8 @@ class Host:
     def scan(self, columns: list[str], filters: Sequence[Any] = ()) -> pa.Table:
         """Columns of the rows that match every filter, with ``_rowid``."""
         query = self.table.search()
-        for condition in filters:
-            query = query.where(condition)
+        if filters:
+            query = query.where(_joined(filters))
         return query.select([*columns, ROWID]).to_arrow()
 
     def vectors(self, column: str, dim: int) -> HostVectors:
@@ -163,6 +163,14 @@ class Host:
         except Exception:  # any failure of any backend means: not this way
             return False
         return True
+
+
+def _joined(filters: Sequence[Any]) -> Any:
+    """One condition; older releases of LanceDB keep only the last of several."""
+    if len(filters) == 1:
+        return filters[0]
+    texts = [f if isinstance(f, str) else f.to_sql() for f in filters]
+    return " AND ".join(f"({text})" for text in texts)
 
 
 def open_or_none(connection: Any, name: str, namespace: list[str] | None = None) -> Any | None:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from energy_lancedb.artefacts import Artefacts
 from energy_lancedb.companion_layout import keys_of
+from energy_lancedb.embedding import error_behind
 from energy_lancedb.host import Host, prints_of
 from energy_lancedb.info import EnergyInfo
 from energy_lancedb.layout import FittedRows, layout_of
@@ -316,6 +317,9 @@ class EnergyTable:
     def add(self, data: Any, **options: Any) -> Any:
         """Add rows as `table.add` does, and write their energy columns.
 
+        Where the columns cannot be written, which the log says, the rows are in the table all
+        the same: searches rank them by their vectors, and `refresh` writes their columns.
+
         Parameters
         ----------
         data, **options
@@ -324,12 +328,36 @@ class EnergyTable:
         Returns
         -------
         lancedb.AddResult
+
+        Raises
+        ------
+        ForeignFieldError, CorruptFieldError
+            The table has a field that cannot be used. Nothing is added.
+        InvalidInputError
+            The optical embedding function was given an empty text. Nothing is added.
         """
         with self.lock:
-            result = self.host.table.add(data, **options)
             self.host.latest()
-            if pointer_of(self.host.schema) is not None:
-                self.refresh()
+            if pointer_of(self.host.schema) is not None and options.get("mode") != "overwrite":
+                self.snapshot()  # raises before anything is written
+            try:
+                result = self.host.table.add(data, **options)
+            except Exception as error:
+                own = error_behind(error)
+                if own is None:
+                    raise
+                raise own from error
+            try:
+                self.host.latest()
+                if pointer_of(self.host.schema) is not None:
+                    self.refresh()
+            except Exception:
+                log.warning(
+                    "the energy columns of rows added to %r could not be written; "
+                    "refresh() writes them",
+                    self.host.name,
+                    exc_info=True,
+                )
         return result
 
     def delete(self, where: Any) -> Any:

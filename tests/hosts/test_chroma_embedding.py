@@ -124,6 +124,7 @@ def broken(path, kind):
     elif kind == "no safetensors":
         (path / "model.safetensors").write_bytes(b"weights")
     else:
+        config = DeepEncoderConfig().to_dict()
         metadata = {} if kind == "no configuration" else {"config": json.dumps(config)}
         save_file({"w": np.zeros(2, np.float32)}, path / "model.safetensors", metadata)
     return str(path)

@@ -14,6 +14,7 @@ from lancedb_data import DIM, embed, ngrams, plain_rows, plain_schema, rows_of, 
 
 from energy_plugin.energy import EnergyColumns, EnergyIndex
 from energy_plugin.energy.fingerprint import fingerprint
+from energy_plugin.errors import CorruptFieldError
 
 N = 120
 LAYOUTS = ("columns", "companion")
@@ -81,6 +82,30 @@ def test_explicit_vectors_are_kept(energy):
     energy.add([{**rows_of(1, start=N)[0], "vector": vector}])
     assert_fresh(energy)
     assert energy.search(vector).limit(1).to_list()[0]["id"] == N
+
+
+def test_a_damaged_field_is_found_before_rows_are_written(energy, tmp_path):
+    lancedb.connect(tmp_path).drop_table("pages__energy")
+    again = EnergyTable(lancedb.connect(tmp_path).open_table("pages"))
+    with pytest.raises(CorruptFieldError, match=r"missing.*build\(\)"):
+        again.add(rows_of(1, start=N))
+    assert again.table.count_rows() == N
+    again.build()
+    again.add(rows_of(1, start=N))
+    assert_fresh(again)
+
+
+def test_rows_count_as_added_though_their_columns_fail(energy, monkeypatch, caplog):
+    def fail(*args):
+        raise OSError("disk full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(EnergyTable, "refresh", fail)
+        assert energy.add(rows_of(2, start=N)).version > 1
+    assert "refresh() writes them" in caplog.text
+    assert nearest(energy, text_of(N + 1)) == N + 1
+    assert energy.refresh() == 2
+    assert_fresh(energy)
 
 
 def test_added_behind_the_back(energy):

@@ -153,6 +153,25 @@ def test_an_empty_text_is_named(model):
         optical(model).compute_source_embeddings(["a", " "])
 
 
+@pytest.mark.parametrize("text", ["", "  ", None])
+@pytest.mark.parametrize("built", [False, True])
+def test_a_row_without_text_adds_nothing(model, tmp_path, text, built):
+    table = lancedb.connect(tmp_path).create_table("pages", schema=text_schema(optical(model)))
+    table.add(rows_of(3))
+    energy = EnergyTable(table)
+    if built:
+        energy.build()
+    rows = pa.Table.from_pylist([rows_of(1, start=3)[0], {**rows_of(1, start=4)[0], "text": text}])
+    with pytest.raises(InvalidInputError, match=r"texts\[1\]"):
+        energy.add(rows)
+    with pytest.raises(RuntimeError, match=r"InvalidInputError: texts\[1\]"):
+        table.add(rows)
+    assert table.count_rows() == 3
+    with pytest.raises(ValueError, match="nope") as caught:
+        energy.add([{"nope": 1}])  # LanceDB's own errors stay what they are
+    assert not isinstance(caught.value, InvalidInputError)
+
+
 def test_another_process_imports_only_the_adapter(table, database):
     energy = EnergyTable(table).build()
     mine = energy.search(text_of(9)).select(["id"]).limit(5).to_list()

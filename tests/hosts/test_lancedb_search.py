@@ -86,6 +86,21 @@ def test_filters_join_by_and(energy):
     assert {row["id"] for row in both} == want
 
 
+def test_filters_are_handed_over_as_one(energy, monkeypatch):
+    """LanceDB before 0.34 keeps only the last of several calls of `where`."""
+    from lancedb.expr import col
+    from lancedb.query import LanceQueryBuilder
+
+    given = []
+    original = LanceQueryBuilder.where
+    monkeypatch.setattr(
+        LanceQueryBuilder, "where", lambda self, *a, **k: given.append(a) or original(self, *a, **k)
+    )
+    found = energy.search(QUERY).where("id < 9 OR id = 50").where(col("year") < 2006)
+    assert {row["id"] for row in found.where("id > 2").limit(50).to_list()} == {3, 4, 5, 50}
+    assert len(given) == 1
+
+
 def test_a_filter_that_matches_nothing_gives_an_empty_result(energy):
     got = energy.search(QUERY).where("year = 1900").select(["id", "text"]).to_arrow()
     assert got.num_rows == 0
