@@ -38,6 +38,8 @@ def _as_float_matrix(x: Any, name: str, *, allow_single: bool) -> NDArray[np.flo
         )
     with np.errstate(over="ignore"):
         matrix = np.ascontiguousarray(array, dtype=np.float32)
+    if not matrix.flags.writeable:  # memory of an Arrow table or a file: torch must not share it
+        matrix = matrix.copy()
     finite = np.isfinite(matrix).all(axis=1)
     if not finite.all():
         bad = np.flatnonzero(~finite)
@@ -71,7 +73,8 @@ def as_vectors(x: Any, *, dim: int | None = None, name: str = "vectors") -> NDAr
     Returns
     -------
     ndarray of shape (n, d), float32, C-contiguous
-        Finite; a copy only where a conversion was needed. Rows of zeros are accepted.
+        Finite, writeable; a copy only where a conversion was needed or `x` is read-only.
+        Rows of zeros are accepted.
 
     Raises
     ------

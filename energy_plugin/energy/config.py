@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+import contextlib
+import math
+import operator
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, fields
+from numbers import Real
 from typing import Any
 
 from energy_plugin.errors import InvalidInputError
@@ -66,6 +70,10 @@ class EnergyConfig:
     probe_share: float = 0.1  # of the rows scored beyond that, in the nearest cells
 
     def __post_init__(self) -> None:
+        for field in fields(self):
+            # numbers of numpy become Python's own, so that the configuration stays JSON
+            value = _plain(field.name, str(field.type), getattr(self, field.name))
+            object.__setattr__(self, field.name, value)
         checks = (
             (self.n_anchors is None or self.n_anchors >= 1, "n_anchors must be None or at least 1"),
             (self.bits in BIT_CHOICES, f"bits must be one of {BIT_CHOICES}"),
@@ -90,6 +98,7 @@ class EnergyConfig:
             (self.tau > 0, "tau must be positive"),
             (0 <= self.alpha <= 1, "alpha must lie in [0, 1]"),
             (min(self.weights) >= 0 and max(self.weights) > 0, "weights must not be negative"),
+            (self.exhaustive_rows >= 0, "exhaustive_rows must not be negative"),
             (0 < self.probe_share <= 1, "probe_share must lie in (0, 1]"),
             (self.seed >= 0, "seed must not be negative"),
         )
@@ -114,13 +123,14 @@ class EnergyConfig:
         Raises
         ------
         InvalidInputError
-            Unknown name.
+            Unknown name, or an unknown setting.
         """
+        cls._refuse_unknown(changes)
         if name == "default":
-            return replace(cls(), **changes)
+            return cls(**changes)
         if name == "arrowspace":
             weights = {"weight_lambda": 1.0, "weight_dispersion": 0.5, "weight_dirichlet": 0.25}
-            return replace(cls(), **{**weights, **changes})
+            return cls(**{**weights, **changes})
         raise InvalidInputError(f"Unknown preset {name!r}; expected 'default' or 'arrowspace'.")
 
     def to_dict(self) -> dict[str, Any]:
@@ -134,8 +144,12 @@ class EnergyConfig:
         Raises
         ------
         InvalidInputError
-            Another format version, or unknown keys.
+            No mapping, another format version, or unknown keys.
         """
+        if not isinstance(data, Mapping):
+            raise InvalidInputError(
+                f"EnergyConfig.from_dict got {data!r}, expected a mapping as from to_dict()."
+            )
         values = dict(data)
         version = values.pop("format_version", None)
         if version != FORMAT_VERSION:
@@ -143,7 +157,57 @@ class EnergyConfig:
                 f"EnergyConfig has format version {version!r}, expected {FORMAT_VERSION}. "
                 "It was written by another version of energy-plugin: build the field again."
             )
-        unknown = sorted(set(values) - {field.name for field in fields(cls)})
-        if unknown:
-            raise InvalidInputError(f"EnergyConfig has unknown keys {unknown}.")
+        cls._refuse_unknown(values)
         return cls(**values)
+
+    @classmethod
+    def _refuse_unknown(cls, names: Iterable[str]) -> None:
+        known = [field.name for field in fields(cls)]
+        unknown = sorted(map(str, set(names) - set(known)))
+        if unknown:
+            raise InvalidInputError(
+                f"EnergyConfig has unknown keys {unknown}; expected some of {known}."
+            )
+
+
+def as_config(config: Any) -> EnergyConfig:
+    """Check a configuration; None is the default recipe.
+
+    Raises
+    ------
+    InvalidInputError
+        Not an `EnergyConfig`.
+    """
+    if config is None:
+        return EnergyConfig()
+    if not isinstance(config, EnergyConfig):
+        raise InvalidInputError(
+            f"config must be an EnergyConfig or None, got {type(config).__name__} {config!r}. "
+            "Write EnergyConfig(bits=2), or EnergyConfig.preset('arrowspace')."
+        )
+    return config
+
+
+def _plain(name: str, kind: str, value: Any) -> Any:
+    """The value as a JSON primitive of the declared kind."""
+    if value is None and kind == "int | None":
+        return None
+    if kind == "str":
+        if isinstance(value, str):
+            return str(value)
+        expected = "a string"
+    elif kind == "float":
+        with contextlib.suppress(OverflowError):
+            if _is_number(value) and math.isfinite(value):
+                return float(value)
+        expected = "a finite number"
+    else:
+        with contextlib.suppress(TypeError):
+            if _is_number(value):
+                return operator.index(value)
+        expected = "an integer"
+    raise InvalidInputError(f"EnergyConfig: {name} must be {expected}; got {value!r}.")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)

@@ -18,15 +18,24 @@ def pick_device(device: str | None = None) -> torch.device:
     Raises
     ------
     InvalidInputError
-        torch does not know the device.
+        torch does not know the device, or cannot use it on this machine.
     """
     if device is not None:
         try:
-            return torch.device(device)
-        except RuntimeError as error:
+            asked = torch.device(device)
+        except (RuntimeError, TypeError) as error:
             raise InvalidInputError(
                 f"Unknown device {device!r}; expected 'cuda', 'mps' or 'cpu'."
             ) from error
+        try:
+            torch.zeros(1, device=asked).cpu()
+        except (RuntimeError, AssertionError, ImportError) as error:
+            reason = str(error).partition("\n")[0]
+            raise InvalidInputError(
+                f"Device {device!r} is not available on this machine ({reason}). "
+                "Leave device=None for the best one there is, or pass 'cpu'."
+            ) from error
+        return asked
     if torch.cuda.is_available():
         return torch.device("cuda")
     if torch.backends.mps.is_available():

@@ -20,7 +20,7 @@ from energy_plugin.energy.codes import (
     stored_bits,
 )
 from energy_plugin.energy.columns import EnergyColumns
-from energy_plugin.energy.config import BIT_CHOICES, EnergyConfig
+from energy_plugin.energy.config import BIT_CHOICES, EnergyConfig, as_config
 from energy_plugin.energy.field import EnergyField
 from energy_plugin.energy.heat import warmed
 from energy_plugin.energy.neighbours import ADJACENT_CELLS, neighbour_count
@@ -76,10 +76,12 @@ class EnergyIndex:
         Raises
         ------
         InvalidInputError
-            See `energy_plugin.validation.as_vectors`.
+            `config` is no `EnergyConfig`, the device is not available, or see
+            `energy_plugin.validation.as_vectors`.
         """
         from tqdm.auto import tqdm
 
+        settings = as_config(config)
         rows = as_vectors(vectors)
         with tqdm(total=FIT_STEPS, desc="energy field", disable=not show_progress_bar) as bar:
 
@@ -87,7 +89,7 @@ class EnergyIndex:
                 bar.set_postfix_str(name)
                 bar.update()
 
-            field, columns = fit_field(rows, config or EnergyConfig(), device=device, progress=step)
+            field, columns = fit_field(rows, settings, device=device, progress=step)
         return cls(field, columns, device=device)
 
     @classmethod

@@ -6,9 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from energy_data import clustered
 
-from energy_plugin.energy import EnergyConfig, EnergyField, EnergyIndex, codes
+from energy_plugin.energy import EnergyColumns, EnergyConfig, EnergyField, EnergyIndex, codes
 from energy_plugin.errors import CorruptFieldError, ForeignFieldError, InvalidInputError
 
 
@@ -335,6 +336,45 @@ def test_bad_queries(index):
             index.search(np.ones(48), k)
     with pytest.raises(InvalidInputError, match="Unknown device"):
         EnergyIndex.fit(np.ones((3, 4)), device="abacus")
+
+
+@pytest.mark.parametrize("device", ["cuda:99", "meta", ["cpu"]])
+def test_devices_that_are_not_there_are_refused(device, index):
+    with pytest.raises(InvalidInputError, match="device"):
+        EnergyIndex.fit(np.ones((3, 4)), device=device)
+    with pytest.raises(InvalidInputError, match="device"):
+        EnergyIndex.from_columns(index.field, index.columns, device=device)
+
+
+@pytest.mark.parametrize("config", [{"bits": 2}, "default", False])
+def test_configurations_of_another_type_are_refused(config):
+    with pytest.raises(InvalidInputError, match="must be an EnergyConfig"):
+        EnergyIndex.fit(np.ones((3, 4)), config)
+
+
+def test_read_only_arrays_are_taken_without_a_warning(rows, queries, recwarn):
+    """Such as Arrow and files give; torch would warn, once a process unless told otherwise."""
+
+    def frozen(array):
+        copy = np.array(array)
+        copy.flags.writeable = False
+        return copy
+
+    always = torch.is_warn_always_enabled()
+    torch.set_warn_always(True)
+    try:
+        index = EnergyIndex.fit(frozen(rows.astype(np.float32)), device="cpu")
+        names = ("lambda_", "dispersion", "cell", "residual")
+        columns = EnergyColumns(*(frozen(getattr(index.columns, name)) for name in names))
+        field = EnergyField.from_bytes(index.field.to_bytes())
+        again = EnergyIndex.from_columns(field, columns, device="cpu")
+        asked = frozen(queries.astype(np.float32))
+        same(again.search(asked, 5), index.search(asked, 5))
+        again.add(asked)
+        again.search(asked[0], 5, rows=frozen(np.arange(9)))
+    finally:
+        torch.set_warn_always(always)
+    assert [str(warning.message) for warning in recwarn] == []
 
 
 def test_drift(rows):

@@ -68,11 +68,31 @@ def test_config_refuses_what_it_does_not_know():
         {"pool": 0},
         {"seed": -1},
         {"centring": 1.5},
+        {"exhaustive_rows": -5},
+        {"heat": "x"},
+        {"heat": True},
+        {"heat": np.bool_(False)},
+        {"gamma_floor": 10**400},
+        {"alpha": None},
+        {"weight_dirichlet": float("inf")},
+        {"weight_lambda": float("nan")},
+        {"n_anchors": 2.5},
+        {"neighbours": 2.5},
+        {"pool": np.float32(20)},
+        {"pool": True},
+        {"seed": None},
+        {"tau_mode": 3},
     ],
 )
 def test_config_checks_values(wrong):
     with pytest.raises(InvalidInputError, match=next(iter(wrong)).split("_")[0]):
         EnergyConfig(**wrong)
+
+
+def test_config_takes_numbers_of_numpy_and_stays_json():
+    config = EnergyConfig(n_anchors=np.int64(7), heat=np.float32(0.5), weight_dirichlet=1)
+    assert config == EnergyConfig(n_anchors=7, heat=0.5)
+    assert EnergyConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
 
 
 def test_presets():
@@ -81,6 +101,10 @@ def test_presets():
     assert EnergyConfig.preset("arrowspace", bits=8).bits == 8
     with pytest.raises(InvalidInputError, match="Unknown preset"):
         EnergyConfig.preset("fast")
+    with pytest.raises(InvalidInputError, match=r"unknown keys \['foo'\]"):
+        EnergyConfig.preset("default", foo=1)
+    with pytest.raises(InvalidInputError, match="expected a mapping"):
+        EnergyConfig.from_dict(None)
 
 
 def columns(n, width=9, start=0):
@@ -186,6 +210,9 @@ def test_good_vectors():
     assert as_vectors(np.ones((3, 2), order="F")).flags.c_contiguous
     assert as_vectors([[1, 2]]).dtype == np.float32
     assert as_queries([1, 2], 2).shape == (1, 2)
+    same.flags.writeable = False
+    assert as_vectors(same).flags.writeable
+    assert not same.flags.writeable
     with pytest.raises(InvalidInputError, match="3 dimensions, expected 4"):
         as_vectors(same, dim=4)
     with pytest.raises(InvalidInputError, match="3 dimensions, expected 4"):
