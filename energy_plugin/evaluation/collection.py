@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from energy_plugin.errors import InvalidInputError
+from energy_plugin.evaluation.lines import tab_separated, utf8_lines
 
 _QRELS = ("qrels.tsv", "qrels/test.tsv")
 
@@ -80,18 +80,17 @@ def load_collection(folder: str | Path) -> JudgedCollection:
 def _json_lines(path: Path) -> Iterator[tuple[str, dict[str, object]]]:
     if not path.is_file():
         raise InvalidInputError(f"{path} does not exist. A judged collection needs it.")
-    with path.open(encoding="utf-8") as lines:
-        for number, line in enumerate(lines, 1):
-            if not line.strip():
-                continue
-            where = f"{path}, line {number}"
-            try:
-                row = json.loads(line)
-            except json.JSONDecodeError as error:
-                raise InvalidInputError(f"{where}: not JSON ({error}).") from error
-            if not isinstance(row, dict):
-                raise InvalidInputError(f"{where}: got {type(row).__name__}, expected an object.")
-            yield where, row
+    for number, line in enumerate(utf8_lines(path), 1):
+        if not line.strip():
+            continue
+        where = f"{path}, line {number}"
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise InvalidInputError(f"{where}: not JSON ({error}).") from error
+        if not isinstance(row, dict):
+            raise InvalidInputError(f"{where}: got {type(row).__name__}, expected an object.")
+        yield where, row
 
 
 def _text(row: Mapping[str, object], key: str, where: str) -> str:
@@ -114,18 +113,17 @@ def _read_qrels(folder: Path) -> dict[str, dict[str, int]]:
             "judgements there is nothing to measure against."
         )
     qrels: dict[str, dict[str, int]] = {}
-    with path.open(encoding="utf-8", newline="") as lines:
-        for number, row in enumerate(csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE), 1):
-            if not row or (number == 1 and row[0] == "query-id"):
-                continue
-            try:
-                query, document, grade = row[0], row[1], int(float(row[2]))
-            except (IndexError, ValueError) as error:
-                raise InvalidInputError(
-                    f"{path}, line {number}: got {row!r}, expected query-id, corpus-id and score "
-                    "separated by tabs."
-                ) from error
-            qrels.setdefault(query, {})[document] = grade
+    for number, row in enumerate(tab_separated(path), 1):
+        if not row or (number == 1 and row[0] == "query-id"):
+            continue
+        try:
+            query, document, grade = row[0], row[1], int(float(row[2]))
+        except (IndexError, ValueError, OverflowError) as error:
+            raise InvalidInputError(
+                f"{path}, line {number}: got {row!r}, expected query-id, corpus-id and score "
+                "separated by tabs."
+            ) from error
+        qrels.setdefault(query, {})[document] = grade
     if not qrels:
         raise InvalidInputError(f"{path} holds no judgement. There is nothing to measure against.")
     return qrels

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from energy_plugin.errors import InvalidInputError
+from energy_plugin.evaluation.lines import tab_separated
 from energy_plugin.evaluation.vectors import normalise
 
 _COLUMNS = ("score", "sentence1", "sentence2")
@@ -46,8 +46,7 @@ def load_pairs(path: str | Path) -> SentencePairs:
     path = Path(path)
     if not path.is_file():
         raise InvalidInputError(f"{path} does not exist. Give a file of scored sentence pairs.")
-    with path.open(encoding="utf-8", newline="") as lines:
-        rows = [row for row in csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE) if row]
+    rows = [row for row in tab_separated(path) if row]
     if not rows:
         raise InvalidInputError(f"{path} is empty. Expected {', '.join(_COLUMNS)} in each row.")
     if set(_COLUMNS) <= set(rows[0]):

@@ -47,6 +47,15 @@ def test_texts_and_judgements(folder):
     assert collection.n_empty == 1
 
 
+def test_a_byte_order_mark_is_no_text(folder):
+    for name in ("corpus.jsonl", "queries.jsonl", "qrels.tsv"):
+        path = folder / name
+        path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n"))
+    collection = load_collection(folder)
+    assert collection.corpus["d1"] == "Lift of a wing"
+    assert collection.qrels == {"q1": {"d1": 2, "d3": 0}}
+
+
 def test_beir_folder_of_judgements(folder):
     (folder / "qrels").mkdir()
     (folder / "qrels.tsv").rename(folder / "qrels" / "test.tsv")
@@ -64,11 +73,18 @@ def test_beir_folder_of_judgements(folder):
         ("corpus.jsonl", '{"_id": "d1"}\n{broken', "line 2: not JSON"),
         ("corpus.jsonl", "[1]", "expected an object"),
         ("queries.jsonl", '{"text": "no id"}', "'_id' is None"),
+        ("corpus.jsonl", '{"_id": "d1", "text": "caf\xe9"}'.encode("latin-1"), "line 1: byte 26"),
+        ("queries.jsonl", '{"_id": "q1"}\n'.encode("utf-16"), "expected UTF-8"),
+        ("qrels.tsv", "q1\td1\t1\nq\xe9\td1\t1\n".encode("latin-1"), "line 2: byte 1 is 0xe9"),
+        ("qrels.tsv", "q1\td1\tinf\n", "line 1"),
+        ("qrels.tsv", f"q1\td1\t{'1' * 200_000}\n", "line 1: field larger"),
     ],
 )
 def test_unusable_collections_say_why(folder, name, content, message):
     path = folder / name
-    path.unlink() if content is None else path.write_text(content)
+    path.unlink()
+    if content is not None:
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(InvalidInputError, match=message):
         load_collection(folder)
 

@@ -36,6 +36,9 @@ def test_unusable_files(tmp_path, content):
     path.write_text(content)
     with pytest.raises(InvalidInputError):
         load_pairs(path)
+    path.write_bytes("score\tsentence1\tsentence2\n5\tcaf\xe9\tb\n".encode("latin-1"))
+    with pytest.raises(InvalidInputError, match="line 2: byte 5 is 0xe9, expected UTF-8"):
+        load_pairs(path)
     with pytest.raises(InvalidInputError, match="does not exist"):
         load_pairs(tmp_path / "none.tsv")
 
