@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import asdict
+from itertools import zip_longest
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,7 +15,7 @@ from rich.text import Text
 from energy_plugin.cli.console import console, heading, print_json, show_progress, table, warn
 from energy_plugin.cli.demo_answers import HOSTS, QUESTIONS, RANKINGS, Answer, Asker, p50
 from energy_plugin.cli.demo_store import ENCODER, DemoStore, Manifest
-from energy_plugin.cli.reference_docs import collect, describe_source
+from energy_plugin.cli.reference_docs import FEWEST, PIP_NAMES, collect, describe_source
 
 
 def command(
@@ -60,6 +61,16 @@ def command(
     _print_stored(manifest, stored, embed_ms, answers)
 
 
+# Where each host keeps the energy columns.
+_COLUMNS: dict[str, dict[str, str]] = {
+    **{
+        f"energy_{name}": {"LanceDB": "column", "Chroma": "metadata, companion"}
+        for name in ("lambda", "dispersion", "cell")
+    },
+    "energy_residual": {"LanceDB": "column", "Chroma": "companion"},
+}
+
+
 def _encoder() -> Any:
     from energy_plugin.optical import load_encoder
 
@@ -79,6 +90,11 @@ def _make(store: DemoStore, documents: int, *, bars: bool) -> Manifest:
         return manifest
     start = time.perf_counter()
     docs = collect(documents, show_progress_bar=bars)
+    if len(docs) < min(documents, FEWEST):
+        warn(
+            f"this Python installation documents {len(docs):,} objects, fewer than {FEWEST:,}; "
+            f"more come with: pip install {' '.join(PIP_NAMES)}"
+        )
     warn(f"making the demonstration in {store.folder}: {len(docs):,} documents, once")
     manifest = store.fill(docs, source, encoder, show_progress_bar=bars)
     warn(f"made in {time.perf_counter() - start:.0f} s")
@@ -135,16 +151,30 @@ def _disk(folder: Path) -> int:
 
 
 def _print_answers(question: str, found: Found) -> None:
+    """Print a question's answers: one column a ranking, one a host where the hosts differ."""
     out = console()
     out.print(heading(question))
-    made = table("", *RANKINGS, numbers_from=9)
-    rankings = [found["LanceDB"][ranking] for ranking in RANKINGS]
-    for rank, answers in enumerate(zip(*rankings, strict=True), 1):
+    columns: dict[str, list[Answer]] = {}
+    for ranking in RANKINGS:
+        if _agree(found, ranking):
+            columns[f"{ranking}, both hosts"] = found[HOSTS[0]][ranking]
+        else:
+            columns.update({f"{ranking}, {host}": found[host][ranking] for host in HOSTS})
+    made = table("", *columns, numbers_from=len(columns) + 1)
+    for rank, answers in enumerate(zip_longest(*columns.values()), 1):
         made.add_row(str(rank), *(_cell(answer) for answer in answers))
     out.print(made)
 
 
-def _cell(answer: Answer) -> Group:
+def _agree(found: Found, ranking: str) -> bool:
+    """Tell whether all hosts gave the same documents in the same order."""
+    names = [[answer.name for answer in found[host][ranking]] for host in HOSTS]
+    return all(each == names[0] for each in names)
+
+
+def _cell(answer: Answer | None) -> Group:
+    if answer is None:  # the other host found more
+        return Group()
     _, _, description = answer.text.partition(" — ")
     return Group(
         Text(f"{answer.name}  {answer.distance:.3f}", style="bold", overflow="ellipsis"),
@@ -163,10 +193,8 @@ def _print_stored(
     made = table("", *HOSTS)
     first = [stored[host] for host in HOSTS]
     made.add_row("rows", *(f"{host['rows']:,}" for host in first))
-    made.add_row(
-        "energy columns",
-        *("energy_lambda, energy_dispersion, energy_cell, energy_residual",) * 2,
-    )
+    for name, kept in _COLUMNS.items():
+        made.add_row(name, *(kept[host] for host in HOSTS))
     made.add_row("bytes/row, vector", *(f"{host['vector_bytes_per_row']:,}" for host in first))
     made.add_row(
         "bytes/row, energy columns", *(f"{host['energy_bytes_per_row']:.0f}" for host in first)
@@ -182,10 +210,7 @@ def _print_stored(
         )
     out.print(made)
     for ranking in RANKINGS:
-        same = sum(
-            [a.name for a in each["LanceDB"][ranking]] == [a.name for a in each["Chroma"][ranking]]
-            for each in answers.values()
-        )
+        same = sum(_agree(each, ranking) for each in answers.values())
         out.print(f"{ranking}: both hosts gave the same answers to {same} of {len(answers)}.")
     out.print("storing in LanceDB includes embedding every document once.")
     out.print(f"embedding a question takes {embed_ms:.1f} ms (p50).")

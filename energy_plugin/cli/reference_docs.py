@@ -28,6 +28,9 @@ from energy_plugin.cli.docstrings import normalised, prose
 PACKAGES = ("numpy", "pandas", "scipy", "PIL", "pyarrow", "torch", "matplotlib", "polars")
 
 _DISTRIBUTIONS = {"PIL": "pillow"}
+PIP_NAMES = tuple(_DISTRIBUTIONS.get(package, package) for package in PACKAGES)
+
+FEWEST = 5000  # documents that an installation with all extras has at least
 
 # Modules of the standard library with parts written in C; importing them does nothing else.
 _COMPILED = (
@@ -127,9 +130,9 @@ def describe_source(limit: int) -> str:
         f"energy-plugin {__version__}",
         f"python {platform.python_version()}",
     ]
-    for package in PACKAGES:
+    for package, distribution in zip(PACKAGES, PIP_NAMES, strict=True):
         try:
-            found.append(f"{package} {version(_DISTRIBUTIONS.get(package, package))}")
+            found.append(f"{package} {version(distribution)}")
         except PackageNotFoundError:
             continue
     return ", ".join(found)
