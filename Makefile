@@ -2,29 +2,42 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+
+# An interpreter that is asked for, as in `make test PYTHON=python3.12`, takes the place of another.
+VERSION := -c 'import platform as p; print(p.python_implementation(), p.python_version())'
+ifneq ($(origin PYTHON),file)
+ifneq ($(shell $(PYTHON) $(VERSION)),$(shell $(BIN)/python $(VERSION) 2>/dev/null))
+OTHER := other-python
+endif
+endif
 STAMP := $(VENV)/.installed
 SOURCES := energy_plugin adapters tests examples
 
-.PHONY: help demo install check test test-slow format clean
+.PHONY: help demo install check test format clean
 
 help:
-	@echo "make demo       install into .venv and run the demonstration"
-	@echo "make test       install, static checks, tests"
-	@echo "make test-slow  the long tests"
-	@echo "make check      static checks only (ruff, mypy)"
-	@echo "make format     rewrite the sources in house style"
-	@echo "make clean      remove caches and the demonstration (the environment stays)"
+	@echo "make demo    install into .venv and run the demonstration"
+	@echo "make test    install, static checks, tests"
+	@echo "make check   static checks only (ruff, mypy)"
+	@echo "make format  rewrite the sources in house style"
+	@echo "make clean   remove caches and the demonstration (the environment stays)"
 
 demo: $(STAMP)
 	$(BIN)/energy-plugin demo
 
 install: $(STAMP)
 
-# Installs again only when what is to be installed has changed.
-$(STAMP): pyproject.toml constraints.txt
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e ".[dev]"
+# Installs again only when what is to be installed has changed. An environment without a
+# working pip, left behind by an interrupted run, is made anew. Pinned are the build's own
+# requirements too: by PIP_CONSTRAINT, from pip 25.3 on by PIP_BUILD_CONSTRAINT.
+$(STAMP): pyproject.toml constraints.txt $(OTHER)
+	$(if $(OTHER),false,$(BIN)/python -m pip --version >/dev/null 2>&1) || $(PYTHON) -m venv --clear $(VENV)
+	PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt \
+		$(BIN)/python -m pip install --disable-pip-version-check -e ".[dev]"
 	@touch $(STAMP)
+
+.PHONY: other-python
+other-python:
 
 check: $(STAMP)
 	$(BIN)/ruff check $(SOURCES)
@@ -33,9 +46,6 @@ check: $(STAMP)
 
 test: check
 	$(BIN)/python -m pytest
-
-test-slow: $(STAMP)
-	$(BIN)/python -m pytest -m "slow and not gpu"
 
 format: $(STAMP)
 	$(BIN)/ruff check --fix $(SOURCES)

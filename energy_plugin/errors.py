@@ -10,8 +10,6 @@
     ├── CheckpointError (RuntimeError)        encoder weights are missing, misshapen or incomplete
     └── OptionalDependencyError (ImportError) an extra of the package is not installed
 
-    EnergyPluginWarning (UserWarning)
-
 A message says what is wrong, what was got, what was expected and what to do.
 """
 
@@ -50,7 +48,3 @@ class OptionalDependencyError(EnergyPluginError, ImportError):
             f"{module!r} is not installed and this call needs it. "
             f'Install it with: pip install "energy-plugin[{extra}]"'
         )
-
-
-class EnergyPluginWarning(UserWarning):
-    """A result is right but something about it deserves a look."""
