@@ -2,15 +2,36 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 import energy_plugin
 
+_ROOT = Path(energy_plugin.__file__).parents[1]
+_PARTS = {
+    "energy": "energy_plugin/energy",
+    "optical": "energy_plugin/optical",
+    "evaluation": "energy_plugin/evaluation",
+    "cli": "energy_plugin/cli",
+    "chroma": "adapters/energy_chroma",
+    "lancedb": "adapters/energy_lancedb",
+}
+# What a part may import of the others; the modules beside them (errors and the like) all may.
+_BELOW = {
+    "energy": set(),
+    "optical": set(),
+    "evaluation": {"energy", "optical"},
+    "chroma": {"energy", "optical"},
+    "lancedb": {"energy", "optical"},
+    "cli": {"energy", "optical", "evaluation", "chroma", "lancedb"},
+    "shared": set(),
+}
 _HEAVY = ("torch", "PIL", "chromadb", "lancedb", "lance", "pyarrow", "pandas", "scipy.stats")
 
 
@@ -32,6 +53,54 @@ def _loaded_after(statement: str) -> list[str]:
 def test_heavy_libraries_are_not_imported(statement):
     loaded = set(_loaded_after(statement))
     assert not loaded & set(_HEAVY)
+
+
+def _part(module: str) -> str | None:
+    """The part that a module belongs to, None for other people's and for what all may import."""
+    package, _, name = module.rpartition(".")
+    if package == "energy_plugin":
+        module = energy_plugin._HOMES.get(name, module)
+    return next(
+        (
+            part
+            for part, folder in _PARTS.items()
+            if f"{module}.".startswith(folder.removeprefix("adapters/").replace("/", ".") + ".")
+        ),
+        None,
+    )
+
+
+def _imported(path: Path) -> set[str]:
+    """Every module that a file imports, also inside functions and for type checkers."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_bytes())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def test_parts_are_told_apart():
+    assert _part("energy_plugin.energy.index.EnergyIndex") == "energy"
+    assert _part("energy_plugin.EnergyIndex") == _part("energy_plugin.energy") == "energy"
+    assert _part("energy_chroma") == "chroma"
+    assert _part("energy_plugin.errors") is None
+    assert _part("numpy") is None
+
+
+@pytest.mark.parametrize("part", _BELOW)
+def test_imports_point_downwards(part):
+    files = (
+        sorted((_ROOT / _PARTS[part]).rglob("*.py"))
+        if part in _PARTS
+        else [_ROOT / "energy_plugin" / f"{name}.py" for name in ("_lazy", "errors", "validation")]
+    )
+    assert files
+    for path in files:
+        known = {_part(module) for module in _imported(path)} - {None, part}
+        assert known <= _BELOW[part], f"{path} imports of {sorted(known - _BELOW[part])}"
 
 
 @pytest.mark.parametrize(
