@@ -8,8 +8,8 @@ from types import ModuleType
 from energy_plugin.errors import OptionalDependencyError
 
 
-def optional(module: str, extra: str) -> ModuleType:
-    """Import `module`, or say which extra of this package brings it.
+def optional(module: str, extra: str | None = None) -> ModuleType:
+    """Import `module`, or say what to install: an extra of this package or the library itself.
 
     Raises
     ------

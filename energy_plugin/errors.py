@@ -41,10 +41,11 @@ class CheckpointError(EnergyPluginError, RuntimeError):
 
 
 class OptionalDependencyError(EnergyPluginError, ImportError):
-    """An extra of the package is needed and not installed."""
+    """An extra of the package, or a library that no extra brings, is needed and not installed."""
 
-    def __init__(self, module: str, extra: str) -> None:
+    def __init__(self, module: str, extra: str | None = None) -> None:
+        wanted = module if extra is None else f'"energy-plugin[{extra}]"'
         super().__init__(
             f"{module!r} is not installed and this call needs it. "
-            f'Install it with: pip install "energy-plugin[{extra}]"'
+            f"Install it with: pip install {wanted}"
         )

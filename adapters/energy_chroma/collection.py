@@ -15,7 +15,8 @@ from energy_chroma.host import ChromaHost
 from energy_chroma.live import LiveField
 from energy_chroma.staleness import Changes, scan
 from energy_chroma.store import FieldStore
-from energy_plugin.errors import InvalidInputError, NotBuiltError
+from energy_plugin.energy.config import as_config
+from energy_plugin.errors import NotBuiltError
 from energy_plugin.validation import as_queries
 
 if TYPE_CHECKING:
@@ -103,8 +104,9 @@ class EnergyCollection:
         Raises
         ------
         InvalidInputError
-            The collection is empty.
+            The collection is empty, or `config` is no EnergyConfig.
         """
+        config = as_config(config)
         # without the lock: other threads go on reading and writing with the former field
         field = LiveField.fit(
             self._host,
@@ -192,15 +194,15 @@ class EnergyCollection:
         NotBuiltError
             The collection has no energy field.
         InvalidInputError
-            A query vector has the wrong dimension or is not finite.
+            A query vector has the wrong dimension or is not finite, or `include` is no list of
+            names.
         CorruptFieldError, ForeignFieldError
             The stored field cannot be used; the message says what to do.
         """
+        include = result.checked(include)
         with self._lock:
             # before the texts are embedded, which may take longer than anything else
             field = self._open(check=self._verify)
-        if isinstance(include, str) or not all(isinstance(name, str) for name in include):
-            raise InvalidInputError(f"include must be a list of names, got {include!r}.")
         request = self._host.prepare_query(
             query_embeddings=query_embeddings,
             query_texts=query_texts,
@@ -218,13 +220,15 @@ class EnergyCollection:
             for name in ("ids", "where", "where_document")
             if request[name] is not None
         }
+        include = result.extended(include, request["include"])
+        fields = result.fetched(include, loader=self._host.has_loader)
         with self._lock:
             hits = query.find(
                 field,
                 queries,
                 n_results,
                 filters,
-                result.fetched(include),
+                fields,
                 verify=self._verify,
             )
         return result.assemble(hits, include)

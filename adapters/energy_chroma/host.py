@@ -199,6 +199,11 @@ class ChromaHost:
         return prepare(**arguments)
 
     @property
+    def has_loader(self) -> bool:
+        """Whether the collection can load the data behind its uris."""
+        return self.collection._data_loader is not None
+
+    @property
     def max_batch(self) -> int:
         """Most rows of one write."""
         return int(self.collection._client.get_max_batch_size())

@@ -166,7 +166,7 @@ class LiveField:
 
     def columns_of(self, rows: NDArray[np.int64]) -> EnergyColumns:
         """Columns of live row numbers, in their order."""
-        return self.index.columns.take(np.searchsorted(self.index.rows, rows))
+        return self.index.columns_of(rows)
 
     # -- changes behind the plugin's back
 

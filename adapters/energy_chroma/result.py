@@ -9,9 +9,26 @@ import numpy as np
 from chromadb.api.types import QueryResult
 
 from energy_chroma.query import Hits
+from energy_plugin.errors import InvalidInputError
 
 ENERGIES = "energies"
 _FETCHED = ("documents", "metadatas", "uris", "data", "embeddings")
+
+
+def checked(include: Any) -> list[str]:
+    """A list of names.
+
+    Raises
+    ------
+    InvalidInputError
+        It is something else.
+    """
+    if isinstance(include, (list, tuple)) and all(isinstance(name, str) for name in include):
+        return list(include)
+    raise InvalidInputError(
+        f"include must be a list of names, got {include!r}. Leave it out for metadatas, "
+        "documents and distances."
+    )
 
 
 def split(include: Sequence[str]) -> list[str]:
@@ -19,20 +36,26 @@ def split(include: Sequence[str]) -> list[str]:
     return [name for name in include if name != ENERGIES]
 
 
-def fetched(include: Sequence[str]) -> list[str]:
-    """The fields of `include` that come from the host's rows."""
-    return [name for name in _FETCHED if name in include]
+def extended(include: Sequence[str], prepared: Sequence[str]) -> list[str]:
+    """`include` with what Chroma added to it: uris, where it has to load their data."""
+    return [*include, *(name for name in prepared if name not in include)]
+
+
+def fetched(include: Sequence[str], *, loader: bool) -> list[str]:
+    """The fields of `include` that come from the host's rows; no data without a `loader`."""
+    names = [name for name in _FETCHED if name in include]
+    return names if loader else [name for name in names if name != "data"]
 
 
 def assemble(hits: Hits, include: Sequence[str]) -> QueryResult:
     """What ``collection.query`` returns, with energy distances.
 
-    Fields that were not asked for are None. With ``"energies"`` in `include` there is one key
-    more: per query and hit, the three terms whose sum is the distance.
+    Fields that were not asked for are None, and so is data that nothing loads. With
+    ``"energies"`` in `include` there is one key more: per query and hit, the three terms whose sum is the distance.
     """
 
     def column(name: str) -> Any:
-        if name not in include:
+        if name not in include or name not in hits.records:
             return None
         values = hits.records[name]
         rows = [[values.get(row) for row in ids] for ids in hits.ids]

@@ -6,11 +6,15 @@ was created with it needs in every process that adds rows or searches by text.
 
 from __future__ import annotations
 
-from energy_lancedb.embedding import OpticalEmbeddingFunction, optical
-from energy_lancedb.info import EnergyInfo
-from energy_lancedb.query import EnergyQuery
-from energy_lancedb.reranker import EnergyReranker
-from energy_lancedb.table import EnergyTable
+from energy_plugin._lazy import optional
+
+optional("lancedb", "lancedb")
+
+from energy_lancedb.embedding import OpticalEmbeddingFunction, optical  # noqa: E402
+from energy_lancedb.info import EnergyInfo  # noqa: E402
+from energy_lancedb.query import EnergyQuery  # noqa: E402
+from energy_lancedb.reranker import EnergyReranker  # noqa: E402
+from energy_lancedb.table import EnergyTable  # noqa: E402
 
 __all__ = [
     "EnergyInfo",

@@ -157,7 +157,3 @@ def _rows(
     written = pa.array(np.full(len(keys), int(time.time()), dtype=np.int64))
     names = ["generation", "sha256", "written", "key", *NAMES]
     return pa.table([generation, field, written, pa.array(keys, pa.uint64()), *arrays], names=names)
-
-
-def _rows_of(pointer: Pointer) -> str:
-    return f"generation = {pointer.generation} AND sha256 = '{pointer.sha256}'"

@@ -10,6 +10,7 @@ from lancedb.embeddings import TextEmbeddingFunction, get_registry
 from numpy.typing import NDArray
 
 from energy_plugin.errors import EnergyPluginError, ForeignFieldError
+from energy_plugin.validation import as_k
 
 if TYPE_CHECKING:
     from energy_plugin.optical import OpticalEncoder
@@ -173,4 +174,5 @@ def optical(
     ...     text: str = function.SourceField()
     ...     vector: Vector(function.ndims()) = function.VectorField()
     """
+    batch_size = as_k(batch_size, name="batch_size")
     return OpticalEmbeddingFunction.create(model=model, batch_size=batch_size, device=device)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from energy_lancedb.columns import NAMES, fields_of, to_arrow
 from energy_lancedb.host import ROWID
+from energy_plugin._lazy import optional
 from energy_plugin.errors import InvalidInputError, NotBuiltError
 from energy_plugin.validation import as_k, as_queries
 
@@ -31,7 +32,8 @@ class EnergyQuery:
 
     Made by `EnergyTable.search`. Results are ordered by energy distance, which is the column
     ``_distance``. Without `select` they hold every column but the energy columns; those can be
-    selected by name, also for rows whose stored values are not up to date.
+    selected by name, and are then right also for rows that wait for `EnergyTable.refresh`. An
+    SQL expression, in `select` or `where`, reads what is stored: null or former values there.
 
     Parameters
     ----------
@@ -48,6 +50,7 @@ class EnergyQuery:
                 "query must be a text or a vector, got None. "
                 "To read rows without ranking use table.search()."
             )
+        query = _plain(query)
         self._energy = energy
         self._query = query
         self._column = vector_column_name
@@ -64,12 +67,28 @@ class EnergyQuery:
 
     # -- the builder
 
-    def where(self, where: Any) -> EnergyQuery:
+    def where(self, where: Any, prefilter: bool | None = None) -> EnergyQuery:
         """Rank only rows that match an SQL condition; several calls are joined by AND.
 
         The condition is applied before ranking, so that the result has `limit` rows whenever
         that many match.
+
+        Parameters
+        ----------
+        where : str or lancedb.expr.Expr
+        prefilter : bool, optional
+            For LanceDB's sake; filters always come before ranking.
+
+        Raises
+        ------
+        InvalidInputError
+            `prefilter` is False.
         """
+        if prefilter is not None and not prefilter:
+            raise InvalidInputError(
+                "prefilter=False is not supported: an energy search always filters before it "
+                "ranks. Leave it out, or filter the result."
+            )
         self._filters.append(where)
         return self
 
@@ -157,14 +176,25 @@ class EnergyQuery:
         return rows
 
     def to_pandas(self, **options: Any) -> Any:
-        """Run the search; a pandas DataFrame. Options go to `pyarrow.Table.to_pandas`."""
+        """Run the search; a pandas DataFrame. Options go to `pyarrow.Table.to_pandas`.
+
+        Raises
+        ------
+        OptionalDependencyError
+            pandas is not installed.
+        """
+        optional("pandas")
         return self.to_arrow().to_pandas(**options)
 
     def to_polars(self) -> Any:
-        """Run the search; a polars DataFrame."""
-        import polars
+        """Run the search; a polars DataFrame.
 
-        return polars.from_arrow(self.to_arrow())
+        Raises
+        ------
+        OptionalDependencyError
+            polars is not installed.
+        """
+        return optional("polars").from_arrow(self.to_arrow())
 
     def to_pydantic(self, model: Any) -> list[Any]:
         """Run the search; instances of a LanceModel."""
@@ -187,8 +217,7 @@ class EnergyQuery:
                 "that column, or build a field on it."
             )
         query = self._query
-        texts = isinstance(query, list) and query and all(isinstance(q, str) for q in query)
-        if texts:
+        if isinstance(query, list) and query and all(isinstance(q, str) for q in query):
             query = np.stack([energy.embed_query(text) for text in query])
         elif not isinstance(query, (list, tuple, np.ndarray)) and not hasattr(query, "__array__"):
             query = energy.embed_query(query)
@@ -280,6 +309,17 @@ class EnergyQuery:
             return None
         order = np.argsort(found[ROWID].to_numpy(), kind="stable")[places]
         return found.take(pa.array(order)).drop_columns([ROWID])
+
+
+def _plain(query: Any) -> Any:
+    """Texts of any make as str or a list of str; anything else as it is."""
+    if isinstance(query, str):
+        return str(query)  # numpy's own strings pass for arrays
+    if isinstance(query, np.ndarray) and query.dtype.kind in "USO":
+        query = query.tolist()
+    if isinstance(query, (list, tuple)) and any(isinstance(item, str) for item in query):
+        return [str(item) if isinstance(item, str) else item for item in query]
+    return query
 
 
 @dataclass(frozen=True, eq=False)

@@ -176,7 +176,7 @@ class EnergyReranker(Reranker):  # type: ignore[misc,unused-ignore]
 
         unknown = snapshot.index.encode(self._vectors(snapshot, results)[~known])
         columns = EnergyColumns.concat([snapshot.columns_of(rows[known]), unknown])
-        index = EnergyIndex.from_columns(snapshot.field, columns)
+        index = EnergyIndex.from_columns(snapshot.field, columns, device=snapshot.index.device)
         found = index.search(queries, k=len(columns))
         places = np.concatenate([np.flatnonzero(known), np.flatnonzero(~known)])
         distances = np.full(len(columns), np.inf, dtype=np.float32)

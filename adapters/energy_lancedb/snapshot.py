@@ -112,7 +112,7 @@ class Snapshot:
 
     def columns_of(self, rows: NDArray[np.int64]) -> EnergyColumns:
         """Energy columns of row numbers."""
-        return self.index.columns.take(np.searchsorted(self.index.rows, rows))
+        return self.index.columns_of(rows)
 
 
 def snapshot_of(

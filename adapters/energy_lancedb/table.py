@@ -19,6 +19,7 @@ from energy_lancedb.layout import FittedRows, layout_of
 from energy_lancedb.pointer import Pointer, embedder_of, pointer_of, replaced_pointer
 from energy_lancedb.query import EnergyQuery
 from energy_lancedb.snapshot import Snapshot, snapshot_of
+from energy_plugin.energy.config import as_config
 from energy_plugin.errors import (
     CorruptFieldError,
     ForeignFieldError,
@@ -109,10 +110,12 @@ class EnergyTable:
         Raises
         ------
         InvalidInputError
-            No row has a vector, or the table has foreign columns of the same names.
+            No row has a vector, the table has foreign columns of the same names, or `config`
+            is no EnergyConfig.
         """
         from energy_plugin.energy import EnergyIndex
 
+        config = as_config(config)
         if layout not in LAYOUTS:
             raise InvalidInputError(f"layout must be one of {LAYOUTS}, got {layout!r}.")
         with self.lock:

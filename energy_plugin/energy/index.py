@@ -26,7 +26,7 @@ from energy_plugin.energy.heat import warmed
 from energy_plugin.energy.neighbours import ADJACENT_CELLS, neighbour_count
 from energy_plugin.energy.result import SearchResult
 from energy_plugin.energy.store import RowStore
-from energy_plugin.errors import ForeignFieldError
+from energy_plugin.errors import ForeignFieldError, InvalidInputError
 from energy_plugin.validation import as_k, as_queries, as_rows, as_vectors
 
 FIT_STEPS = 6
@@ -128,6 +128,33 @@ class EnergyIndex:
     def columns(self) -> EnergyColumns:
         """Columns of the live rows, in the order of `rows`."""
         return self._store.columns.take(self._store.alive)
+
+    def columns_of(self, rows: Any) -> EnergyColumns:
+        """Columns of some live rows, without a copy of the others.
+
+        Parameters
+        ----------
+        rows : array_like of shape (n,), int
+            Row numbers in any order, also repeated.
+
+        Returns
+        -------
+        EnergyColumns
+            In the order of `rows`.
+
+        Raises
+        ------
+        InvalidInputError
+            A number is not that of a live row.
+        """
+        wanted = np.asarray(rows, dtype=np.int64)
+        positions = self._store.positions(wanted)
+        if len(positions) != len(wanted):
+            raise InvalidInputError(
+                f"{len(wanted) - len(positions)} of {len(wanted)} rows are not in the index. "
+                "Pass numbers that are in index.rows."
+            )
+        return self._store.columns.take(positions)
 
     @property
     def device(self) -> str:

@@ -70,6 +70,39 @@ def test_result_has_chromas_shape(built, include, where):
             assert [np.shape(line) for line in energy[key]] == [np.shape(line) for line in value]
 
 
+def test_data_come_from_the_collections_loader(tmp_path):
+    made = client(tmp_path).create_collection(
+        "docs", embedding_function=None, data_loader=lambda uris: [f"<{uri}>" for uri in uris]
+    )
+    made.add(ids=list("abc"), embeddings=vectors(3), uris=["u1", "u2", "u3"])
+    arguments = {"query_embeddings": vectors(3)[1:2], "n_results": 1, "include": ["data"]}
+    got = EnergyCollection(made).build().query(**arguments)
+    assert got["data"] == [["<u2>"]]
+    assert got["uris"] == [["u2"]]
+    assert got["included"] == ["data", "uris"]
+
+
+def test_data_without_a_loader_are_none(built):
+    arguments = {"query_embeddings": QUERIES[:1], "n_results": 1}
+    plain = built.collection.query(**arguments, include=["data", "distances"])
+    got = built.query(**arguments, include=["data", "distances"])
+    assert got["data"] is plain["data"] is None
+    assert got["included"] == plain["included"] == ["data", "distances", "uris"]
+
+
+@pytest.mark.parametrize("include", [None, "distances", 5, [5], {"distances": 1}])
+def test_an_include_that_is_no_list_of_names_is_refused(built, include):
+    with pytest.raises(InvalidInputError, match="include"):
+        built.query(query_embeddings=QUERIES[:1], include=include)
+
+
+@pytest.mark.parametrize("config", [{"bits": 2}, 2, "default"])
+def test_a_config_of_another_kind_is_refused_before_rows_are_read(built, config, monkeypatch):
+    monkeypatch.setattr("energy_chroma.host.ChromaHost.pages", None)
+    with pytest.raises(InvalidInputError, match="config must be an EnergyConfig"):
+        EnergyCollection(built.collection).build(config)
+
+
 def test_embeddings_are_the_rows_own(built):
     got = built.query(query_embeddings=QUERIES[:1], n_results=4, include=["embeddings"])
     ids, matrix = stored(built.collection)

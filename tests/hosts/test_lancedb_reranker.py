@@ -176,6 +176,26 @@ def test_candidates_of_another_table_are_scored_from_their_vectors(database, ene
     assert np.all(np.diff(scores) <= 0)
 
 
+def test_such_candidates_are_scored_on_the_tables_device(database, energy, monkeypatch):
+    from energy_plugin.energy import EnergyIndex
+
+    other = database.create_table("further", plain_rows(40, start=1000))
+    vector = embed([QUERY])[0]
+    on_device = EnergyTable(energy.table, device="cpu")
+    used = []
+    original = EnergyIndex.from_columns
+
+    def spy(field, columns, *, device=None):
+        used.append(device)
+        return original(field, columns, device=device)
+
+    on_device.snapshot()
+    monkeypatch.setattr(EnergyIndex, "from_columns", spy)
+    ranker = EnergyReranker(on_device).for_vector(vector)
+    assert len(other.search(vector).limit(5).rerank(ranker, query_string="").to_list()) == 5
+    assert used == ["cpu"]
+
+
 def test_rows_added_since_the_build(database):
     table = database.create_table("growing", plain_rows(N))
     energy = EnergyTable(table).build()

@@ -1,5 +1,8 @@
 """Searching a built LanceDB table: values agree with the core, habits with LanceDB."""
 
+import subprocess
+import sys
+
 import lancedb
 import numpy as np
 import pytest
@@ -7,7 +10,7 @@ from energy_lancedb import EnergyTable
 from lancedb_data import DIM, ngrams, plain_rows, rows_of, text_schema, vectors_of
 
 from energy_plugin.energy import EnergyConfig, EnergyIndex
-from energy_plugin.errors import InvalidInputError, NotBuiltError
+from energy_plugin.errors import InvalidInputError, NotBuiltError, OptionalDependencyError
 
 N = 240
 QUERY = "river quiet river rapid river"
@@ -171,6 +174,51 @@ def test_several_queries_have_an_index(energy):
     assert got["id"].to_pylist() == single
     assert energy.search(texts).select(["id"]).limit(3).to_arrow()["id"].to_pylist() == single
     assert energy.search(vectors[:1].tolist()).limit(2).to_arrow().column_names[0] == "query_index"
+
+
+@pytest.mark.parametrize(
+    "query",
+    [("heavy music", "plain wing"), np.array(["heavy music", "plain wing"])],
+    ids=["tuple", "array"],
+)
+def test_texts_of_any_make(energy, query):
+    want = energy.search(["heavy music", "plain wing"]).limit(2).to_list()
+    assert energy.search(query).limit(2).to_list() == want
+    assert [row["query_index"] for row in want] == [0, 0, 1, 1]
+    for one in (np.str_("heavy music"), np.array("heavy music")):
+        single = energy.search(one).select(["id"]).limit(2).to_list()
+        assert [row["id"] for row in single] == [row["id"] for row in want[:2]]
+        assert set(single[0]) == {"id", "_distance"}
+
+
+def test_prefilter_is_taken_and_postfilter_refused(energy):
+    plain = energy.search(QUERY).where("id < 50").limit(3).to_list()
+    assert energy.search(QUERY).where("id < 50", prefilter=True).limit(3).to_list() == plain
+    with pytest.raises(InvalidInputError, match="prefilter=False"):
+        energy.search(QUERY).where("id < 50", prefilter=False)
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+def test_a_missing_library_is_named(energy, monkeypatch, library):
+    monkeypatch.setitem(sys.modules, library, None)
+    with pytest.raises(OptionalDependencyError, match=f"pip install {library}"):
+        getattr(energy.search(QUERY), f"to_{library}")()
+
+
+def test_without_lancedb_the_install_line_is_given():
+    program = "import sys; sys.modules['lancedb'] = None; import energy_lancedb"
+    done = subprocess.run(
+        [sys.executable, "-c", program], check=False, capture_output=True, text=True
+    )
+    assert done.returncode == 1
+    assert 'pip install "energy-plugin[lancedb]"' in done.stderr
+
+
+@pytest.mark.parametrize("config", [{"bits": 2}, 2, "default"])
+def test_a_config_of_another_kind_is_refused_before_rows_are_read(table, config, monkeypatch):
+    monkeypatch.setattr("energy_lancedb.host.Host.vectors", None)
+    with pytest.raises(InvalidInputError, match="config must be an EnergyConfig"):
+        EnergyTable(table).build(config)
 
 
 def test_every_form_of_result_holds_the_same_rows(energy):
