@@ -51,7 +51,8 @@ def assemble(hits: Hits, include: Sequence[str]) -> QueryResult:
     """What ``collection.query`` returns, with energy distances.
 
     Fields that were not asked for are None, and so is data that nothing loads. With
-    ``"energies"`` in `include` there is one key more: per query and hit, the three terms whose sum is the distance.
+    ``"energies"`` in `include` there is one key more: per query and hit, the three terms whose
+    sum is the distance.
     """
 
     def column(name: str) -> Any:
