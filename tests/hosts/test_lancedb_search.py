@@ -90,7 +90,7 @@ def test_filters_join_by_and(energy):
 
 
 def test_filters_are_handed_over_as_one(energy, monkeypatch):
-    """LanceDB before 0.34 keeps only the last of several calls of `where`."""
+    """LanceDB 0.33 keeps only the last of several calls of `where`."""
     from lancedb.expr import col
     from lancedb.query import LanceQueryBuilder
 
