@@ -49,7 +49,7 @@ class OpticalEncoder:
         ``cuda``, ``mps`` or ``cpu``; the first of these that is there unless given.
     dtype : {"float32", "bfloat16"}, default="float32"
         Precision of the matrix products. bfloat16 is about twice as fast on CPUs and
-        GPUs that have it and moves a vector by about 1e-3 in cosine.
+        GPUs that have it and moves a vector by less than 1e-4 in cosine.
     """
 
     def __init__(

@@ -213,16 +213,19 @@ class TestBundled:
         assert path.stat().st_size <= 40_000_000
 
     def test_it_knows_what_belongs_together(self) -> None:
-        # Everyday English, on which the model card's figures are well above chance.
-        questions = ["How do I bake bread?", "The stock market fell sharply", "a cat on the sofa"]
-        answers = [
-            "Share prices dropped as investors sold",
-            "a small kitten sleeping in a chair",
-            "Mix flour, water and yeast, then put the dough in the oven",
-        ]
+        # Few shared words on purpose. The encoder that this was written for found six.
+        pairs = {
+            "How do I bake bread?": "Mix flour, water and yeast, then put the dough in the oven",
+            "The stock market fell sharply": "Share prices dropped as investors sold",
+            "a cat on the sofa": "a small kitten sleeping in a chair",
+            "read a csv file with a header": "DictReader: rows as dicts keyed by line one",
+            "run a command and capture its output": "subprocess: start a process, return its stdout",
+            "When did the war end?": "The two armies signed the peace treaty in 1918",
+            "symptoms of a heart attack": "Chest pain and shortness of breath are signs of it",
+        }
         encoder = load_encoder()
-        scores = encoder.encode_query(questions) @ encoder.encode_document(answers).T
-        assert scores.argmax(1).tolist() == [2, 0, 1]
+        scores = encoder.encode_query(list(pairs)) @ encoder.encode_document(list(pairs.values())).T
+        assert (scores.argmax(1) == np.arange(len(pairs))).sum() >= 6
 
     def test_one_glyph_and_the_order_of_words_move_the_vector(self) -> None:
         encoder = load_encoder()
