@@ -219,7 +219,7 @@ class TestBundled:
             "The stock market fell sharply": "Share prices dropped as investors sold",
             "a cat on the sofa": "a small kitten sleeping in a chair",
             "read a csv file with a header": "DictReader: rows as dicts keyed by line one",
-            "run a command and capture its output": "subprocess: start a process, return its stdout",
+            "run a command and capture its output": "subprocess: start one, return its stdout",
             "When did the war end?": "The two armies signed the peace treaty in 1918",
             "symptoms of a heart attack": "Chest pain and shortness of breath are signs of it",
         }
