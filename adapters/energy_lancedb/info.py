@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from energy_lancedb.snapshot import Snapshot
 
 
 @dataclass(frozen=True)
@@ -21,3 +24,21 @@ class EnergyInfo:
     n_fitted: int  # rows that the field was fitted on
     embedder: str | None  # fingerprint of the table's embedding function
     config: dict[str, Any]
+
+    @classmethod
+    def of(cls, snapshot: Snapshot) -> EnergyInfo:
+        """Describe what a snapshot holds."""
+        pointer, columns = snapshot.pointer, snapshot.index.columns
+        return cls(
+            generation=pointer.generation,
+            layout=pointer.layout,
+            vector_column=pointer.vector_column,
+            dim=pointer.dim,
+            rows=len(snapshot),
+            stale=snapshot.stale,
+            without_vector=snapshot.without_vector,
+            row_bytes=columns.nbytes / len(columns) if len(columns) else 0.0,
+            n_fitted=pointer.n_fitted,
+            embedder=pointer.embedder,
+            config=dict(pointer.config),
+        )

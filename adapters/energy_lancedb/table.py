@@ -299,21 +299,7 @@ class EnergyTable:
 
     def info(self) -> EnergyInfo:
         """Describe the field and the rows at the table's latest version."""
-        snapshot = self.snapshot()
-        pointer, columns = snapshot.pointer, snapshot.index.columns
-        return EnergyInfo(
-            generation=pointer.generation,
-            layout=pointer.layout,
-            vector_column=pointer.vector_column,
-            dim=pointer.dim,
-            rows=len(snapshot),
-            stale=snapshot.stale,
-            without_vector=snapshot.without_vector,
-            row_bytes=columns.nbytes / len(columns) if len(columns) else 0.0,
-            n_fitted=pointer.n_fitted,
-            embedder=pointer.embedder,
-            config=dict(pointer.config),
-        )
+        return EnergyInfo.of(self.snapshot())
 
     # -- changing
 

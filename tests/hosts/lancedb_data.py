@@ -93,3 +93,15 @@ def plain_schema(dim=DIM):
             pa.field("vector", pa.list_(pa.float32(), dim)),
         ]
     )
+
+
+N = 100
+ENERGY = ["energy_lambda", "energy_dispersion", "energy_cell", "energy_residual"]
+
+
+def hits(energy, text="heart plain heart", k=10):
+    return energy.search(text).select(["id"]).limit(k).to_arrow().to_pylist()
+
+
+def names(database):
+    return sorted(database.list_tables().tables)
