@@ -5,8 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from energy_lancedb.columns import FINGERPRINT_BYTES
+
 if TYPE_CHECKING:
     from energy_lancedb.snapshot import Snapshot
+
+SCALAR_BYTES = 12  # λ, G and cell
 
 
 @dataclass(frozen=True)
@@ -20,7 +24,7 @@ class EnergyInfo:
     rows: int  # in results
     stale: int  # of these, added or changed without the plugin: refresh() writes their columns
     without_vector: int  # rows in no result
-    row_bytes: float  # bytes a row of the four columns
+    row_bytes: int  # of the four columns, the 4 bytes of the fingerprint in the last one included
     n_fitted: int  # rows that the field was fitted on
     embedder: str | None  # fingerprint of the table's embedding function
     config: dict[str, Any]
@@ -28,7 +32,7 @@ class EnergyInfo:
     @classmethod
     def of(cls, snapshot: Snapshot) -> EnergyInfo:
         """Describe what a snapshot holds."""
-        pointer, columns = snapshot.pointer, snapshot.index.columns
+        pointer = snapshot.pointer
         return cls(
             generation=pointer.generation,
             layout=pointer.layout,
@@ -37,7 +41,7 @@ class EnergyInfo:
             rows=len(snapshot),
             stale=snapshot.stale,
             without_vector=snapshot.without_vector,
-            row_bytes=columns.nbytes / len(columns) if len(columns) else 0.0,
+            row_bytes=SCALAR_BYTES + pointer.code_bytes + FINGERPRINT_BYTES,
             n_fitted=pointer.n_fitted,
             embedder=pointer.embedder,
             config=dict(pointer.config),

@@ -7,6 +7,7 @@ import pytest
 from energy_lancedb import EnergyTable
 from energy_lancedb.artefacts import Artefacts
 from lancedb_data import (
+    DIM,
     ENERGY,
     hits,
     names,
@@ -14,6 +15,7 @@ from lancedb_data import (
 )
 
 from energy_plugin.energy import EnergyConfig
+from energy_plugin.energy.codes import code_bytes
 from energy_plugin.errors import (
     CorruptFieldError,
     NotBuiltError,
@@ -32,8 +34,8 @@ def test_columns_types_index_and_companion(table, database):
         pa.float32(),
         pa.int32(),
     ]
-    code_bytes = int(info.row_bytes) - 12
-    assert schema.field("energy_residual").type == pa.binary(code_bytes + 4)
+    assert schema.field("energy_residual").type == pa.binary(code_bytes(DIM, 2) + 4)
+    assert info.row_bytes == 4 + 4 + 4 + code_bytes(DIM, 2) + 4
     assert [(i.index_type, i.columns) for i in table.list_indices()] == [
         ("Bitmap", ["energy_cell"])
     ]
