@@ -5,6 +5,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from energy_lancedb import EnergyReranker, EnergyTable
+from lancedb.index import FTS
 from lancedb.rerankers import Reranker
 from lancedb_data import embed, ngrams, plain_rows, plain_schema, rows_of, text_schema
 
@@ -23,7 +24,7 @@ def database(tmp_path_factory):
 def table(database):
     table = database.create_table("pages", schema=text_schema(ngrams()))
     table.add(rows_of(N))
-    table.create_fts_index("text")
+    table.create_index("text", config=FTS())
     return table
 
 
@@ -144,7 +145,7 @@ def test_candidates_without_a_vector_are_last(database):
     rows = [{**row, "vector": None} for row in rows_of(2, start=N)]
     table = database.create_table("holes", plain_rows(N), schema=plain_schema())
     table.add(rows)
-    table.create_fts_index("text")
+    table.create_index("text", config=FTS())
     ranker = EnergyReranker(EnergyTable(table).build()).for_vector(embed([QUERY])[0])
     search = table.search(f"{rows[0]['text']} river", query_type="fts").limit(50)
     for query in (search, search.select(["id", "_score"]).with_row_id(True)):
