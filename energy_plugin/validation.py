@@ -1,14 +1,17 @@
-"""Checks of arguments that every room shares: vectors, queries, k and row numbers."""
+"""Checks of arguments that every room shares: vectors, queries, counts, rows and devices."""
 
 from __future__ import annotations
 
 import operator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from energy_plugin.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    import torch
 
 
 def _as_float_matrix(x: Any, name: str, *, allow_single: bool) -> NDArray[np.float32]:
@@ -138,3 +141,36 @@ def as_rows(rows: Any, *, name: str = "rows") -> NDArray[np.int64]:
             f"shape {array.shape}. A boolean mask becomes row numbers with np.flatnonzero(mask)."
         )
     return np.unique(array.astype(np.int64))
+
+
+def as_device(device: str | None = None) -> torch.device:
+    """The device asked for, or the best one there is: cuda, then mps, then cpu.
+
+    Raises
+    ------
+    InvalidInputError
+        torch does not know the device, or cannot use it on this machine.
+    """
+    import torch
+
+    if device is not None:
+        try:
+            asked = torch.device(device)
+        except (RuntimeError, TypeError) as error:
+            raise InvalidInputError(
+                f"Unknown device {device!r}; expected 'cuda', 'mps' or 'cpu'."
+            ) from error
+        try:
+            torch.zeros(1, device=asked).cpu()
+        except (RuntimeError, AssertionError, ImportError) as error:
+            reason = str(error).partition("\n")[0]
+            raise InvalidInputError(
+                f"Device {device!r} is not available on this machine ({reason}). "
+                "Leave device=None for the best one there is, or pass 'cpu'."
+            ) from error
+        return asked
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    if torch.backends.mps.is_available():
+        return torch.device("mps")
+    return torch.device("cpu")

@@ -10,9 +10,9 @@ from chromadb.api.types import Documents, EmbeddingFunction, Embeddings, Images,
 from chromadb.utils.embedding_functions import register_embedding_function
 from numpy.typing import NDArray
 
-from energy_chroma.checkpoint import check_device, check_head
 from energy_plugin.errors import ForeignFieldError, InvalidInputError
-from energy_plugin.validation import as_k
+from energy_plugin.optical.checkpoint import locate, read_config
+from energy_plugin.validation import as_device, as_k
 
 if TYPE_CHECKING:
     from energy_plugin.optical import OpticalEncoder
@@ -79,9 +79,9 @@ class OpticalEmbeddingFunction(EmbeddingFunction[Documents | Images]):
         self._fingerprint = fingerprint
         self._description = encoder
         if fingerprint is None:
-            check_head(self.model)
+            read_config(locate(self.model))
         if device is not None:
-            check_device(device)
+            as_device(device)
 
     def __call__(self, input: Documents | Images) -> Embeddings:
         """Embed documents: one float32 vector of unit length each.

@@ -13,7 +13,7 @@ from energy_plugin.energy.anchors import assign, cell_means, default_count, fit_
 from energy_plugin.energy.codes import encode
 from energy_plugin.energy.columns import NO_CELL, EnergyColumns
 from energy_plugin.energy.config import EnergyConfig
-from energy_plugin.energy.device import pick_device, unit
+from energy_plugin.energy.device import unit
 from energy_plugin.energy.distance import Energies, robust_scale
 from energy_plugin.energy.field import EnergyField, Scalars
 from energy_plugin.energy.heat import smooth
@@ -26,6 +26,7 @@ from energy_plugin.energy.neighbours import (
 from energy_plugin.energy.projection import transform
 from energy_plugin.energy.rotation import rotation
 from energy_plugin.energy.taumode import AnchorGraph, choose_tau, taumode
+from energy_plugin.validation import as_device
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -96,7 +97,7 @@ def fit_field(
     columns : EnergyColumns
         In the order of the rows.
     """
-    where = pick_device(device)
+    where = as_device(device)
     everything = torch.from_numpy(vectors).to(where)
     n, dim = vectors.shape
     none = torch.zeros(dim, device=where)

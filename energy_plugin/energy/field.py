@@ -91,10 +91,10 @@ class EnergyField:
 
     def projection(self, device: str | None = None) -> Projection:
         """The field's functions as tensors on a device, built once per device."""
-        from energy_plugin.energy.device import pick_device
         from energy_plugin.energy.projection import Projection
+        from energy_plugin.validation import as_device
 
-        where = str(pick_device(device))
+        where = str(as_device(device))
         if where not in self._projections:
             self._projections[where] = Projection.of(self, where)
         ready: Projection = self._projections[where]

@@ -5,22 +5,35 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from importlib import resources
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 
 from energy_plugin.errors import CheckpointError
 from energy_plugin.optical.config import DeepEncoderConfig
-from energy_plugin.optical.deepencoder import DeepEncoder
 from energy_plugin.optical.typeset import TYPESETTER_VERSION
 
+if TYPE_CHECKING:
+    import torch
 
-def save(model: DeepEncoder, path: Path, *, dtype: torch.dtype = torch.float16) -> None:
-    """Write a model so that `load` needs nothing else. The file appears whole or not at all."""
+    from energy_plugin.optical.deepencoder import DeepEncoder
+
+COMPACT = "compact"
+
+
+def save(model: DeepEncoder, path: Path, *, dtype: torch.dtype | None = None) -> None:
+    """Write a model, in float16 unless another `dtype` is given, so that `load` needs nothing else.
+
+    The file appears whole or not at all.
+    """
+    import torch
+    from safetensors.torch import save_file
+
+    kept = dtype or torch.float16
     weights = {
-        name: value.detach().to(dtype).contiguous() for name, value in model.state_dict().items()
+        name: value.detach().to(kept).contiguous() for name, value in model.state_dict().items()
     }
     metadata = {
         "config": json.dumps(model.config.to_dict(), sort_keys=True),
@@ -31,35 +44,76 @@ def save(model: DeepEncoder, path: Path, *, dtype: torch.dtype = torch.float16) 
     os.replace(part, path)
 
 
-def load(path: Path) -> DeepEncoder:
-    """Read a model in float32, in evaluation mode.
+def locate(path_or_name: str | Path) -> Path:
+    """File of an encoder: the bundled one, a safetensors file, or the one in a folder.
 
     Raises
     ------
     CheckpointError
-        The file is missing, damaged, made for another typesetter, or its tensors are
-        not those of its configuration; every missing or misshapen key is named.
+        There is no such file.
     """
+    if str(path_or_name) == COMPACT:
+        path = Path(str(resources.files("energy_plugin.optical") / "assets/compact.safetensors"))
+    else:
+        path = Path(path_or_name)
+        path = path / "model.safetensors" if path.is_dir() else path
     if not path.is_file():
-        raise CheckpointError(f"no encoder weights at {path}")
+        raise CheckpointError(
+            f"no encoder at {str(path_or_name)!r}: expected {COMPACT!r}, a safetensors file "
+            "written by energy-plugin, or a folder with a model.safetensors"
+        )
+    return path
+
+
+def read_config(path: Path) -> DeepEncoderConfig:
+    """Configuration of a checkpoint, from the file's head: a few kilobytes, no torch.
+
+    A file that was cut off is noticed too, since the head says how long the file is.
+
+    Raises
+    ------
+    CheckpointError
+        The file is damaged, not an encoder's, or made for another typesetter.
+    """
     try:
-        with safe_open(path, framework="pt") as file:
+        with safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}
-            weights = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
     except SafetensorError as error:
         raise CheckpointError(f"{path} is not a readable safetensors file: {error}") from error
-    if "config" not in metadata:
+    try:
+        config = DeepEncoderConfig.from_dict(json.loads(metadata["config"]))
+    except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(
-            f"{path} has no encoder configuration; expected a file that energy-plugin wrote"
-        )
+            f"{path} is no encoder that energy-plugin wrote ({error!r}); name another file, or "
+            f"{COMPACT!r} for the bundled encoder"
+        ) from error
     if metadata.get("typesetter_version") != str(TYPESETTER_VERSION):
         raise CheckpointError(
             f"{path} was trained on typesetter version {metadata.get('typesetter_version')}, "
             f"this release typesets version {TYPESETTER_VERSION}; train again or use the "
             "release that wrote it"
         )
+    return config
+
+
+def load(path: Path) -> DeepEncoder:
+    """Read a model in float32, in evaluation mode.
+
+    Raises
+    ------
+    CheckpointError
+        The file is damaged, made for another typesetter, or its tensors are not those
+        of its configuration; every missing or misshapen key is named.
+    """
+    import torch
+
+    from energy_plugin.optical.deepencoder import DeepEncoder
+
+    config = read_config(path)
+    with safe_open(path, framework="pt") as file:
+        weights = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
     with torch.device("meta"):
-        model = DeepEncoder(DeepEncoderConfig.from_dict(json.loads(metadata["config"])))
+        model = DeepEncoder(config)
     wanted = {name: tuple(value.shape) for name, value in model.state_dict().items()}
     got = {name: tuple(value.shape) for name, value in weights.items()}
     if wanted != got:

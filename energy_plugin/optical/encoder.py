@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from importlib import resources
 from pathlib import Path
 from typing import Any, Literal, overload
 
@@ -15,8 +14,9 @@ from torch import Tensor
 from torch.nn import functional as F
 from tqdm.auto import tqdm
 
-from energy_plugin.errors import CheckpointError, InvalidInputError
+from energy_plugin.errors import InvalidInputError
 from energy_plugin.optical import checkpoint
+from energy_plugin.optical.checkpoint import COMPACT
 from energy_plugin.optical.deepencoder import DeepEncoder
 from energy_plugin.optical.images import Picture, images_tiles
 from energy_plugin.optical.pages import PageBatch
@@ -26,8 +26,8 @@ from energy_plugin.optical.typeset import (
     Typesetter,
     check_texts,
 )
+from energy_plugin.validation import as_device, as_k
 
-COMPACT = "compact"
 BATCH_TILES = 2048  # a few hundred MB of activations
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
@@ -63,7 +63,7 @@ class OpticalEncoder:
     ) -> None:
         if dtype not in _DTYPES:
             raise InvalidInputError(f"dtype is {dtype!r}, expected one of {sorted(_DTYPES)}")
-        self.device = pick_device(device)
+        self.device = as_device(device)
         self.model = model.to(self.device).eval()
         self.name = name
         self.fingerprint = fingerprint
@@ -95,18 +95,7 @@ class OpticalEncoder:
             raise InvalidInputError(
                 f"path_or_name is {path_or_name!r}, expected {COMPACT!r}, a file or a folder"
             )
-        if str(path_or_name) == COMPACT:
-            path = Path(
-                str(resources.files("energy_plugin.optical") / "assets/compact.safetensors")
-            )
-        else:
-            path = Path(path_or_name)
-            path = path / "model.safetensors" if path.is_dir() else path
-            if not path.is_file():
-                raise CheckpointError(
-                    f"no encoder at {path_or_name!r}: expected {COMPACT!r}, a safetensors file "
-                    "written by energy-plugin, or a folder with a model.safetensors"
-                )
+        path = checkpoint.locate(path_or_name)
         return cls(
             checkpoint.load(path),
             name=str(path_or_name),
@@ -191,7 +180,7 @@ class OpticalEncoder:
         InvalidInputError
             A text is not a string, or is empty or white space.
         """
-        check_count("batch_size", batch_size)
+        batch_size = as_k(batch_size, name="batch_size")
         batch = check_texts(texts)
         lines = [self.typesetter.lines(text) for text in batch]
         span = TILE_LINES * self.model.config.page_tiles
@@ -232,7 +221,7 @@ class OpticalEncoder:
         -------
         ndarray of shape (n_images, dim), float32
         """
-        check_count("batch_size", batch_size)
+        batch_size = as_k(batch_size, name="batch_size")
         tiles = images_tiles(images)
         side = self.model.config.page_tiles
 
@@ -331,43 +320,13 @@ def _finished(
     out: Tensor, *, normalize_embeddings: bool, convert_to_tensor: bool, truncate_dim: int | None
 ) -> NDArray[np.float32] | Tensor:
     if truncate_dim is not None:
-        check_count("truncate_dim", truncate_dim, out.shape[-1])
-        out = out[..., :truncate_dim]
+        kept = as_k(truncate_dim, name="truncate_dim")
+        if kept > out.shape[-1]:
+            raise InvalidInputError(f"truncate_dim must be at most {out.shape[-1]}, got {kept}.")
+        out = out[..., :kept]
     if normalize_embeddings:
         out = F.normalize(out, dim=-1)
     return out if convert_to_tensor else out.cpu().numpy()
-
-
-def pick_device(wanted: str | None) -> torch.device:
-    """The device that was asked for, else the first of cuda, mps and cpu that is there.
-
-    Raises
-    ------
-    InvalidInputError
-        There is no such device here.
-    """
-    there = {
-        "cuda": torch.cuda.is_available(),
-        "mps": torch.backends.mps.is_available(),
-        "cpu": True,
-    }
-    if wanted is None:
-        return torch.device(next(name for name, found in there.items() if found))
-    if not isinstance(wanted, str) or not there.get(wanted.split(":")[0], False):
-        raise InvalidInputError(
-            f"device is {wanted!r}, expected one that this machine has: "
-            f"{[name for name, found in there.items() if found]}"
-        )
-    return torch.device(wanted)
-
-
-def check_count(name: str, value: object, most: int | None = None) -> None:
-    """Refuse what is not a whole number from 1 (to `most`)."""
-    whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
-    if not whole or not 1 <= int(value) <= (most or int(value)):  # type: ignore[call-overload]
-        raise InvalidInputError(
-            f"{name} is {value!r}, expected a whole number from 1" + (f" to {most}" if most else "")
-        )
 
 
 _loaded: dict[tuple[str, str | None, str], OpticalEncoder] = {}
