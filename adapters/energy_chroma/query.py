@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 # Chroma's own nearest rows that every query looks at: a row whose vector moved is found near
 # its new place by them, and near its old place among the hits.
 COMPARED = 32
+# Share of them that, changed, makes the query read all vectors: updates leave some rows of Chroma's
+# graph without a way in, and of many changed rows such a one would keep its old vector.
+MANY = 0.5
 # Rounds that mend single rows before one that reads all vectors, and one to answer after it.
 MENDING_ROUNDS = 2
 
@@ -110,7 +113,10 @@ def _notice(live: LiveField, queries: NDArray[np.float32], k: int, filters: dict
             return bool(changes)
     if len(live):
         near = live.host.nearest(queries, max(k, COMPARED), filters)
-        changes = changes | live.apply(by_vectors(live.rows, near))
+        found = by_vectors(live.rows, near)
+        if len(found.changed) > MANY * len(near):
+            found = scan(live.host, live.rows)
+        changes = changes | live.apply(found)
     return bool(changes)
 
 
