@@ -13,11 +13,12 @@ endif
 STAMP := $(VENV)/.installed
 SOURCES := energy_plugin adapters tests examples
 
-.PHONY: help demo install check test format clean
+.PHONY: help demo install check test test-slow format clean
 
 help:
 	@echo "make demo    install into .venv and run the demonstration"
 	@echo "make test    install, static checks, tests"
+	@echo "make test-slow  the tests that take minutes each"
 	@echo "make check   static checks only (ruff, mypy)"
 	@echo "make format  rewrite the sources in house style"
 	@echo "make clean   remove caches and the demonstration (the environment stays)"
@@ -46,6 +47,9 @@ check: $(STAMP)
 
 test: check
 	$(BIN)/python -m pytest
+
+test-slow: $(STAMP)
+	$(BIN)/python -m pytest -m slow
 
 format: $(STAMP)
 	$(BIN)/ruff check --fix $(SOURCES)
