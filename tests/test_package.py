@@ -17,6 +17,7 @@ _ROOT = Path(energy_plugin.__file__).parents[1]
 _PARTS = {
     "energy": "energy_plugin/energy",
     "optical": "energy_plugin/optical",
+    "forgetting": "energy_plugin/forgetting",
     "evaluation": "energy_plugin/evaluation",
     "cli": "energy_plugin/cli",
     "chroma": "adapters/energy_chroma",
@@ -26,10 +27,11 @@ _PARTS = {
 _BELOW = {
     "energy": set(),
     "optical": set(),
-    "evaluation": {"energy", "optical"},
-    "chroma": {"energy", "optical"},
-    "lancedb": {"energy", "optical"},
-    "cli": {"energy", "optical", "evaluation", "chroma", "lancedb"},
+    "forgetting": {"energy", "optical"},
+    "evaluation": {"energy", "optical", "forgetting"},
+    "chroma": {"energy", "optical", "forgetting"},
+    "lancedb": {"energy", "optical", "forgetting"},
+    "cli": {"energy", "optical", "forgetting", "evaluation", "chroma", "lancedb"},
     "shared": set(),
 }
 _HEAVY = ("torch", "PIL", "chromadb", "lancedb", "lance", "pyarrow", "pandas", "scipy.stats")
@@ -46,7 +48,7 @@ def _loaded_after(statement: str) -> list[str]:
     [
         "import energy_plugin",
         "import energy_plugin.errors, energy_plugin.energy, energy_plugin.optical",
-        "import energy_plugin.evaluation",
+        "import energy_plugin.evaluation, energy_plugin.forgetting",
         "from energy_plugin.cli.app import app",
     ],
 )
@@ -104,7 +106,8 @@ def test_imports_point_downwards(part):
 
 
 @pytest.mark.parametrize(
-    "module", ["energy_plugin", "energy_plugin.energy", "energy_plugin.optical"]
+    "module",
+    ["energy_plugin", "energy_plugin.energy", "energy_plugin.optical", "energy_plugin.forgetting"],
 )
 def test_public_names_exist(module):
     home = importlib.import_module(module)
