@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from energy_plugin.energy.field import EnergyField as EnergyField
     from energy_plugin.energy.index import Drift as Drift
     from energy_plugin.energy.index import EnergyIndex as EnergyIndex
+    from energy_plugin.energy.rerank import EnergyReranker as EnergyReranker
+    from energy_plugin.energy.rerank import Reranking as Reranking
     from energy_plugin.energy.result import EnergyTerms as EnergyTerms
     from energy_plugin.energy.result import SearchResult as SearchResult
     from energy_plugin.energy.result import SearchWork as SearchWork
@@ -22,7 +24,9 @@ _HOMES = {
     "EnergyConfig": "config",
     "EnergyField": "field",
     "EnergyIndex": "index",
+    "EnergyReranker": "rerank",
     "EnergyTerms": "result",
+    "Reranking": "rerank",
     "SearchResult": "result",
     "SearchWork": "result",
 }
