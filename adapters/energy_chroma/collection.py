@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from chromadb.api.models.Collection import Collection
 from chromadb.api.types import GetResult, QueryResult, Where, WhereDocument
+from numpy.typing import NDArray
 
 from energy_chroma import query, result, rows, view, writing
 from energy_chroma.host import ChromaHost
@@ -20,7 +21,7 @@ from energy_plugin.errors import NotBuiltError
 from energy_plugin.validation import as_queries
 
 if TYPE_CHECKING:
-    from energy_plugin.energy import EnergyConfig
+    from energy_plugin.energy import EnergyConfig, EnergyField
 
 
 class EnergyCollection:
@@ -72,6 +73,16 @@ class EnergyCollection:
     def name(self) -> str:
         """Name of the Chroma collection."""
         return str(self.collection.name)
+
+    @property
+    def field(self) -> EnergyField:
+        """The energy field, read from Chroma where it is not in memory; see `query` for errors."""
+        with self._lock:
+            return self._open(check=self._verify).index.field
+
+    def embed_query(self, text: str) -> NDArray[np.float32]:
+        """Vector of a question by the collection's own embedding function, (d,) float32."""
+        return self._host.embed_query(text)
 
     # -- the field
 

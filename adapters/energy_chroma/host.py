@@ -193,6 +193,11 @@ class ChromaHost:
         """Validated request with embeddings, Chroma's errors included."""
         return self.collection._validate_and_prepare_query_request(**arguments)
 
+    def embed_query(self, text: str) -> NDArray[np.float32]:
+        """Vector of a question as Chroma's own ``query_texts`` makes it, (d,) float32."""
+        found = self.collection._embed([text], is_query=True)
+        return np.asarray(found[0], dtype=np.float32)
+
     def prepare_write(self, verb: str, **arguments: Any) -> Any:
         """Validated ``add``, ``upsert`` or ``update`` request with embeddings."""
         prepare = getattr(self.collection, f"_validate_and_prepare_{verb}_request")

@@ -248,3 +248,15 @@ def test_rows_of_zeros_rank_last(tmp_path):
     got = energy.query(query_embeddings=QUERIES, n_results=51)
     assert [line[-1] for line in got["ids"]] == ["zero"] * 5
     assert np.isfinite(got["distances"]).all()
+
+
+def test_field_and_question_vectors_are_public(built, tmp_path):
+    assert built.field.dim == vectors(1).shape[1]
+    assert built.field.n_fitted == 300
+    made = client(tmp_path).create_collection("texts", embedding_function=GramEmbedding())
+    made.add(ids=["a", "b"], documents=["lift of a wing", "blood serum"])
+    energy = EnergyCollection(made)
+    expected = np.asarray(GramEmbedding()(["wing drag"])[0])
+    np.testing.assert_array_equal(energy.embed_query("wing drag"), expected)
+    with pytest.raises(NotBuiltError):
+        energy.field  # noqa: B018
