@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from energy_plugin import __version__
-from energy_plugin.cli import demo, evaluate, sts, train
+from energy_plugin.cli import demo, evaluate, robustness, sts, train
 
 app = typer.Typer(
     name="energy-plugin",
@@ -39,5 +39,6 @@ def _options(
 
 app.command("demo")(demo.command)
 app.command("eval")(evaluate.command)
+app.command("robustness")(robustness.command)
 app.command("sts")(sts.command)
 app.command("train")(train.command)

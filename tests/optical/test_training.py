@@ -14,12 +14,15 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from energy_plugin.errors import CheckpointError, InvalidInputError
-from energy_plugin.optical import DeepEncoderConfig, OpticalEncoder, Typesetter
+from energy_plugin.optical import DeepEncoderConfig, OpticalEncoder, Typesetter, checkpoint
 from energy_plugin.optical.deepencoder import DeepEncoder
 from energy_plugin.optical.training import distil
 from energy_plugin.optical.training.corpus import Corpus
-from energy_plugin.optical.training.run import Run, TrainingConfig
-from energy_plugin.optical.training.shards import _tile_targets
+from energy_plugin.optical.training.glyphs import GlyphSheet
+from energy_plugin.optical.training.noise import NOISES, noisy_text, noisy_words
+from energy_plugin.optical.training.run import Run
+from energy_plugin.optical.training.schedule import TrainingConfig
+from energy_plugin.optical.training.shards import Shard, tile_targets
 from energy_plugin.optical.training.teacher import Reading, Teacher
 from energy_plugin.optical.training.words import build_vocabulary
 
@@ -111,16 +114,83 @@ def test_tile_targets_average_the_pieces_of_their_lines() -> None:
     hidden = np.arange(12, dtype=np.float16).reshape(6, 2)
     reading = Reading(hidden, np.array([0, 1, 1, 1, 2, 3]), np.zeros(2, np.float16))
     # Lines: word 0 | word 1, two lines | word 2 || word 3 in the second tile.
-    targets, counts = _tile_targets(reading, [1, 2, 1, 1], n_tiles=2)
+    targets, counts = tile_targets([reading], [[1, 2, 1, 1]], torch.device("cpu"))
     np.testing.assert_array_equal(counts, [5, 1])
     np.testing.assert_allclose(targets, [hidden[:5].mean(0), hidden[5]])
+    # A second text begins a tile of its own.
+    twice, counts = tile_targets([reading] * 2, [[1, 2, 1, 1], [1, 1, 1, 1]], torch.device("cpu"))
+    np.testing.assert_array_equal(counts, [5, 1, 6])
+    np.testing.assert_allclose(twice[2], hidden.mean(0))
+
+
+def test_a_missing_space_joins_the_pieces_of_its_words() -> None:
+    hidden = np.arange(12, dtype=np.float16).reshape(6, 2)
+    reading = Reading(hidden, np.array([0, 1, 1, 1, 2, 3]), np.zeros(2, np.float16))
+    joined = reading.joined([1, 2, 1])
+    np.testing.assert_array_equal(joined.word_of_piece, [0, 1, 1, 1, 1, 2])
+
+
+@pytest.mark.parametrize("kind", NOISES)
+def test_noise_stands_for_every_clean_word(kind: str) -> None:
+    words = " ".join(LINES).split()
+    noisy = noisy_words(words, kind, 0.5, np.random.default_rng(0))
+    assert sum(word.clean for word in noisy) == len(words)
+    assert not any(character.isspace() for word in noisy for character in word.text)
+    text = noisy_text(LINES[2], kind, 1.0, seed=3)
+    assert text != LINES[2]
+    assert text == noisy_text(LINES[2], kind, 1.0, seed=3)
+    assert noisy_text(LINES[2], kind, 0.0, seed=3) == LINES[2]
+
+
+def test_bad_noise_is_named() -> None:
+    with pytest.raises(InvalidInputError, match="noise is 'rain'"):
+        noisy_text("text", "rain", 0.5, seed=0)
+    with pytest.raises(InvalidInputError, match=r"share is 1\.5"):
+        noisy_text("text", "ocr", 1.5, seed=0)
+
+
+def test_glyph_sheets_draw_what_the_typesetter_draws() -> None:
+    typesetter = Typesetter()
+    lines = ["", "wing", "¬ed", "水道", "naïve", "a"]
+    images = GlyphSheet.of(lines).images(torch.tensor([1, 0, 3, 2, 4, 5]))
+    for image, row in zip(images, [1, 0, 3, 2, 4, 5], strict=True):
+        np.testing.assert_array_equal(image, (1 - typesetter.ink(lines[row])) * 255)
+
+
+def test_a_text_of_many_pages_is_pooled_as_the_encoder_pools_it(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = DeepEncoder(ENCODER).eval()
+    text = " ".join(LINES * 6)  # more than 16 tiles
+    typesetter = Typesetter()
+    lines = typesetter.lines(text)
+    index = {line: row for row, line in enumerate(dict.fromkeys(["", *lines]))}
+    places = [index[line] for line in lines]
+    places += [0] * (-len(places) % 4)
+    tiles = torch.tensor(places).view(-1, 4)
+    shard = Shard(
+        GlyphSheet.of(index),
+        tiles,
+        torch.tensor([len(tiles)]),
+        torch.zeros(len(tiles), WIDTH),
+        torch.ones(len(tiles)),
+        torch.zeros(1, WIDTH),
+    )
+    batch = next(iter(distil.batches(shard, 1000, ENCODER.page_tiles, seed=0)))
+    pages, rest = divmod(len(tiles), 16)
+    assert pages > 1
+    assert batch.tiles_of_page.tolist() == [16] * pages + ([rest] if rest else [])
+    with torch.inference_mode():
+        _, embedding = distil.forward(model, batch)
+    checkpoint.save(model, tmp_path / "m.safetensors")
+    vector = OpticalEncoder.from_pretrained(tmp_path / "m.safetensors", device="cpu").encode([text])
+    assert float(embedding[0].numpy() @ vector[0]) > 0.999
 
 
 def test_corpus_draws_are_seeded(data: Path) -> None:
     corpus = Corpus(data)
     assert corpus.draw(20, short=0.5, seed=3) == corpus.draw(20, short=0.5, seed=3)
     assert corpus.draw(20, short=0.5, seed=3) != corpus.draw(20, short=0.5, seed=4)
-    assert all(len(text) <= 1100 for text in corpus.draw(50, short=0.0, seed=0))
+    assert all(len(text) <= 2000 for text in corpus.draw(50, short=0.0, seed=0))
 
 
 def test_a_folder_without_text_is_refused(tmp_path: Path) -> None:
@@ -173,11 +243,17 @@ SCHEDULE = TrainingConfig(
     shard_texts=96,
     short_shards=0,
     tile_batch=60,
+    noise=0.25,
 )
 
 
 def options(teacher_folder: Path) -> dict[str, Any]:
-    return {"teacher": teacher_folder, "encoder": ENCODER, "show_progress_bar": False}
+    return {
+        "teacher": teacher_folder,
+        "encoder": ENCODER,
+        "device": "cpu",
+        "show_progress_bar": False,
+    }
 
 
 def test_a_run_learns(interrupted: Path) -> None:

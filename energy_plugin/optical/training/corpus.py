@@ -10,6 +10,7 @@ import gzip
 import hashlib
 import re
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,6 @@ from energy_plugin.errors import InvalidInputError
 
 _SENTENCE_END = re.compile(r"(?<=[.!?;])\s+")
 SHORT_CHARACTERS = 160
-PASSAGE_CHARACTERS = 1100
 
 
 def _read(path: Path) -> list[str]:
@@ -37,10 +37,22 @@ def _clipped(text: str, limit: int) -> str:
 class Corpus:
     """Draws short texts, paragraphs and passages from every file of a folder.
 
-    Files are drawn by the square root of their size, so that none drowns the others.
+    Parameters
+    ----------
+    folder : Path
+    shares : mapping of str to float, optional
+        Weight of each file, by its name without endings. Unless given, files are drawn by the
+        square root of their size, so that none drowns the others.
+    passage_characters : int, default=2000
+        Longest passage.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        shares: Mapping[str, float] | None = None,
+        passage_characters: int = 2000,
+    ) -> None:
         paths = sorted([*folder.glob("*.txt"), *folder.glob("*.txt.gz")])
         if not paths:
             raise InvalidInputError(
@@ -48,7 +60,16 @@ class Corpus:
             )
         self.sources = [_read(path) for path in paths]
         self.dictionary = [w for path in sorted(folder.glob("*.words")) for w in _read(path)]
+        self.passage_characters = passage_characters
+        self.names = [path.name.split(".")[0] for path in paths]
         sizes = np.sqrt([sum(map(len, lines)) for lines in self.sources])
+        if shares is not None:
+            if set(shares) != set(self.names):
+                raise InvalidInputError(
+                    f"the configuration weighs the sources {sorted(shares)}, {folder} holds "
+                    f"{sorted(self.names)}; name the same files in both, or leave the weights out"
+                )
+            sizes = np.array([shares[name] for name in self.names], dtype=float)
         self._shares = sizes / sizes.sum()
         self.digest = self._digest()
 
@@ -80,7 +101,7 @@ class Corpus:
         short : float
             Share of short texts (sentences of at most 160 characters, and dictionary
             terms of one to three words); half of the others are single lines, half
-            are runs of lines of up to 1,100 characters.
+            are runs of lines of up to `passage_characters`.
         seed : int
         """
         rng = np.random.default_rng(seed)
@@ -94,11 +115,13 @@ class Corpus:
             row = int(rng.integers(len(lines)))
             text = lines[row]
             if rng.random() < 0.5:
-                wanted = rng.integers(250, PASSAGE_CHARACTERS)
+                wanted = rng.integers(
+                    min(250, self.passage_characters // 2), self.passage_characters
+                )
                 while len(text) < wanted and row + 1 < len(lines):
                     row += 1
                     text += " " + lines[row]
-            text = _clipped(text, PASSAGE_CHARACTERS)
+            text = _clipped(text, self.passage_characters)
         case = rng.random()
         return text.lower() if case < 0.1 else text.upper() if case < 0.12 else text
 

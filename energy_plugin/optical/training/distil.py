@@ -51,43 +51,51 @@ def start_from_teacher(model: DeepEncoder, teacher: Teacher) -> None:
 class Batch:
     """Some texts of a shard, lines renumbered to those in use."""
 
-    def __init__(self, shard: Shard, texts: np.ndarray, first_tile: np.ndarray) -> None:
-        self.tiles_of_text = shard.tiles_of_text[texts]
-        counts = self.tiles_of_text.numpy()
+    def __init__(
+        self, shard: Shard, texts: np.ndarray, first_tile: np.ndarray, page_tiles: int
+    ) -> None:
+        where = shard.line_of_tile.device
+        counts = np.diff(first_tile)[texts]
         tiles = torch.from_numpy(
             np.concatenate(
                 [np.arange(a, a + n) for a, n in zip(first_tile[texts], counts, strict=True)]
             )
-        )
+        ).to(where)
+        self.tiles_of_text = torch.from_numpy(counts).to(where)
+        pages = [n for count in counts for n in _page_sizes(int(count), page_tiles)]
+        self.tiles_of_page = torch.tensor(pages, device=where)
         used, self.line_of_tile = torch.unique(shard.line_of_tile[tiles], return_inverse=True)
-        self.lines = shard.lines[used]
+        self.lines = shard.lines.images(used)
         self.inked_lines = (shard.line_of_tile[tiles] > 0).sum(1)
         self.tile_targets = shard.tile_targets[tiles].float()
         self.tile_pieces = shard.tile_pieces[tiles]
         self.embeddings = shard.embeddings[texts].float()
 
 
-def batches(shard: Shard, n_tiles: int, page_tiles: int, seed: int) -> Iterator[Batch]:
-    """Batches of texts of like length, about `n_tiles` tiles each, in random order.
+def _page_sizes(tiles: int, page_tiles: int) -> list[int]:
+    """Tiles of each page of a text."""
+    full, rest = divmod(tiles, page_tiles)
+    return [page_tiles] * full + ([rest] if rest else [])
 
-    Texts longer than one page are left out.
-    """
+
+def batches(shard: Shard, n_tiles: int, page_tiles: int, seed: int) -> Iterator[Batch]:
+    """Batches of texts of like length, about `n_tiles` tiles each, in random order."""
     rng = np.random.default_rng(seed)
-    counts = shard.tiles_of_text.numpy()
-    first_tile = np.concatenate([[0], np.cumsum(counts)[:-1]])
-    fitting = np.flatnonzero((counts > 0) & (counts <= page_tiles))
+    counts = shard.tiles_of_text.cpu().numpy()
+    first_tile = np.concatenate([[0], np.cumsum(counts)])
+    fitting = np.flatnonzero(counts > 0)
     jitter = counts[fitting] * rng.uniform(0.8, 1.25, len(fitting))
     order = fitting[np.argsort(jitter, kind="stable")]
     bins = np.cumsum(counts[order]) // n_tiles
     groups = np.split(order, np.flatnonzero(np.diff(bins)) + 1)
     for place in rng.permutation(len(groups)):
-        yield Batch(shard, groups[place], first_tile)
+        yield Batch(shard, groups[place], first_tile, page_tiles)
 
 
 def forward(model: DeepEncoder, batch: Batch) -> tuple[Tensor, Tensor]:
     """Vision tokens (n_tiles, E) and unit embeddings (n_texts, E) in float32."""
     with torch.autocast(batch.lines.device.type, torch.bfloat16):
-        tokens = model(batch.lines, batch.line_of_tile, batch.tiles_of_text)
+        tokens = model(batch.lines, batch.line_of_tile, batch.tiles_of_page)
     tokens = tokens.float()
     pooled = model.pool(tokens, batch.inked_lines, batch.tiles_of_text)
     return tokens, F.normalize(pooled, dim=-1)
@@ -116,7 +124,7 @@ def validate(model: DeepEncoder, held_out: Shard, n_tiles: int) -> dict[str, flo
         for batch in batches(held_out, n_tiles, page_tiles, seed=0)
     ]
     got, wanted = torch.cat([a for a, _ in pairs]), torch.cat([b for _, b in pairs])
-    first = (got @ wanted.T).argmax(1) == torch.arange(len(got))
+    first = (got @ wanted.T).argmax(1) == torch.arange(len(got), device=got.device)
     return {
         "cosine": round((got * wanted).sum(-1).mean().item(), 4),
         "found_first": round(first.float().mean().item(), 4),

@@ -1,4 +1,4 @@
-"""The training run: stages, schedule, saving and resuming."""
+"""The training run: stages, saving and resuming."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import logging
 import os
 import time
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -23,73 +23,18 @@ from energy_plugin.optical.config import DeepEncoderConfig
 from energy_plugin.optical.deepencoder import DeepEncoder
 from energy_plugin.optical.training import distil
 from energy_plugin.optical.training.corpus import Corpus
+from energy_plugin.optical.training.curve import draw_curve
+from energy_plugin.optical.training.glyphs import GlyphSheet
+from energy_plugin.optical.training.schedule import TrainingConfig
 from energy_plugin.optical.training.shards import ShardStore
 from energy_plugin.optical.training.teacher import Teacher
-from energy_plugin.optical.training.words import LineVocabulary, build_vocabulary, line_images
+from energy_plugin.optical.training.words import LineVocabulary, build_vocabulary
 from energy_plugin.optical.typeset import TYPESETTER_VERSION, Typesetter
+from energy_plugin.validation import as_device
 
 logger = logging.getLogger(__name__)
 
 SAVE_STEPS = 250  # of the first stage; the second saves after every shard
-
-
-@dataclass(frozen=True)
-class TrainingConfig:
-    """Schedule of a training run.
-
-    Attributes
-    ----------
-    seed : int
-        Seeds weights, draws and batches.
-    word_minutes, text_minutes : float
-        Wall-clock budget of each stage; the learning rates follow it.
-    vocabulary : int
-        Distinct words of the first stage.
-    word_batch, word_rate : int, float
-        Lines in a batch, and the peak learning rate of the first stage.
-    tile_batch : int
-        Tiles in a batch of the second stage.
-    text_rate : float
-        Peak learning rate of the second stage.
-    shard_texts : int
-        Texts in a shard.
-    shards : int
-        Shards to draw before they are used again.
-    short_shards, short_first, short_later : int, float, float
-        Share of short texts in the first `short_shards` shards, and in the others.
-    """
-
-    seed: int = 0
-    word_minutes: float = 12.0
-    text_minutes: float = 75.0
-    vocabulary: int = 600_000
-    word_batch: int = 4096
-    word_rate: float = 2e-3
-    tile_batch: int = 1200
-    text_rate: float = 2e-4
-    shard_texts: int = 6144
-    shards: int = 60
-    short_shards: int = 10
-    short_first: float = 0.95
-    short_later: float = 0.5
-
-    @classmethod
-    def from_file(cls, path: Path) -> TrainingConfig:
-        """Read a JSON object with any of the fields.
-
-        Raises
-        ------
-        InvalidInputError
-            The file is no JSON object, or names an unknown field.
-        """
-        try:
-            values = json.loads(path.read_text(encoding="utf-8"))
-            return cls(**values)
-        except (OSError, ValueError, TypeError) as error:
-            raise InvalidInputError(
-                f"{path} is no training configuration: {error}. Expected a JSON object with any "
-                f"of {[field.name for field in fields(cls)]}"
-            ) from error
 
 
 class Run:
@@ -107,6 +52,8 @@ class Run:
     encoder : DeepEncoderConfig, optional
         The architecture; `DeepEncoderConfig.compact()` unless given. Its blocks must
         have the teacher's shapes.
+    device : str, optional
+        Where it trains; the best one there is unless given.
     show_progress_bar : bool, default=True
     """
 
@@ -118,16 +65,24 @@ class Run:
         *,
         teacher: Path | None = None,
         encoder: DeepEncoderConfig | None = None,
+        device: str | None = None,
         show_progress_bar: bool = True,
     ) -> None:
         work.mkdir(parents=True, exist_ok=True)
         self.work, self.config, self.bar = work, config, show_progress_bar
+        self.device = as_device(device)
         torch.manual_seed(config.seed)
-        self.corpus = Corpus(data)
-        self.teacher = Teacher(teacher, encoder)
+        self.corpus = Corpus(data, config.sources, config.passage_characters)
+        self.teacher = Teacher(teacher, encoder, self.device)
         self.typesetter = Typesetter()
-        self.model = DeepEncoder(encoder or DeepEncoderConfig.compact())
-        self.state: dict[str, Any] = {"stage": "words", "step": 0, "shard": 0, "seconds": 0.0}
+        self.model = DeepEncoder(encoder or DeepEncoderConfig.compact()).to(self.device)
+        self.state: dict[str, Any] = {
+            "stage": "words",
+            "step": 0,
+            "shard": 0,
+            "seconds": 0.0,
+            "best": 0.0,
+        }
         self.optimizer = self._new_optimizer()
         self._own()
         if (work / "state.json").exists():
@@ -152,6 +107,9 @@ class Run:
             "typesetter_version": TYPESETTER_VERSION,
             "seed": self.config.seed,
             "shard_texts": self.config.shard_texts,
+            "noise": self.config.noise,
+            "passage_characters": self.config.passage_characters,
+            "sources": dict(self.config.sources) if self.config.sources else None,
             "encoder": self.model.config.to_dict(),
         }
         path = self.work / "inputs.json"
@@ -168,8 +126,8 @@ class Run:
     def _train_words(self) -> None:
         config, stem = self.config, self.model.local.line_stem
         vocabulary = self._vocabulary()
-        images = line_images(vocabulary.lines, self.typesetter)
-        targets = torch.from_numpy(vocabulary.targets)
+        sheet = GlyphSheet.of(vocabulary.lines).to(self.device)
+        targets = torch.from_numpy(vocabulary.targets).to(self.device)
         scale = targets.norm(dim=1).mean().square()
         chances = np.cumsum(np.sqrt(vocabulary.counts))
         with self._progress("words", config.word_minutes) as bar:
@@ -177,10 +135,10 @@ class Run:
                 began = time.perf_counter()
                 rng = np.random.default_rng([config.seed, self.state["step"]])
                 drawn = np.searchsorted(chances, rng.random(config.word_batch) * chances[-1])
-                rows = torch.from_numpy(drawn)
+                rows = torch.from_numpy(drawn).to(self.device)
                 mean, std = self.model.config.pixel_mean, self.model.config.pixel_std
-                with torch.autocast("cpu", torch.bfloat16):
-                    got = stem((images[rows].float() / 255 - mean) / std)
+                with torch.autocast(self.device.type, torch.bfloat16):
+                    got = stem((sheet.images(rows).float() / 255 - mean) / std)
                 loss = (got.float() - targets[rows]).square().sum(1).mean() / scale
                 self._step(loss, self._rate(config.word_rate, done))
                 self._tick(bar, began, loss=f"{loss.item():.3f}")
@@ -196,15 +154,17 @@ class Run:
             self.typesetter,
             n_texts=config.shard_texts,
             seed=config.seed,
+            noise=config.noise,
         )
-        held_out = ShardStore(
+        held_out = ShardStore(  # clean texts of their own draw
             self.work / "held-out",
             self.corpus,
             self.teacher,
             self.typesetter,
             n_texts=500,
             seed=config.seed + 1,
-        ).load(0, short=config.short_later)
+        )
+        clean = held_out.load(0, short=config.short_later).to(self.device)
         with self._progress("texts", config.text_minutes) as bar:
             while (done := self._done(config.text_minutes)) < 1:
                 began = time.perf_counter()
@@ -214,7 +174,7 @@ class Run:
                 fresh = index < config.shards
                 span = config.shards - config.short_shards
                 place = index if fresh else config.short_shards + (index - config.shards) % span
-                shard = store.load(place, short=short)
+                shard = store.load(place, short=short).to(self.device)
                 sums: dict[str, list[float]] = {}
                 for batch in distil.batches(
                     shard, config.tile_batch, self.model.config.page_tiles, seed=index
@@ -229,11 +189,14 @@ class Run:
                 self.state["shard"] += 1
                 self._tick(bar, began)
                 means = {name: round(float(np.mean(values)), 4) for name, values in sums.items()}
-                scores = distil.validate(self.model, held_out, config.tile_batch)
+                scores = distil.validate(self.model, clean, config.tile_batch)
                 self._log(
                     {"shard": index, "minutes": self.state["seconds"] / 60, **means, **scores}
                 )
-                self._save()
+                better = scores["cosine"] >= self.state["best"]
+                self.state["best"] = max(scores["cosine"], self.state["best"])
+                self._save(model=better)
+                draw_curve(self.work / "log.jsonl", self.work / "curve.png")
 
     def _step(self, loss: Tensor, rate: float) -> None:
         for group in self.optimizer.param_groups:
@@ -287,8 +250,8 @@ class Run:
         self.optimizer = self._new_optimizer()
         self._save()
 
-    def _save(self) -> None:
-        """Model, optimiser and place in the schedule; the last write makes them count."""
+    def _save(self, *, model: bool = True) -> None:
+        """Optimiser and place in the schedule, and the model where it is the best so far."""
         tensors = {f"model/{name}": value for name, value in self.model.state_dict().items()}
         for (name, _), held in zip(
             self.model.named_parameters(),
@@ -298,7 +261,8 @@ class Run:
             tensors.update({f"{key}/{name}": value for key, value in held.items()})
         path = self.work / f"state-{self.state['stage']}-{self.state['step']}.safetensors"
         save_file({name: value.detach().contiguous() for name, value in tensors.items()}, path)
-        checkpoint.save(self.model, self.work / "model.safetensors")
+        if model:
+            checkpoint.save(self.model, self.work / "model.safetensors")
         record = {"file": path.name, "config": asdict(self.config), **self.state}
         part = self.work / "state.json.part"
         part.write_text(json.dumps(record, indent=1), encoding="utf-8")
@@ -309,7 +273,7 @@ class Run:
 
     def _resume(self) -> None:
         record = json.loads((self.work / "state.json").read_text(encoding="utf-8"))
-        self.state = {name: record[name] for name in self.state}
+        self.state = {name: record.get(name, value) for name, value in self.state.items()}
         with safe_open(self.work / record["file"], framework="pt") as file:
             keys = set(file.keys())
             self.model.load_state_dict(
@@ -318,6 +282,8 @@ class Run:
             for name, parameter in self.model.named_parameters():
                 if f"step/{name}" in keys:
                     self.optimizer.state[parameter] = {
-                        kind: file.get_tensor(f"{kind}/{name}")
+                        kind: file.get_tensor(f"{kind}/{name}").to(
+                            "cpu" if kind == "step" else self.device
+                        )
                         for kind in ("step", "exp_avg", "exp_avg_sq")
                     }

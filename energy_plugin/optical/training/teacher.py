@@ -48,12 +48,17 @@ class Reading:
     word_of_piece : ndarray of shape (n_pieces,), int64
         The word that each piece belongs to.
     embedding : ndarray of shape (384,), float16
-        Mean over all tokens, unit norm.
+        Mean over all tokens of all chunks, unit norm.
     """
 
     hidden: NDArray[np.float16]
     word_of_piece: NDArray[np.int64]
     embedding: NDArray[np.float16]
+
+    def joined(self, sizes: Sequence[int]) -> Reading:
+        """The same reading where runs of `sizes` words count as one word each."""
+        run = np.repeat(np.arange(len(sizes)), sizes)
+        return Reading(self.hidden, run[self.word_of_piece], self.embedding)
 
 
 def teacher_folder() -> Path:
@@ -91,9 +96,16 @@ class Teacher(nn.Module):
         package unless given.
     config : DeepEncoderConfig, optional
         Width, heads and MLP of its blocks; those of the published teacher unless given.
+    device : torch.device, optional
+        Where it reads; the CPU unless given.
     """
 
-    def __init__(self, folder: Path | None = None, config: DeepEncoderConfig | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path | None = None,
+        config: DeepEncoderConfig | None = None,
+        device: torch.device | None = None,
+    ) -> None:
         super().__init__()
         folder = folder or teacher_folder()
         missing = [n for n in ("tokenizer.json", "model.safetensors") if not (folder / n).is_file()]
@@ -107,12 +119,16 @@ class Teacher(nn.Module):
         )
         self.tokenizer.enable_truncation(MAX_PIECES)
         self.tokenizer.no_padding()
-        self.weights = load_file(folder / "model.safetensors")
+        self.device = device or torch.device("cpu")
+        self.weights = {
+            name: value.to(self.device)
+            for name, value in load_file(folder / "model.safetensors").items()
+        }
         config = config or DeepEncoderConfig.compact()
         self.blocks = nn.ModuleList(Block(config) for _ in range(LAYERS))
         for layer, block in enumerate(self.blocks):
             block.load_state_dict(block_weights(self.weights, layer))
-        self.requires_grad_(False).eval()
+        self.requires_grad_(False).eval().to(self.device)
 
     def piece_embeddings(self) -> Tensor:
         """Input embeddings of all word pieces, (vocabulary, 384)."""
@@ -129,9 +145,16 @@ class Teacher(nn.Module):
             x = block(x, mask)
         return x
 
+    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Unit embeddings of texts, (n, 384) float32."""
+        readings = self.read([text.split() for text in texts])
+        return np.stack([reading.embedding for reading in readings]).astype(np.float32)
+
     @torch.inference_mode()
     def read(self, texts: Sequence[Sequence[str]], batch_pieces: int = 8192) -> list[Reading]:
         """Read texts that are already split into words.
+
+        A text of more pieces than the teacher's window is read in chunks.
 
         Parameters
         ----------
@@ -141,33 +164,45 @@ class Teacher(nn.Module):
             Word pieces of one forward pass, padding included.
         """
         encoded = self.tokenizer.encode_batch(list(map(list, texts)), is_pretokenized=True)
-        order = np.argsort([len(e.ids) for e in encoded], kind="stable")
-        readings: list[Reading | None] = [None] * len(encoded)
+        chunks = [part for whole in encoded for part in (whole, *whole.overflowing)]
+        text_of_chunk = [
+            row for row, e in enumerate(encoded) for _ in range(1 + len(e.overflowing))
+        ]
+        states = self._states([chunk.ids for chunk in chunks], batch_pieces)
+        gathered: list[list[int]] = [[] for _ in encoded]
+        for place, row in enumerate(text_of_chunk):
+            gathered[row].append(place)
+        readings = []
+        for places in gathered:
+            mean = np.concatenate([states[place] for place in places]).astype(np.float32).mean(0)
+            words = [np.array(chunks[place].word_ids[1:-1], np.int64) for place in places]
+            hidden = [states[place][1 : 1 + len(w)] for place, w in zip(places, words, strict=True)]
+            unit = (mean / max(float(np.linalg.norm(mean)), 1e-12)).astype(np.float16)
+            readings.append(Reading(np.concatenate(hidden), np.concatenate(words), unit))
+        return readings
+
+    def _states(
+        self, pieces: Sequence[Sequence[int]], batch_pieces: int
+    ) -> list[NDArray[np.float16]]:
+        """Last hidden states of sequences of piece numbers, special tokens among them."""
+        order = np.argsort([len(ids) for ids in pieces], kind="stable")
+        states: dict[int, NDArray[np.float16]] = {}
         start = 0
         while start < len(order):
             stop = start + 1
             while (
-                stop < len(order)
-                and len(encoded[order[stop]].ids) * (stop + 1 - start) <= batch_pieces
+                stop < len(order) and len(pieces[order[stop]]) * (stop + 1 - start) <= batch_pieces
             ):
                 stop += 1
             rows = order[start:stop]
-            longest = len(encoded[rows[-1]].ids)
-            ids = torch.zeros(len(rows), longest, dtype=torch.long)
-            mask = torch.zeros(len(rows), longest, dtype=torch.bool)
+            ids = torch.zeros(len(rows), len(pieces[rows[-1]]), dtype=torch.long)
+            mask = torch.zeros_like(ids, dtype=torch.bool)
             for place, row in enumerate(rows):
-                pieces = encoded[row].ids
-                ids[place, : len(pieces)] = torch.tensor(pieces)
-                mask[place, : len(pieces)] = True
-            with torch.autocast("cpu", torch.bfloat16):
-                hidden = self._hidden(ids, mask).float()
-            mean = (hidden * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)
-            embeddings = F.normalize(mean, dim=-1).numpy().astype(np.float16)
-            states = hidden.numpy().astype(np.float16)
-            for place, row in enumerate(rows):
-                words = encoded[row].word_ids[1:-1]
-                readings[row] = Reading(
-                    states[place, 1 : 1 + len(words)], np.array(words, np.int64), embeddings[place]
-                )
+                ids[place, : len(pieces[row])] = torch.tensor(pieces[row])
+                mask[place, : len(pieces[row])] = True
+            with torch.autocast(self.device.type, torch.bfloat16):
+                hidden = self._hidden(ids.to(self.device), mask.to(self.device))
+            read = hidden.half().cpu().numpy()
+            states.update((row, read[place, : len(pieces[row])]) for place, row in enumerate(rows))
             start = stop
-        return [reading for reading in readings if reading is not None]
+        return [states[row] for row in range(len(pieces))]

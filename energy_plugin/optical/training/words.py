@@ -7,11 +7,9 @@ These targets are dense and cheap: a table, no forward pass of the teacher.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from energy_plugin.optical.training.teacher import Teacher
@@ -49,7 +47,7 @@ def _groups(lines: list[str]) -> list[list[str]]:
 
 def _word_embeddings(words: list[str], teacher: Teacher) -> NDArray[np.float32]:
     """Mean input embedding of each word's pieces, punctuation left out where it can be."""
-    table = teacher.piece_embeddings().numpy()
+    table = teacher.piece_embeddings().cpu().numpy()
     vocabulary = teacher.tokenizer.get_vocab()
     wordy = np.zeros(len(table), bool)
     for piece, index in vocabulary.items():
@@ -101,9 +99,3 @@ def build_vocabulary(
         counts[line] += count
     targets /= counts[:, None]
     return LineVocabulary(list(index), counts, targets)
-
-
-def line_images(lines: Iterable[str], typesetter: Typesetter) -> torch.Tensor:
-    """Grey levels of lines: (n, 16, 64), uint8."""
-    ink = np.stack([typesetter.ink(line) for line in lines])
-    return torch.from_numpy((1 - ink) * np.uint8(255))

@@ -1,0 +1,84 @@
+"""Schedule of a training run: stages, seeds, data and rates."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from importlib import resources
+from pathlib import Path
+
+from energy_plugin.errors import InvalidInputError
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """Schedule of a training run.
+
+    Attributes
+    ----------
+    seed : int
+        Seeds weights, draws and batches.
+    word_minutes, text_minutes : float
+        Wall-clock budget of each stage; the learning rates follow it.
+    vocabulary : int
+        Distinct words of the first stage.
+    word_batch, word_rate : int, float
+        Lines in a batch, and the peak learning rate of the first stage.
+    tile_batch : int
+        Tiles in a batch of the second stage.
+    text_rate : float
+        Peak learning rate of the second stage.
+    shard_texts : int
+        Texts in a shard.
+    shards : int
+        Shards to draw before they are used again.
+    short_shards, short_first, short_later : int, float, float
+        Share of short texts in the first `short_shards` shards, and in the others.
+    passage_characters : int
+        Longest passage.
+    noise : float
+        Share of texts that are typeset with noise while the teacher reads them clean.
+    sources : mapping of str to float, optional
+        Weight of each text file by name; the square root of its size unless given.
+    """
+
+    seed: int = 0
+    word_minutes: float = 12.0
+    text_minutes: float = 75.0
+    vocabulary: int = 600_000
+    word_batch: int = 4096
+    word_rate: float = 2e-3
+    tile_batch: int = 1200
+    text_rate: float = 2e-4
+    shard_texts: int = 6144
+    shards: int = 60
+    short_shards: int = 10
+    short_first: float = 0.95
+    short_later: float = 0.5
+    passage_characters: int = 2000
+    noise: float = 0.25
+    sources: Mapping[str, float] | None = None
+
+    @classmethod
+    def compact(cls) -> TrainingConfig:
+        """The schedule of the bundled encoder, from the file beside this module."""
+        with resources.as_file(resources.files(__package__) / "compact.json") as path:
+            return cls.from_file(path)
+
+    @classmethod
+    def from_file(cls, path: Path) -> TrainingConfig:
+        """Read a JSON object with any of the fields.
+
+        Raises
+        ------
+        InvalidInputError
+            The file is no JSON object, or names an unknown field.
+        """
+        try:
+            return cls(**json.loads(path.read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError) as error:
+            raise InvalidInputError(
+                f"{path} is no training configuration: {error}. Expected a JSON object with any "
+                f"of {[field.name for field in fields(cls)]}"
+            ) from error
