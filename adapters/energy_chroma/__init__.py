@@ -10,8 +10,9 @@ from energy_plugin._lazy import optional
 
 optional("chromadb", "chroma")
 
+from energy_chroma.asynchronous import AsyncEnergyCollection  # noqa: E402
 from energy_chroma.collection import EnergyCollection  # noqa: E402
 from energy_chroma.embedding import OpticalEmbeddingFunction  # noqa: E402
 from energy_chroma.staleness import Changes  # noqa: E402
 
-__all__ = ["Changes", "EnergyCollection", "OpticalEmbeddingFunction"]
+__all__ = ["AsyncEnergyCollection", "Changes", "EnergyCollection", "OpticalEmbeddingFunction"]

@@ -55,8 +55,8 @@ class ChromaHost:
         if not isinstance(collection, Collection):
             raise InvalidInputError(
                 f"Expected a chromadb Collection, got {type(collection).__name__}. Pass what "
-                "client.get_collection(...) returns; for an asynchronous client open the same "
-                "collection with chromadb.HttpClient."
+                "client.get_collection(...) returns; the collection of an asynchronous client "
+                "belongs into AsyncEnergyCollection."
             )
         self.collection = collection
 

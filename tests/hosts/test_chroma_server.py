@@ -1,15 +1,9 @@
 """The same code against a Chroma server, with a second client that writes."""
 
-import socket
-import subprocess
-import sys
-import time
-from pathlib import Path
-
-import chromadb
 import numpy as np
 import pytest
 from chroma_cases import create, vectors
+from chroma_server import Server
 from energy_chroma import Changes, EnergyCollection
 
 from energy_plugin.errors import NotBuiltError
@@ -20,32 +14,8 @@ QUERIES = vectors(4, seed=1)
 @pytest.fixture
 def connect(tmp_path):
     """A function that opens a new client of a running server."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    program = Path(sys.executable).with_name("chroma")
-    address = ["--host", "127.0.0.1", "--port", str(port)]
-    server = subprocess.Popen(
-        [str(program), "run", "--path", str(tmp_path), *address], stdout=subprocess.DEVNULL
-    )
-
-    def open_client():
-        return chromadb.HttpClient("127.0.0.1", port)
-
-    try:
-        for attempt in range(150):
-            try:
-                open_client()
-            except Exception:
-                if attempt == 149:
-                    raise
-                time.sleep(0.2)
-            else:
-                break
-        yield open_client
-    finally:
-        server.terminate()
-        server.wait(timeout=20)
+    with Server(tmp_path) as server:
+        yield server.client
 
 
 def test_a_server(connect):
