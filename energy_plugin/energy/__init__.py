@@ -9,8 +9,9 @@ if TYPE_CHECKING:
     from energy_plugin.energy.columns import EnergyColumns as EnergyColumns
     from energy_plugin.energy.config import EnergyConfig as EnergyConfig
     from energy_plugin.energy.field import EnergyField as EnergyField
-    from energy_plugin.energy.index import Drift as Drift
     from energy_plugin.energy.index import EnergyIndex as EnergyIndex
+    from energy_plugin.energy.maintenance import Drift as Drift
+    from energy_plugin.energy.maintenance import Maintenance as Maintenance
     from energy_plugin.energy.rerank import EnergyReranker as EnergyReranker
     from energy_plugin.energy.rerank import Reranking as Reranking
     from energy_plugin.energy.result import EnergyTerms as EnergyTerms
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 # The numerics import torch, so that names are resolved when they are first used.
 _HOMES = {
-    "Drift": "index",
+    "Drift": "maintenance",
     "EnergyColumns": "columns",
     "EnergyConfig": "config",
     "EnergyField": "field",
@@ -27,6 +28,7 @@ _HOMES = {
     "EnergyReranker": "rerank",
     "EnergyTerms": "result",
     "Reranking": "rerank",
+    "Maintenance": "maintenance",
     "SearchResult": "result",
     "SearchWork": "result",
 }

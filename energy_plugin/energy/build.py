@@ -34,10 +34,8 @@ if TYPE_CHECKING:
 COARSE_STEPS = 5  # of the first tessellation, which only serves the neighbour search
 
 
-def _row_graph(
-    rows: torch.Tensor, config: EnergyConfig
-) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """Neighbours (n, k), and the coarse cells (n,) that they were found in, if any."""
+def row_graph(rows: torch.Tensor, config: EnergyConfig) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Neighbours (n, k) of unit rows, and the coarse cells (n,) they were found in, if any."""
     n = len(rows)
     k = neighbour_count(n, config.neighbours)
     if n <= EXACT_ROWS:
@@ -105,7 +103,7 @@ def fit_field(
     rows = straight[real]
 
     progress("row graph")
-    near, coarse = _row_graph(rows, config)
+    near, coarse = row_graph(rows, config)
     progress("metric")
     similarity = metric.mean_similarity(rows)
     strength = metric.strength(similarity, near.numel(), dim, config)
@@ -124,7 +122,7 @@ def fit_field(
     anchors = torch.from_numpy(stored_anchors.astype(np.float32)).to(where)
     progress("energy Laplacian")
     weights, bandwidth = energy_weights(anchors, config)
-    indptr, indices, data = _csr(graph.laplacian(weights))
+    indptr, indices, data = csr(graph.laplacian(weights))
     progress("taumode")
     signals = AnchorGraph(anchors, weights, bandwidth, config.affinity_anchors)
     if len(rows):
@@ -197,9 +195,10 @@ def _anchors(
     return fit_anchors(points, count, seed=config.seed, steps=steps, start=start)
 
 
-def _csr(
+def csr(
     laplacian: torch.Tensor,
 ) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float32]]:
+    """Row pointers, columns and values of a dense matrix's entries that are not zero."""
     from scipy.sparse import csr_matrix
 
     sparse = csr_matrix(laplacian.cpu().numpy().astype(np.float32))

@@ -172,6 +172,15 @@ def decode(codes: NDArray[np.uint8], dim: int) -> NDArray[np.float32]:
     return out
 
 
+def lowered(codes: NDArray[np.uint8], dim: int, bits: int) -> NDArray[np.uint8]:
+    """As `drop_planes`, in as many bytes as given: unused planes are zero."""
+    few = drop_planes(codes, dim, bits)
+    out = codes.copy()
+    out[:, : few.shape[1]] = few
+    out[:, few.shape[1] :] = 0
+    return out
+
+
 def squared_residuals(codes: NDArray[np.uint8], dim: int) -> NDArray[np.float32]:
     """ρ² of each row, from its header; (n,)."""
     sigma = codes[:, 1:3].copy().view("<f2")[:, 0].astype(np.float32)

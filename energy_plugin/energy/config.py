@@ -133,6 +133,34 @@ class EnergyConfig:
             return cls(**{**weights, **changes})
         raise InvalidInputError(f"Unknown preset {name!r}; expected 'default' or 'arrowspace'.")
 
+    @classmethod
+    def plain(cls, residual_bits: int = 4, **changes: Any) -> EnergyConfig:
+        """The codec alone, to measure it: no metric, no heat, no query's graph, no λ or G.
+
+        Rows are ranked by the Euclidean distance of their decoded unit vectors.
+
+        Parameters
+        ----------
+        residual_bits : {1, 2, 4, 8}, default 4
+            Bits a dimension.
+
+        Raises
+        ------
+        InvalidInputError
+            Other bits, or an unknown setting.
+        """
+        cls._refuse_unknown(changes)
+        off: dict[str, Any] = {
+            "centring": 0.0,
+            "metric_exponent": 0.0,
+            "heat": 0.0,
+            "local_heat": 0.0,
+            "query_heat": 0.0,
+            "weight_lambda": 0.0,
+            "weight_dispersion": 0.0,
+        }
+        return cls(**{**off, "bits": residual_bits, **changes})
+
     def to_dict(self) -> dict[str, Any]:
         """JSON primitives, with the format version."""
         return {"format_version": FORMAT_VERSION, **asdict(self)}

@@ -2,42 +2,33 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
+from typing import Any, Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
+from energy_plugin.energy import maintenance
 from energy_plugin.energy import search as searching
-from energy_plugin.energy.build import fit_field, scatter
+from energy_plugin.energy.adding import encode_rows
+from energy_plugin.energy.build import fit_field
 from energy_plugin.energy.codes import (
     code_bytes,
     drop_planes,
-    encode,
+    lowered,
     plane_bytes,
-    squared_residuals,
     stored_bits,
 )
 from energy_plugin.energy.columns import EnergyColumns
 from energy_plugin.energy.config import BIT_CHOICES, EnergyConfig, as_config
 from energy_plugin.energy.field import EnergyField
-from energy_plugin.energy.heat import warmed
-from energy_plugin.energy.neighbours import ADJACENT_CELLS, neighbour_count
+from energy_plugin.energy.maintenance import Drift, Maintenance
 from energy_plugin.energy.result import SearchResult
 from energy_plugin.energy.store import RowStore
 from energy_plugin.errors import ForeignFieldError, InvalidInputError
 from energy_plugin.validation import as_k, as_queries, as_rows, as_vectors
 
 FIT_STEPS = 6
-
-
-@dataclass(frozen=True)
-class Drift:
-    """See `EnergyIndex.drift`."""
-
-    distortion: float  # mean squared residual of the live rows / of the fitted rows
-    lambda_shift: float  # of the median λ, in robust scales s_λ
 
 
 class EnergyIndex:
@@ -206,55 +197,16 @@ class EnergyIndex:
         InvalidInputError
             See `energy_plugin.validation.as_vectors`.
         """
-        projection, config = self._projection, self.field.config
-        points, real = projection.project(as_vectors(vectors, dim=self.field.dim))
-        lambda_, dispersion = projection.taumode(points, real)
-        smoothed = self._smooth(points, real)
-        cell = projection.cells(smoothed, real)
-        keep = cell >= 0
-        residual = encode(
-            (smoothed - projection.graph.anchors[cell.clamp_min(0)])[keep], config.bits
-        )
-        columns = EnergyColumns(
-            lambda_[keep].cpu().numpy(),
-            dispersion[keep].cpu().numpy(),
-            cell[keep].cpu().numpy(),
-            residual,
-        )
-        return scatter(columns, real.cpu().numpy(), config.bits)
+        return encode_rows(self._store, as_vectors(vectors, dim=self.field.dim))
 
-    def _smooth(self, points: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
-        """Heat from the present rows, and from each other, into new rows."""
-        config, store = self.field.config, self._store
-        heat = self.field.scalars.heat * config.heat
-        present = np.flatnonzero(store.alive & (store.columns.cell >= 0))
-        fresh = real.nonzero()[:, 0]
-        k = neighbour_count(len(present) + len(fresh), config.neighbours)
-        if heat == 0 or k == 0 or len(fresh) == 0:
-            return points
-        out = points.clone()
-        if len(present) <= config.exhaustive_rows:
-            where = torch.from_numpy(present).to(points.device)
-            pool = torch.cat([store.decoded()[where], points[fresh]])
-            out[fresh] = warmed(
-                points[fresh], pool, first=len(present), k=k, heat=heat, power=config.weight_power
-            )
-            return out
-        cell = self._projection.cells(points, real)
-        order, ends = store.lists()
-        anchors = self._projection.graph.anchors
-        for c in cell[fresh].unique().tolist():
-            gaps = (anchors - anchors[c]).square().sum(1)
-            near = gaps.topk(min(ADJACENT_CELLS, len(gaps)), largest=False).indices.tolist()
-            found = np.concatenate([order[(ends[a - 1] if a else 0) : ends[a]] for a in near])
-            mine = (cell == c).nonzero()[:, 0]
-            pool = torch.cat([store.decode(found), points[mine]])
-            out[mine] = warmed(
-                points[mine], pool, first=len(found), k=k, heat=heat, power=config.weight_power
-            )
-        return out
-
-    def search(self, queries: Any, k: int = 10, *, rows: Any | None = None) -> SearchResult:
+    def search(
+        self,
+        queries: Any,
+        k: int = 10,
+        *,
+        rows: Any | None = None,
+        n_probe: int | Literal["all"] | None = None,
+    ) -> SearchResult:
         """The k nearest live rows of each query by energy distance.
 
         Parameters
@@ -264,6 +216,9 @@ class EnergyIndex:
             Clipped to the number of rows that may be found.
         rows : array_like of int, optional
             Only these rows may be found; numbers that are not live are ignored.
+        n_probe : int or "all", optional
+            Score the rows of that many nearest cells, of more where those hold fewer than k, or
+            every row. Decided by the number of rows and the configuration if not given.
 
         Returns
         -------
@@ -273,19 +228,58 @@ class EnergyIndex:
         Raises
         ------
         InvalidInputError
-            Queries or k are not valid.
+            Queries, k or n_probe are not valid.
         """
         checked = as_queries(queries, self.field.dim)
         k = as_k(k)
+        cells = _as_probe(n_probe)
         store = self._store
         live = np.flatnonzero(store.alive)
         allowed = live if rows is None else store.positions(as_rows(rows))
         if len(allowed) == 0:
             return searching.nothing(len(checked))
         prepared = searching.prepare(self._projection, checked)
-        if len(allowed) <= self.field.config.exhaustive_rows:
+        few = n_probe is None and len(allowed) <= self.field.config.exhaustive_rows
+        if n_probe == "all" or few:
             return searching.exhaustive(store, prepared, k, allowed)
-        return searching.probed(store, prepared, k, None if rows is None else allowed)
+        return searching.probed(store, prepared, k, None if rows is None else allowed, cells)
+
+    def lower(self, rows: Any, bits: int) -> NDArray[np.int64]:
+        """Drop bit planes of some rows; the others keep theirs.
+
+        A code tells its own planes, so that rows of several fidelities share the index. The
+        column keeps its width; `codes.drop_planes` narrows it once all rows are lower.
+
+        Parameters
+        ----------
+        rows : array_like of shape (n,), int
+            Row numbers.
+        bits : {1, 2, 4, 8}
+            Rows that have no more than that stay as they are.
+
+        Returns
+        -------
+        ndarray of shape (m,), int64
+            Numbers of the rows that changed, ascending.
+
+        Raises
+        ------
+        InvalidInputError
+            A number is not that of a live row, or other bits; nothing changes then.
+        """
+        wanted = np.unique(as_rows(rows))
+        positions = self._store.positions(wanted)
+        if len(positions) != len(wanted):
+            raise InvalidInputError(
+                f"{len(wanted) - len(positions)} of {len(wanted)} rows to lower are not in the "
+                "index. Nothing was lowered; pass numbers that are in index.rows."
+            )
+        residual = self._store.columns.residual
+        few = lowered(residual[positions], self.field.dim, bits)
+        changed = stored_bits(residual[positions], self.field.dim) > bits
+        if changed.any():
+            self._store.recode(positions[changed], few[changed])
+        return self._store.numbers[positions[changed]]
 
     def drift(self) -> Drift:
         """How far the live rows have moved from what the field was fitted on.
@@ -296,10 +290,97 @@ class EnergyIndex:
             Near (1, 0) after a fit. A distortion above about 1.3 or a shift above about 1 says
             that a new fit will pay.
         """
-        columns = self.columns.take(self.columns.cell >= 0)
-        scalars = self.field.scalars
-        if len(columns) == 0 or scalars.distortion <= 0:
-            return Drift(1.0, 0.0)
-        distortion = float(squared_residuals(columns.residual, self.field.dim).mean())
-        shift = float(np.median(columns.lambda_)) - scalars.median_lambda
-        return Drift(distortion / scalars.distortion, shift / scalars.scale_lambda)
+        return maintenance.drift(self.field, self.columns)
+
+    def maintain(self, vectors: Any | None = None) -> Maintenance:
+        """Split overloaded cells and merge close ones; codes of their rows are written anew.
+
+        The field changes (`index.field` is another one, to be stored with the columns of all
+        rows), the numbers of the rows do not. Metric and heat stay: `refit` learns them anew.
+
+        Parameters
+        ----------
+        vectors : array_like of shape (n_live, d), optional
+            Of the live rows, in the order of `rows`. Without them, codes and λ are made of the
+            decoded rows, which costs a little precision each time.
+
+        Returns
+        -------
+        Maintenance
+
+        Raises
+        ------
+        InvalidInputError
+            `vectors` are not those of the live rows.
+        """
+        store = self._store
+        live = np.flatnonzero(store.alive)
+        if vectors is None:
+            points = exact = store.decode(live)
+        else:
+            exact, real = self._projection.project(self._live_vectors(vectors))
+            points = maintenance.heated(exact, real, self.field)
+        field, columns, report = maintenance.maintain(
+            self._projection, store.columns.take(live), points, exact
+        )
+        if field is not self.field:
+            self.field = field
+            self._projection = field.projection(self.device)
+            self._store = RowStore(
+                self._projection, columns, store.numbers[live], store.next_number
+            )
+        return report
+
+    def refit(self, vectors: Any | None = None, config: EnergyConfig | None = None) -> EnergyIndex:
+        """A new index of the live rows with a field fitted on them; row numbers are kept.
+
+        Rows that have lost planes do not get them back.
+
+        Parameters
+        ----------
+        vectors : array_like of shape (n_live, d), optional
+            Of the live rows, in the order of `rows`. Without them, they are recovered from the
+            decoded rows, which costs a little precision.
+        config : EnergyConfig, optional
+            That of the present field if not given.
+
+        Raises
+        ------
+        InvalidInputError
+            No live rows, or `vectors` are not those of the live rows.
+        """
+        store = self._store
+        live = np.flatnonzero(store.alive)
+        if len(live) == 0:
+            raise InvalidInputError("The index has no rows to fit a field on. Add rows first.")
+        if vectors is None:
+            known = maintenance.recovered(self._projection, store.decode(live))
+        else:
+            known = self._live_vectors(vectors)
+        settings = self.field.config if config is None else as_config(config)
+        field, columns = fit_field(known, settings, device=self.device)
+        bits = stored_bits(store.columns.residual[live], self.field.dim)
+        columns = maintenance.keep_fidelity(columns, self.field.dim, bits)
+        index = EnergyIndex(field, columns, device=self.device)
+        index._store = RowStore(index._projection, columns, store.numbers[live], store.next_number)
+        return index
+
+    def _live_vectors(self, vectors: Any) -> NDArray[np.float32]:
+        given = as_vectors(vectors, dim=self.field.dim)
+        if len(given) != len(self):
+            raise InvalidInputError(
+                f"Got {len(given)} vectors for {len(self)} live rows. Pass one for each of "
+                "index.rows, in that order."
+            )
+        return given
+
+
+def _as_probe(n_probe: Any) -> int | None:
+    """The number of cells, None for the configuration's choice or all of them."""
+    if n_probe is None or (isinstance(n_probe, str) and n_probe == "all"):
+        return None
+    if isinstance(n_probe, bool) or not isinstance(n_probe, (int, np.integer)) or n_probe < 1:
+        raise InvalidInputError(
+            f"n_probe must be a positive number of cells or 'all', got {n_probe!r}."
+        )
+    return int(n_probe)

@@ -203,9 +203,13 @@ def exhaustive(
 
 
 def probed(
-    store: RowStore, queries: Prepared, k: int, allowed: NDArray[np.int64] | None
+    store: RowStore,
+    queries: Prepared,
+    k: int,
+    allowed: NDArray[np.int64] | None,
+    n_probe: int | None = None,
 ) -> SearchResult:
-    """Score the rows of the nearest cells, at least k of them and a share of all."""
+    """Score the rows of the nearest cells, at least k of them and `n_probe` cells or a share."""
     projection = store.projection
     config, anchors = projection.field.config, projection.graph.anchors
     if allowed is None:
@@ -214,7 +218,8 @@ def probed(
         order, ends = cell_lists(allowed, store.columns.cell, len(anchors))
     starts = np.concatenate([[0], ends[:-1]])
     sizes = ends - starts
-    want = min(len(order), max(k, config.pool, int(config.probe_share * len(order))))
+    share = max(config.pool, int(config.probe_share * len(order))) if n_probe is None else 1
+    want = min(len(order), max(k, share))
     half = 0.5 * anchors.square().sum(1)
     parts, cells, rows = [], [], []
     for i in range(len(queries.points)):
@@ -222,7 +227,7 @@ def probed(
         near = torch.argsort(some.points[0] @ anchors.T - half, descending=True, stable=True)
         ranked = np.append(near.cpu().numpy(), len(anchors))  # rows without cell come last
         ranked = ranked[sizes[ranked] > 0]
-        stop = int(np.searchsorted(np.cumsum(sizes[ranked]), want)) + 1
+        stop = max(int(np.searchsorted(np.cumsum(sizes[ranked]), want)) + 1, n_probe or 1)
         found = np.concatenate([order[starts[c] : ends[c]] for c in ranked[:stop]])
         found.sort()
         scored = _gather(store, found, store.decode(found), None)

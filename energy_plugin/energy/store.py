@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -16,12 +18,18 @@ COMPACT_SHARE = 0.25  # tombstones beyond this share of the rows are cleared awa
 class RowStore:
     """Rows at positions 0..n−1, in ascending order of their numbers; some are tombstones."""
 
-    def __init__(self, projection: Projection, columns: EnergyColumns) -> None:
+    def __init__(
+        self,
+        projection: Projection,
+        columns: EnergyColumns,
+        numbers: NDArray[np.int64] | None = None,
+        next_number: int | None = None,
+    ) -> None:
         self.projection = projection
         self.columns = columns
-        self.numbers = np.arange(len(columns), dtype=np.int64)
+        self.numbers = np.arange(len(columns), dtype=np.int64) if numbers is None else numbers
         self.alive = np.ones(len(columns), dtype=bool)
-        self.next_number = len(columns)
+        self.next_number = len(columns) if next_number is None else next_number
         self._decoded: torch.Tensor | None = None  # (capacity, d), filled up to _ready
         self._ready = 0
         self._lists: tuple[NDArray[np.int64], NDArray[np.int64]] | None = None
@@ -60,6 +68,16 @@ class RowStore:
         found = np.searchsorted(self.numbers, rows).clip(max=len(self) - 1)
         hit = (self.numbers[found] == rows) & self.alive[found]
         return found[hit].astype(np.int64)
+
+    def recode(self, positions: NDArray[np.int64], residual: NDArray[np.uint8]) -> None:
+        """Other codes, of the same length, for some rows."""
+        changed = self.columns.residual.copy()
+        changed[positions] = residual
+        self.columns = replace(self.columns, residual=changed)
+        stale = positions[positions < self._ready]
+        if self._decoded is not None and len(stale):
+            where = torch.from_numpy(stale).to(self._decoded.device)
+            self._decoded[where] = self.decode(stale)
 
     def _compact(self) -> None:
         keep = np.flatnonzero(self.alive)

@@ -330,3 +330,36 @@ def test_cuda_agrees_with_the_cpu(rows, queries):
     a, b = index.search(queries, 50), other.search(queries, 50)
     np.testing.assert_allclose(a.distances, b.distances, atol=1e-3)
     assert (a.ids == b.ids).mean() > 0.9
+
+
+def test_n_probe(rows, queries):
+    index = EnergyIndex.fit(rows, EnergyConfig.plain(8, n_anchors=30), device="cpu")
+    whole = index.search(queries, 10, n_probe="all")
+    same(whole, index.search(queries, 10))
+    assert overlap(whole.ids, exact_top(rows, queries, 10)) > 0.98  # measured .995
+    every_cell = index.search(queries, 10, n_probe=30)
+    assert np.array_equal(every_cell.ids, whole.ids)
+    np.testing.assert_allclose(every_cell.distances, whole.distances, atol=1e-6)
+    few = index.search(queries, 10, n_probe=4)
+    assert (few.work.cells_probed == 4).all()
+    assert overlap(few.ids, whole.ids) > 0.6
+    # more cells where the nearest ones hold too few rows
+    assert index.search(queries, 500, n_probe=1).ids.shape == (20, 500)
+    assert index.search(queries, 5, n_probe=2, rows=np.arange(100)).ids.max() < 100
+    for bad in (0, -1, 2.5, "some", True):
+        with pytest.raises(InvalidInputError, match="n_probe"):
+            index.search(queries, 10, n_probe=bad)
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4, 8])
+def test_the_plain_codec_ranks_by_distance_alone(rows, queries, bits):
+    config = EnergyConfig.plain(bits)
+    assert EnergyConfig.plain(residual_bits=bits) == config
+    index = EnergyIndex.fit(rows, config, device="cpu")
+    result = index.search(queries, 20)
+    assert not result.terms.lambda_.any()
+    assert not result.terms.dispersion.any()
+    assert np.array_equal(index.field.metric, np.eye(48, dtype=np.float16))
+    assert not index.field.centre.any()
+    with pytest.raises(InvalidInputError, match="bits must be"):
+        EnergyConfig.plain(3)
