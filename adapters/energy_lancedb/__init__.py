@@ -10,6 +10,7 @@ from energy_plugin._lazy import optional
 
 optional("lancedb", "lancedb")
 
+from energy_lancedb.aio import AsyncEnergyQuery, AsyncEnergyTable  # noqa: E402
 from energy_lancedb.embedding import OpticalEmbeddingFunction, optical  # noqa: E402
 from energy_lancedb.info import EnergyInfo  # noqa: E402
 from energy_lancedb.query import EnergyQuery  # noqa: E402
@@ -17,6 +18,8 @@ from energy_lancedb.reranker import EnergyReranker  # noqa: E402
 from energy_lancedb.table import EnergyTable  # noqa: E402
 
 __all__ = [
+    "AsyncEnergyQuery",
+    "AsyncEnergyTable",
     "EnergyInfo",
     "EnergyQuery",
     "EnergyReranker",

@@ -9,8 +9,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from energy_lancedb.host import open_or_none
-from energy_lancedb.pointer import Pointer, outdated_rows
+from energy_lancedb.host import in_history, open_or_none
+from energy_lancedb.pointer import Pointer, outdated_rows, rows_of
 from energy_plugin.errors import CorruptFieldError
 
 CHUNK_BYTES = 1 << 20
@@ -23,8 +23,9 @@ SCHEMA = pa.schema(
         pa.field("data", pa.large_binary()),
     ]
 )
-# Old versions of the companion stay this long, for readers in the middle of a load.
-GRACE = timedelta(minutes=10)
+# Old versions of the companion tables stay as long as LanceDB keeps those of the host table:
+# a version that is checked out or restored finds its field in them.
+KEPT = timedelta(days=7)
 
 
 class Artefacts:
@@ -90,6 +91,8 @@ class Artefacts:
     def read(self, generation: int, chunks: int, sha256: str) -> bytes:
         """Read the bytes of one generation and check them.
 
+        What the table's latest version lacks, or holds damaged, is looked for in older ones.
+
         Raises
         ------
         CorruptFieldError
@@ -99,25 +102,19 @@ class Artefacts:
         table = self._open()
         if table is None:
             raise CorruptFieldError(f"The artefact table {self.name!r} is missing. {remedy}")
-        found = (
-            table.search()
-            .where(f"generation = {int(generation)} AND sha256 = '{sha256}'")
-            .select(["chunk", "data"])
-            .to_arrow()
-            .sort_by("chunk")
+        where = f"generation = {int(generation)} AND sha256 = '{sha256}'"
+        failure = f"has 0 chunks, expected {chunks}"
+        for depth, found in enumerate(in_history(table, where, ["chunk", "data"])):
+            blob = b"".join(found.sort_by("chunk")["data"].to_pylist())
+            if found.num_rows == chunks and hashlib.sha256(blob).hexdigest() == sha256:
+                return blob
+            if depth == 0:
+                whole = found.num_rows == chunks
+                counts = f"has {found.num_rows} chunks, expected {chunks}"
+                failure = "fails its checksum" if whole else counts
+        raise CorruptFieldError(
+            f"Generation {generation} in the artefact table {self.name!r} {failure}. {remedy}"
         )
-        if found.num_rows != chunks:
-            raise CorruptFieldError(
-                f"Generation {generation} in the artefact table {self.name!r} has "
-                f"{found.num_rows} chunks, expected {chunks}. {remedy}"
-            )
-        blob = b"".join(found["data"].to_pylist())
-        if hashlib.sha256(blob).hexdigest() != sha256:
-            raise CorruptFieldError(
-                f"Generation {generation} in the artefact table {self.name!r} fails its "
-                f"checksum. {remedy}"
-            )
-        return blob
 
     def drop_outdated(self, current: Pointer, replaced: Pointer | None) -> None:
         """Drop what is no longer needed once `current` is published."""
@@ -125,7 +122,27 @@ class Artefacts:
         if table is None:
             return
         table.delete(outdated_rows(current, replaced))
-        table.optimize(cleanup_older_than=GRACE)
+        self.clean(None)
+
+    def clean(self, older_than: timedelta | None) -> None:
+        """Remove old versions, by default those of more than seven days."""
+        table = self._open()
+        if table is not None:
+            table.optimize(cleanup_older_than=KEPT if older_than is None else older_than)
+
+    def revive(self, pointer: Pointer) -> None:
+        """Write a field back that only older versions of this table hold.
+
+        Raises
+        ------
+        CorruptFieldError
+            No version holds it.
+        """
+        table = self._open()
+        if table is None or table.count_rows(rows_of(pointer)) == 0:
+            self.write(
+                pointer.generation, self.read(pointer.generation, pointer.chunks, pointer.sha256)
+            )
 
     def drop(self) -> None:
         """Drop the table, if there is one."""

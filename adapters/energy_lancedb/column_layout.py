@@ -12,6 +12,7 @@ import logging
 import random
 import time
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import numpy as np
@@ -243,7 +244,7 @@ class ColumnLayout:
             nonlocal count
             self.host.latest()
             current = pointer_of(self.host.schema)
-            if current is None or current.sha256 != pointer.sha256:
+            if current is None or not current.same_field(pointer):
                 return  # another process has just built, and refreshes its own field
             dataset = self.host.dataset()
             loaded = self.load(current)
@@ -261,10 +262,16 @@ class ColumnLayout:
         files = _vector_files(dataset, pointer)
         self.host.latest()
         current = pointer_of(self.host.schema)
-        if current is None or current.sha256 != pointer.sha256 or set(files) == set(current.files):
+        if current is None or not current.same_field(pointer) or set(files) == set(current.files):
             return
         text = replace(current, files=files).to_json()
         self.host.table.update_field_metadata({"path": NAMES[3], "metadata": {KEY: text}})
+
+    def clean(self, older_than: timedelta | None) -> None:
+        """Nothing stands beside the host table."""
+
+    def revive(self, pointer: Pointer) -> None:
+        """The columns came back with the host table's version."""
 
     def drop(self) -> None:
         """Remove the columns, and with them the pointer."""

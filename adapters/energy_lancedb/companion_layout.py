@@ -17,15 +17,15 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from energy_lancedb.artefacts import KEPT
 from energy_lancedb.columns import NAMES, fields_of, from_arrow, to_arrow
-from energy_lancedb.host import Host, open_or_none, prints_of
+from energy_lancedb.host import Host, in_history, open_or_none, prints_of
 from energy_lancedb.layout import Encode, FittedRows, LoadedRows, match
 from energy_lancedb.pointer import KEY, Pointer, outdated_rows, replaced_pointer, rows_of
 from energy_plugin.energy import EnergyColumns
 from energy_plugin.errors import CorruptFieldError
 
 SUFFIX = "__energy_rows"
-GRACE = timedelta(minutes=10)
 
 
 def keys_of(vectors: NDArray[np.float32]) -> NDArray[np.uint64]:
@@ -56,11 +56,9 @@ class CompanionLayout:
         table = self._open()
         keys, first = np.unique(rows.keys, return_index=True)
         data = _rows(pointer, keys, rows.columns.take(first), rows.fingerprints[first])
-        if table is None:
-            self.host.connection.create_table(self.name, data, **self._place)
-        else:
+        if table is not None:
             table.delete(rows_of(pointer))  # left over by a build that broke off
-            table.add(data)
+        self._write(data)
         replaced = self._flip(pointer)
         self._drop_outdated(pointer, replaced)
         return replaced
@@ -78,7 +76,29 @@ class CompanionLayout:
         table = self._open()
         if table is not None:
             table.delete(outdated_rows(current, replaced))
-            table.optimize(cleanup_older_than=GRACE)
+            self.clean(None)
+
+    def clean(self, older_than: timedelta | None) -> None:
+        """Remove old versions of the companion, by default those of more than seven days."""
+        table = self._open()
+        if table is not None:
+            table.optimize(cleanup_older_than=KEPT if older_than is None else older_than)
+
+    def revive(self, pointer: Pointer) -> None:
+        """Write columns back that only older versions of the companion hold."""
+        table = self._open()
+        if table is None or table.count_rows(rows_of(pointer)) == 0:
+            stored = self._stored(pointer)
+            columns, prints = from_arrow(stored, pointer.code_bytes)
+            keys = stored["key"].to_numpy().astype(np.uint64)
+            self._write(_rows(pointer, keys, columns, prints))
+
+    def _write(self, rows: pa.Table) -> None:
+        table = self._open()
+        if table is None:
+            self.host.connection.create_table(self.name, rows, **self._place)
+        else:
+            table.add(rows)
 
     def _stored(self, pointer: Pointer) -> pa.Table:
         table = self._open()
@@ -87,9 +107,8 @@ class CompanionLayout:
                 f"The table {self.name!r} with the energy columns is missing. "
                 "Write a new field with EnergyTable(table).build()."
             )
-        query = table.search().where(rows_of(pointer))
-        stored = query.select(["key", *NAMES]).to_arrow()
-        schema = pa.schema([stored.schema.field("key"), *fields_of(pointer.code_bytes)])
+        schema = pa.schema([pa.field("key", pa.uint64()), *fields_of(pointer.code_bytes)])
+        stored = next(in_history(table, rows_of(pointer), ["key", *NAMES]), schema.empty_table())
         try:
             return stored.cast(schema)
         except pa.ArrowInvalid as error:

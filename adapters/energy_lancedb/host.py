@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -79,7 +79,7 @@ class Host:
         if hasattr(table, "vector_search"):
             raise InvalidInputError(
                 "table is an asynchronous LanceDB table. "
-                "Open it with lancedb.connect(uri).open_table(name)."
+                "Use AsyncEnergyTable(table), or open it with lancedb.connect(uri).open_table(name)."
             )
         connection = connection if connection is not None else getattr(table, "_conn", None)
         if connection is None:
@@ -89,6 +89,7 @@ class Host:
         self.table = table
         self.connection = connection
         self.namespace = list(getattr(table, "namespace", None) or [])
+        self.pinned: int | None = None  # the version that was checked out
 
     @property
     def name(self) -> str:
@@ -101,9 +102,26 @@ class Host:
         return self.table.schema
 
     def latest(self) -> int:
-        """Go to the table's latest version and return it."""
+        """Go to the table's latest version, or to the one checked out, and return it."""
+        if self.pinned is not None:
+            if self.table.version != self.pinned:  # the handle was moved by someone else
+                self.table.checkout(self.pinned)
+            return self.pinned
         self.table.checkout_latest()
         return int(self.table.version)
+
+    def require_latest(self) -> None:
+        """Refuse to write while an older version is checked out.
+
+        Raises
+        ------
+        InvalidInputError
+        """
+        if self.pinned is not None:
+            raise InvalidInputError(
+                f"Version {self.pinned} of table {self.name!r} is checked out, which can only be "
+                "read. Call checkout_latest() to write, or restore() to make it the latest."
+            )
 
     def vector_column(self, name: str | None) -> tuple[str, int]:
         """Name and dimension of the vector column.
@@ -115,7 +133,7 @@ class Host:
         """
         schema = self.schema
         if name is None:
-            names = [column.name for column in schema if _is_vector(column.type)]
+            names = [column.name for column in schema if is_vector(column.type)]
             if len(names) != 1:
                 raise InvalidInputError(
                     f"Table {self.name!r} has {len(names)} vector columns {names}. "
@@ -127,7 +145,7 @@ class Host:
                 f"Table {self.name!r} has no column {name!r}; its columns are {schema.names}."
             )
         kind = schema.field(name).type
-        if not _is_vector(kind):
+        if not is_vector(kind):
             raise InvalidInputError(
                 f"Column {name!r} has the type {kind}, expected a fixed_size_list of floats. "
                 "LanceDB makes one of a list of floats, or of Vector(dim) in a LanceModel."
@@ -183,12 +201,32 @@ def open_or_none(connection: Any, name: str, namespace: list[str] | None = None)
         raise
 
 
+def in_history(table: Any, where: str, columns: list[str]) -> Iterator[pa.Table]:
+    """Rows that match, in each version of a table that has any, the newest version first.
+
+    Parameters
+    ----------
+    table : lancedb.table.LanceTable
+        A handle of the caller's own: it is moved through the versions.
+    """
+    versions = None
+    while versions is None or versions:
+        if versions:
+            table.checkout(versions.pop())
+        found = table.search().where(where).select(columns).to_arrow()
+        if found.num_rows:
+            yield found
+        if versions is None:
+            versions = sorted(int(v["version"]) for v in table.list_versions())[:-1]
+
+
 def prints_of(matrix: NDArray[np.float32]) -> NDArray[np.uint32]:
     """Fingerprint of each row, also of no row at all."""
     return fingerprint(matrix) if len(matrix) else np.empty(0, dtype=np.uint32)
 
 
-def _is_vector(kind: Any) -> bool:
+def is_vector(kind: Any) -> bool:
+    """Whether an Arrow type is that of a vector column."""
     return bool(pa.types.is_fixed_size_list(kind) and pa.types.is_floating(kind.value_type))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, Protocol
 
 import numpy as np
@@ -77,6 +78,12 @@ class Layout(Protocol):
 
     def catch_up(self, pointer: Pointer, encode: Encode) -> int:
         """Write the columns of stale rows; returns how many."""
+
+    def clean(self, older_than: timedelta | None) -> None:
+        """Remove old versions of tables that the layout keeps beside the host's."""
+
+    def revive(self, pointer: Pointer) -> None:
+        """Write back what only older versions of such tables hold."""
 
     def drop(self) -> None:
         """Remove columns and pointer."""

@@ -42,6 +42,10 @@ class Pointer:
     config: dict[str, Any] = field(default_factory=dict)
     files: tuple[str, ...] = ()  # data files whose vectors agree with the columns
 
+    def same_field(self, other: Pointer) -> bool:
+        """Whether both stand for the same columns; the list of files apart."""
+        return (self.generation, self.sha256) == (other.generation, other.sha256)
+
     def to_json(self) -> str:
         """JSON with the format version."""
         return json.dumps({"format_version": FORMAT_VERSION, **asdict(self)}, sort_keys=True)

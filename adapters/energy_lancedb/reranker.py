@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
@@ -11,11 +12,13 @@ import pyarrow as pa
 from lancedb.rerankers import Reranker
 from numpy.typing import NDArray
 
-from energy_lancedb.host import ROWID, vectors_of
+from energy_lancedb.candidates import distances_alone, distances_in_field, vector_column_of
+from energy_lancedb.host import ROWID
 from energy_lancedb.layout import match
+from energy_lancedb.reader import EnergyReader
 from energy_lancedb.snapshot import Snapshot
-from energy_lancedb.table import EnergyTable
-from energy_plugin.errors import InvalidInputError
+from energy_lancedb.sync import as_energy_table
+from energy_plugin.errors import InvalidInputError, NotBuiltError
 from energy_plugin.validation import as_k, as_queries
 
 SCORE = "_relevance_score"
@@ -24,24 +27,37 @@ CACHED_QUERIES = 64
 
 
 class EnergyReranker(Reranker):  # type: ignore[misc,unused-ignore]
-    """Order LanceDB's own results by the energy distance of a built table.
+    """Order LanceDB's own results by energy distance.
+
+    With the field of a table, a candidate is recognised by its vector, or else by its
+    ``_rowid``; one that is no row of the table is scored from its vector. Without a field the
+    candidates and the query form a graph of their own, which the distances are measured on:
+    worth more, the more candidates there are.
 
     Parameters
     ----------
-    energy : EnergyTable or lancedb.table.LanceTable
-        A table with an energy field. A candidate is recognised by its vector, or else by its
-        ``_rowid``; one that is no row of the table is scored from its vector.
+    energy : EnergyTable, AsyncEnergyTable, lancedb.table.LanceTable or AsyncTable, optional
+        The table that is searched. Its field is used if it has one, and its embedding function
+        turns the text of a query into a vector.
+    embed : callable, optional
+        From the text of a query to its vector, where there is no table or it has no embedding
+        function.
+    column : str, optional
+        Vector column of the results, where there is no field to name it and several to choose
+        from.
     top_k : int, optional
         Keep only the best candidates: LanceDB does not apply its limit again after reranking,
         so ``limit(200)`` with ``top_k=10`` ranks 200 and returns 10.
     return_score : {"relevance", "all"}, default "relevance"
         Whether the columns ``_distance`` and ``_score`` of LanceDB's search stay.
+    device : str, optional
+        "cuda", "mps" or "cpu" for tables that are not an `EnergyTable` yet.
 
     Notes
     -----
     ``_relevance_score`` is the negative energy distance. LanceDB hands a reranker the text of a
-    query and never its vector, so the text is embedded again by the table's embedding function
-    (the last 64 are kept). For a search by vector use `for_vector`.
+    query and never its vector, so the text is embedded again (the last 64 are kept). For a
+    search by vector use `for_vector`.
 
     Examples
     --------
@@ -51,13 +67,26 @@ class EnergyReranker(Reranker):  # type: ignore[misc,unused-ignore]
     """
 
     def __init__(
-        self, energy: Any, *, top_k: int | None = None, return_score: str = "relevance"
+        self,
+        energy: Any | None = None,
+        *,
+        embed: Callable[[str], Any] | None = None,
+        column: str | None = None,
+        top_k: int | None = None,
+        return_score: str = "relevance",
+        device: str | None = None,
     ) -> None:
         super().__init__(return_score)
-        self.energy = energy if isinstance(energy, EnergyTable) else EnergyTable(energy)
+        self.energy: EnergyReader | None = (
+            None if energy is None else as_energy_table(energy, column, device)
+        )
+        self.column = column
+        self.device = device
         self.top_k = None if top_k is None else as_k(top_k, name="top_k")
         self._vector: NDArray[np.float32] | None = None
-        self._embed = lru_cache(maxsize=CACHED_QUERIES)(self.energy.embed_query)
+        if embed is None and self.energy is not None:
+            embed = self.energy.embed_query
+        self._embed = None if embed is None else lru_cache(maxsize=CACHED_QUERIES)(embed)
 
     def for_vector(self, query: Any) -> EnergyReranker:
         """A reranker for one search by vector.
@@ -89,21 +118,80 @@ class EnergyReranker(Reranker):  # type: ignore[misc,unused-ignore]
             merged = self.merge_results(vector_results, fts_results)
         return self._rerank(query, merged)
 
-    def _rerank(self, query: str, results: pa.Table) -> pa.Table:
+    def rerank_multivector(
+        self, vector_results: Any, query: str | None = None, deduplicate: bool = True
+    ) -> pa.Table:
+        """Order the union of the results of several searches for one question.
+
+        Parameters
+        ----------
+        vector_results : list of pyarrow.Table or of LanceDB's query builders
+        query : str, optional
+            The question; not needed after `for_vector`.
+        deduplicate : bool, default True
+            Return a row once that several searches found; needs ``_rowid`` in the results.
+
+        Raises
+        ------
+        InvalidInputError
+            No results, or rows cannot be told apart.
+        """
+        results = vector_results if isinstance(vector_results, (list, tuple)) else [vector_results]
+        tables = [r if isinstance(r, pa.Table) else r.to_arrow() for r in results]
+        if not tables:
+            raise InvalidInputError("rerank_multivector got no results, expected one or more.")
+        merged = pa.concat_tables(tables, promote_options="default")
+        if deduplicate:
+            if ROWID not in merged.column_names:
+                raise InvalidInputError(
+                    f"Rows are told apart by {ROWID!r}, the results have only "
+                    f"{merged.column_names}. Add with_row_id(True) to the searches, or pass "
+                    "deduplicate=False."
+                )
+            merged = self._deduplicate(merged)
+        return self._rerank(query, merged)
+
+    def _rerank(self, query: str | None, results: pa.Table) -> pa.Table:
         if SCORE in results.column_names:
             results = results.drop_columns([SCORE])
         if results.num_rows == 0:
             ranked = results.append_column(SCORE, pa.array([], pa.float32()))
             return self._keep_relevance_score(ranked)
-        with self.energy.lock:
-            parts = self._ranked_parts(query, results)
+        if self.energy is None:
+            parts = self._ranked_parts(query, results, None)
+        else:
+            with self.energy.lock:
+                parts = self._ranked_parts(query, results, self._snapshot())
         return self._keep_relevance_score(pa.concat_tables(parts))
 
-    def _ranked_parts(self, query: str, results: pa.Table) -> list[pa.Table]:
+    def _snapshot(self) -> Snapshot | None:
+        """The field of the table, if there is one."""
+        try:
+            return None if self.energy is None else self.energy.snapshot()
+        except NotBuiltError:
+            return None
+
+    def _query_vector(self, query: str | None) -> NDArray[np.float32]:
+        if self._vector is not None:
+            return self._vector
+        if self._embed is None or query is None:
+            raise InvalidInputError(
+                "The reranker does not know the query's vector. Pass for_vector(vector), or give "
+                "EnergyReranker a table with an embedding function, or embed=."
+            )
+        return np.asarray(self._embed(query), dtype=np.float32)
+
+    def _ranked_parts(
+        self, query: str | None, results: pa.Table, snapshot: Snapshot | None
+    ) -> list[pa.Table]:
         """The candidates of each query in their order, with their scores."""
-        vector = self._vector if self._vector is not None else self._embed(query)
-        snapshot = self.energy.snapshot()
-        queries = as_queries(vector, snapshot.pointer.dim, name="query")
+        vector = self._query_vector(query)
+        if snapshot is None:
+            column = self._column(results)
+            dim = int(results.schema.field(column).type.list_size)
+        else:
+            column, dim = snapshot.pointer.vector_column, snapshot.pointer.dim
+        queries = as_queries(vector, dim, name="query")
         groups = [results]
         if QUERY_INDEX in results.column_names:
             numbers = results[QUERY_INDEX].to_numpy()
@@ -115,73 +203,21 @@ class EnergyReranker(Reranker):  # type: ignore[misc,unused-ignore]
             )
         parts = []
         for one, group in zip(queries, groups, strict=True):
-            distances = self._distances(snapshot, one[None], group)
+            if snapshot is None:
+                distances = distances_alone(one, group, column, dim, self.device)
+            else:
+                distances = distances_in_field(snapshot, one[None], group)
             order = np.argsort(distances, kind="stable")[: self.top_k]
             scores = pa.array(-distances[order], pa.float32())
             parts.append(group.take(pa.array(order)).append_column(SCORE, scores))
         return parts
 
-    def _distances(
-        self, snapshot: Snapshot, queries: NDArray[np.float32], results: pa.Table
-    ) -> NDArray[np.float32]:
-        """Energy distance of every candidate to one query, (n,)."""
-        if results.num_rows == 0:
-            return np.empty(0, dtype=np.float32)
-        rows, known = self._row_numbers(snapshot, results)
-        if not known.all() and snapshot.pointer.vector_column in results.column_names:
-            return self._mixed_distances(snapshot, queries, results, rows, known)
-        distances = np.full(len(rows), np.inf, dtype=np.float32)  # rows without a vector are last
-        if known.any():
-            distinct, places = np.unique(rows[known], return_inverse=True)
-            found = snapshot.index.search(queries, k=len(distinct), rows=distinct)
-            ranked = np.empty(len(distinct), dtype=np.float32)
-            ranked[np.searchsorted(distinct, found.ids[0])] = found.distances[0]
-            distances[known] = ranked[places]
-        return distances
-
-    def _row_numbers(
-        self, snapshot: Snapshot, results: pa.Table
-    ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-        """Row number of each candidate, and whether it has one."""
-        if snapshot.pointer.vector_column in results.column_names:
-            return snapshot.find_vectors(self._vectors(snapshot, results))
-        if ROWID in results.column_names:
-            return snapshot.find_rowids(results[ROWID].to_numpy().astype(np.uint64))
-        raise InvalidInputError(
-            f"Candidates have neither {snapshot.pointer.vector_column!r} nor {ROWID!r}, only "
-            f"{results.column_names}. Select one, or add with_row_id(True) to the search."
-        )
-
-    def _vectors(self, snapshot: Snapshot, results: pa.Table) -> NDArray[np.float32]:
-        """Vectors of the candidates, (n, d); zeros where there is none."""
-        column = snapshot.pointer.vector_column
-        numbered = results.select([column]).append_column(
-            ROWID, pa.array(np.arange(results.num_rows), pa.uint64())
-        )
-        found = vectors_of(numbered, column, snapshot.pointer.dim)
-        matrix = np.zeros((results.num_rows, snapshot.pointer.dim), dtype=np.float32)
-        matrix[found.rowids.astype(np.int64)] = found.matrix
-        return matrix
-
-    def _mixed_distances(
-        self,
-        snapshot: Snapshot,
-        queries: NDArray[np.float32],
-        results: pa.Table,
-        rows: NDArray[np.int64],
-        known: NDArray[np.bool_],
-    ) -> NDArray[np.float32]:
-        """As `_distances`, where some candidates are not rows of the table."""
-        from energy_plugin.energy import EnergyColumns, EnergyIndex
-
-        unknown = snapshot.index.encode(self._vectors(snapshot, results)[~known])
-        columns = EnergyColumns.concat([snapshot.columns_of(rows[known]), unknown])
-        index = EnergyIndex.from_columns(snapshot.field, columns, device=snapshot.index.device)
-        found = index.search(queries, k=len(columns))
-        places = np.concatenate([np.flatnonzero(known), np.flatnonzero(~known)])
-        distances = np.full(len(columns), np.inf, dtype=np.float32)
-        distances[places[found.ids[0]]] = found.distances[0]
-        return distances
+    def _column(self, results: pa.Table) -> str:
+        """Vector column of results without a field."""
+        column = self.column
+        if column is None and self.energy is not None:
+            column = self.energy.vector_column()
+        return vector_column_of(results, column)
 
 
 def _merge_with_scores(vector_results: pa.Table, fts_results: pa.Table) -> pa.Table:

@@ -126,7 +126,7 @@ def snapshot_of(
 ) -> Snapshot:
     """Build the index of rows that a layout has loaded, from the previous one if possible."""
     rows = None
-    if previous is not None and previous.pointer.sha256 == pointer.sha256:
+    if previous is not None and previous.pointer.same_field(pointer):
         rows = _follow(previous, loaded)
     if rows is None or previous is None:
         from energy_plugin.energy import EnergyIndex

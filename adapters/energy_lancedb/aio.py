@@ -1,0 +1,206 @@
+"""Energy ranking over LanceDB's asynchronous tables."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Generator
+from typing import TYPE_CHECKING, Any
+
+from energy_lancedb.host import Host
+from energy_lancedb.query import EnergyQuery
+from energy_lancedb.sync import is_asynchronous, sync_view
+from energy_lancedb.table import EnergyTable
+from energy_plugin.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from energy_lancedb.info import EnergyInfo
+    from energy_plugin.energy import SearchWork
+
+
+class AsyncEnergyTable:
+    """An asynchronous LanceDB table whose searches are ordered by energy distance.
+
+    Everything runs in a worker thread, so that the event loop goes on; the methods are those of
+    `EnergyTable` and take the same arguments.
+
+    Parameters
+    ----------
+    table : lancedb.AsyncTable
+        What `await (await lancedb.connect_async(uri)).open_table(name)` returns.
+    vector_column_name, device
+        See `EnergyTable`.
+
+    Examples
+    --------
+    >>> energy = await AsyncEnergyTable(table).build()                          # doctest: +SKIP
+    >>> await energy.search("heat flow").where("year > 2020").limit(5).to_list()  # doctest: +SKIP
+    """
+
+    def __init__(
+        self, table: Any, vector_column_name: str | None = None, *, device: str | None = None
+    ) -> None:
+        if not is_asynchronous(table):
+            raise InvalidInputError(
+                f"table must be an asynchronous LanceDB table, got {type(table).__name__}. "
+                "Use EnergyTable for a synchronous one."
+            )
+        self.table = table
+        self.sync = EnergyTable(sync_view(table), vector_column_name, device=device)
+        """The synchronous table that does the work."""
+
+    def __repr__(self) -> str:
+        return f"AsyncEnergyTable({self.host.name!r})"
+
+    @property
+    def host(self) -> Host:
+        """See `EnergyTable.host`."""
+        return self.sync.host
+
+    async def build(self, *arguments: Any, **options: Any) -> AsyncEnergyTable:
+        """As `EnergyTable.build`."""
+        await asyncio.to_thread(self.sync.build, *arguments, **options)
+        return self
+
+    def search(self, query: Any, *, vector_column_name: str | None = None) -> AsyncEnergyQuery:
+        """As `EnergyTable.search`; may be awaited, as LanceDB's own, but need not."""
+        return AsyncEnergyQuery(self.sync.search(query, vector_column_name=vector_column_name))
+
+    async def info(self) -> EnergyInfo:
+        """As `EnergyTable.info`."""
+        return await asyncio.to_thread(self.sync.info)
+
+    async def add(self, data: Any, **options: Any) -> Any:
+        """As `EnergyTable.add`."""
+        return await asyncio.to_thread(self.sync.add, data, **options)
+
+    def merge_insert(self, on: Any) -> Any:
+        """As `EnergyTable.merge_insert`; the builder's `execute` is awaited."""
+        builder = self.sync.merge_insert(on)
+        execute: Callable[..., Any] = builder.execute
+
+        async def executed(*arguments: Any, **options: Any) -> Any:
+            return await asyncio.to_thread(execute, *arguments, **options)
+
+        builder.execute = executed
+        return builder
+
+    async def update(self, updates: Any = None, *, where: Any = None, **options: Any) -> Any:
+        """Change columns as `AsyncTable.update` does, and write the energy columns.
+
+        Parameters
+        ----------
+        updates : dict, optional
+            New values by column.
+        where, updates_sql
+            See `lancedb.AsyncTable.update`.
+        """
+        if "updates_sql" in options:
+            options["values_sql"] = options.pop("updates_sql")
+        return await asyncio.to_thread(self.sync.update, where, updates, **options)
+
+    async def delete(self, where: Any) -> Any:
+        """As `EnergyTable.delete`."""
+        return await asyncio.to_thread(self.sync.delete, where)
+
+    async def optimize(self, **options: Any) -> Any:
+        """As `EnergyTable.optimize`."""
+        return await asyncio.to_thread(self.sync.optimize, **options)
+
+    async def checkout(self, version: int | str) -> None:
+        """As `EnergyTable.checkout`."""
+        await asyncio.to_thread(self.sync.checkout, version)
+
+    async def checkout_latest(self) -> None:
+        """As `EnergyTable.checkout_latest`."""
+        await asyncio.to_thread(self.sync.checkout_latest)
+
+    async def restore(self, version: int | str | None = None) -> None:
+        """As `EnergyTable.restore`."""
+        await asyncio.to_thread(self.sync.restore, version)
+
+    async def refresh(self) -> int:
+        """As `EnergyTable.refresh`."""
+        return await asyncio.to_thread(self.sync.refresh)
+
+    async def drop(self) -> None:
+        """As `EnergyTable.drop`."""
+        await asyncio.to_thread(self.sync.drop)
+
+
+class AsyncEnergyQuery:
+    """A search that runs when a result is awaited. See `EnergyQuery` for the methods."""
+
+    def __init__(self, query: EnergyQuery) -> None:
+        self._query = query
+
+    def __await__(self) -> Generator[Any, None, AsyncEnergyQuery]:
+        return self
+        yield  # makes this a generator, so that the query can be awaited as LanceDB's
+
+    @property
+    def work(self) -> SearchWork | None:
+        """After a run: cells probed and rows scored, each (q,)."""
+        return self._query.work
+
+    def where(self, where: Any, prefilter: bool | None = None) -> AsyncEnergyQuery:
+        """As `EnergyQuery.where`."""
+        self._query.where(where, prefilter)
+        return self
+
+    def select(self, columns: list[str] | dict[str, Any]) -> AsyncEnergyQuery:
+        """As `EnergyQuery.select`."""
+        self._query.select(columns)
+        return self
+
+    def limit(self, limit: int) -> AsyncEnergyQuery:
+        """As `EnergyQuery.limit`."""
+        self._query.limit(limit)
+        return self
+
+    def offset(self, offset: int) -> AsyncEnergyQuery:
+        """As `EnergyQuery.offset`."""
+        self._query.offset(offset)
+        return self
+
+    def with_row_id(self, with_row_id: bool = True) -> AsyncEnergyQuery:
+        """As `EnergyQuery.with_row_id`."""
+        self._query.with_row_id(with_row_id)
+        return self
+
+    def with_terms(self, with_terms: bool = True) -> AsyncEnergyQuery:
+        """As `EnergyQuery.with_terms`."""
+        self._query.with_terms(with_terms)
+        return self
+
+    def rerank(self, reranker: Any, query_string: str | None = None) -> AsyncEnergyQuery:
+        """As `EnergyQuery.rerank`."""
+        self._query.rerank(reranker, query_string)
+        return self
+
+    async def to_arrow(self) -> pa.Table:
+        """As `EnergyQuery.to_arrow`."""
+        return await asyncio.to_thread(self._query.to_arrow)
+
+    async def to_batches(self, *, max_batch_length: int | None = None) -> Any:
+        """Run the search; LanceDB's asynchronous reader of record batches."""
+        from lancedb.arrow import AsyncRecordBatchReader
+
+        return AsyncRecordBatchReader(await self.to_arrow(), max_batch_length=max_batch_length)
+
+    async def to_list(self) -> list[dict[str, Any]]:
+        """As `EnergyQuery.to_list`."""
+        return await asyncio.to_thread(self._query.to_list)
+
+    async def to_pandas(self, **options: Any) -> Any:
+        """As `EnergyQuery.to_pandas`."""
+        return await asyncio.to_thread(self._query.to_pandas, **options)
+
+    async def to_polars(self) -> Any:
+        """As `EnergyQuery.to_polars`."""
+        return await asyncio.to_thread(self._query.to_polars)
+
+    async def to_pydantic(self, model: Any) -> list[Any]:
+        """As `EnergyQuery.to_pydantic`."""
+        return await asyncio.to_thread(self._query.to_pydantic, model)

@@ -1,0 +1,122 @@
+"""Energy distances of candidates that LanceDB's own search has found."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from energy_lancedb.host import ROWID, is_vector, prints_of, vectors_of
+from energy_lancedb.snapshot import Snapshot
+from energy_plugin.errors import InvalidInputError
+
+
+def vector_column_of(results: pa.Table, name: str | None) -> str:
+    """Vector column of results; the only one there is, without a name.
+
+    Raises
+    ------
+    InvalidInputError
+        No such column, or several to choose from.
+    """
+    found = [column.name for column in results.schema if is_vector(column.type)]
+    if name is None and len(found) == 1:
+        return found[0]
+    if name is None or name not in found:
+        wanted = "a vector column" if name is None else f"the vector column {name!r}"
+        raise InvalidInputError(
+            f"Without an energy field candidates are ranked by their vectors; expected {wanted}, "
+            f"the results have {found} among {results.column_names}. Select it in the search, or "
+            "name it: EnergyReranker(column=...)."
+        )
+    return name
+
+
+def vectors_in(results: pa.Table, column: str, dim: int) -> NDArray[np.float32]:
+    """Vectors of the candidates, (n, d); zeros where there is none."""
+    numbered = results.select([column]).append_column(
+        ROWID, pa.array(np.arange(results.num_rows), pa.uint64())
+    )
+    found = vectors_of(numbered, column, dim)
+    matrix = np.zeros((results.num_rows, dim), dtype=np.float32)
+    matrix[found.rowids.astype(np.int64)] = found.matrix
+    return matrix
+
+
+def distances_alone(
+    query: NDArray[np.float32], results: pa.Table, column: str, dim: int, device: str | None
+) -> NDArray[np.float32]:
+    """Energy distance of every candidate on the graph of the candidates alone, (n,).
+
+    Candidates that share a vector count once.
+    """
+    from energy_plugin.energy import EnergyReranker
+
+    if results.num_rows == 0:
+        return np.empty(0, dtype=np.float32)
+    vectors = vectors_in(results, column, dim)
+    _, first, places = np.unique(prints_of(vectors), return_index=True, return_inverse=True)
+    kept = np.sort(first)  # in the order of the first search, which decides ties
+    found = EnergyReranker(device=device).rerank(query, vectors[kept])
+    distances = np.empty(len(kept), dtype=np.float32)
+    distances[found.order] = found.distances
+    distances = distances[np.searchsorted(kept, first)][places]
+    distances[~vectors.any(axis=1)] = np.inf  # rows without a vector are last
+    return distances
+
+
+def distances_in_field(
+    snapshot: Snapshot, queries: NDArray[np.float32], results: pa.Table
+) -> NDArray[np.float32]:
+    """Energy distance of every candidate to one query by the field of its table, (n,)."""
+    if results.num_rows == 0:
+        return np.empty(0, dtype=np.float32)
+    rows, known = _row_numbers(snapshot, results)
+    if not known.all() and snapshot.pointer.vector_column in results.column_names:
+        return _mixed_distances(snapshot, queries, results, rows, known)
+    distances = np.full(len(rows), np.inf, dtype=np.float32)  # rows without a vector are last
+    if known.any():
+        distinct, places = np.unique(rows[known], return_inverse=True)
+        found = snapshot.index.search(queries, k=len(distinct), rows=distinct)
+        ranked = np.empty(len(distinct), dtype=np.float32)
+        ranked[np.searchsorted(distinct, found.ids[0])] = found.distances[0]
+        distances[known] = ranked[places]
+    return distances
+
+
+def _vectors(snapshot: Snapshot, results: pa.Table) -> NDArray[np.float32]:
+    return vectors_in(results, snapshot.pointer.vector_column, snapshot.pointer.dim)
+
+
+def _row_numbers(
+    snapshot: Snapshot, results: pa.Table
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Row number of each candidate, and whether it has one."""
+    if snapshot.pointer.vector_column in results.column_names:
+        return snapshot.find_vectors(_vectors(snapshot, results))
+    if ROWID in results.column_names:
+        return snapshot.find_rowids(results[ROWID].to_numpy().astype(np.uint64))
+    raise InvalidInputError(
+        f"Candidates have neither {snapshot.pointer.vector_column!r} nor {ROWID!r}, only "
+        f"{results.column_names}. Select one, or add with_row_id(True) to the search."
+    )
+
+
+def _mixed_distances(
+    snapshot: Snapshot,
+    queries: NDArray[np.float32],
+    results: pa.Table,
+    rows: NDArray[np.int64],
+    known: NDArray[np.bool_],
+) -> NDArray[np.float32]:
+    """As `distances_in_field`, where some candidates are not rows of the table."""
+    from energy_plugin.energy import EnergyColumns, EnergyIndex
+
+    unknown = snapshot.index.encode(_vectors(snapshot, results)[~known])
+    columns = EnergyColumns.concat([snapshot.columns_of(rows[known]), unknown])
+    index = EnergyIndex.from_columns(snapshot.field, columns, device=snapshot.index.device)
+    found = index.search(queries, k=len(columns))
+    places = np.concatenate([np.flatnonzero(known), np.flatnonzero(~known)])
+    distances = np.full(len(columns), np.inf, dtype=np.float32)
+    distances[places[found.ids[0]]] = found.distances[0]
+    return distances

@@ -1,0 +1,209 @@
+"""The reading side of a LanceDB table ranked by energy."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from energy_lancedb.artefacts import Artefacts
+from energy_lancedb.host import Host
+from energy_lancedb.info import EnergyInfo
+from energy_lancedb.layout import layout_of
+from energy_lancedb.pointer import Pointer, embedder_of, pointer_of, replaced_pointer
+from energy_lancedb.query import EnergyQuery
+from energy_lancedb.snapshot import Snapshot, snapshot_of
+from energy_plugin.errors import (
+    CorruptFieldError,
+    ForeignFieldError,
+    InvalidInputError,
+    NotBuiltError,
+)
+
+if TYPE_CHECKING:
+    from energy_plugin.energy import EnergyField
+
+
+class EnergyReader:
+    """What only reads: snapshots, searches, versions. See `EnergyTable` for the parameters."""
+
+    def __init__(
+        self,
+        table: Any,
+        vector_column_name: str | None = None,
+        *,
+        device: str | None = None,
+        connection: Any | None = None,
+    ) -> None:
+        self.host = Host(table, connection)
+        self._column = vector_column_name
+        self._device = device
+        self.lock = threading.RLock()
+        self._snapshot: Snapshot | None = None
+        self._last_field: tuple[str, EnergyField] | None = None  # by the SHA-256 of its bytes
+
+    def __repr__(self) -> str:
+        return f"EnergyTable({self.host.name!r})"
+
+    @property
+    def table(self) -> Any:
+        """The LanceDB table itself."""
+        return self.host.table
+
+    def snapshot(self) -> Snapshot:
+        """The index as of the table's latest version, from memory where that has not changed.
+
+        Raises
+        ------
+        NotBuiltError, ForeignFieldError, CorruptFieldError
+            There is no field, it belongs to other vectors, or its bytes are damaged.
+        """
+        with self.lock:
+            version = self.host.latest()
+            cached = self._snapshot
+            if cached is not None and cached.version == version:
+                return cached
+            pointer = self.pointer()
+            try:
+                field = self._field(pointer)
+            except CorruptFieldError:
+                version, again = self.host.latest(), self.pointer()
+                if again.generation == pointer.generation:
+                    raise
+                pointer, field = again, self._field(again)  # another process has just built
+            loaded = layout_of(pointer.layout, self.host).load(pointer)
+            self._snapshot = snapshot_of(
+                version, pointer, field, loaded, device=self._device, previous=self._snapshot
+            )
+            return self._snapshot
+
+    def pointer(self) -> Pointer:
+        """The pointer of the version at hand, checked against the table.
+
+        Raises
+        ------
+        NotBuiltError, ForeignFieldError, CorruptFieldError
+            See `snapshot`.
+        """
+        schema = self.host.schema
+        pointer = pointer_of(schema)
+        if pointer is None:
+            raise NotBuiltError(
+                f"Table {self.host.name!r} has no energy field. "
+                "Write one with EnergyTable(table).build()."
+            )
+        column = self._column or pointer.vector_column
+        if column != pointer.vector_column:
+            raise NotBuiltError(
+                f"The energy field of table {self.host.name!r} belongs to the vector column "
+                f"{pointer.vector_column!r}, not to {column!r}. Replace it with "
+                f"EnergyTable(table, {column!r}).build()."
+            )
+        column, dim = self.host.vector_column(column)
+        embedder = embedder_of(schema, column)
+        if dim != pointer.dim or embedder != pointer.embedder:
+            raise ForeignFieldError(
+                f"The energy field of table {self.host.name!r} was fitted to vectors of "
+                f"{pointer.dim} dimensions from the embedder {pointer.embedder}, the table has "
+                f"{dim} dimensions from {embedder}. Write a new field with "
+                "EnergyTable(table).build()."
+            )
+        return pointer
+
+    def _field(self, pointer: Pointer) -> EnergyField:
+        if self._last_field is not None and self._last_field[0] == pointer.sha256:
+            return self._last_field[1]
+        from energy_plugin.energy import EnergyField
+
+        blob = self._artefacts(pointer.artefacts).read(
+            pointer.generation, pointer.chunks, pointer.sha256
+        )
+        field = EnergyField.from_bytes(blob)
+        if field.dim != pointer.dim:
+            raise CorruptFieldError(
+                f"The stored field has {field.dim} dimensions, its pointer says {pointer.dim}. "
+                "Write a new field with EnergyTable(table).build()."
+            )
+        self._last_field = (pointer.sha256, field)
+        return field
+
+    # -- versions
+
+    def checkout(self, version: int | str) -> None:
+        """Search an older version of the table, with the field that it had.
+
+        Parameters
+        ----------
+        version : int or str
+            Number or tag.
+        """
+        with self.lock:
+            self.host.table.checkout(version)
+            self.host.pinned = int(self.host.table.version)
+
+    def checkout_latest(self) -> None:
+        """Follow the table's latest version again."""
+        with self.lock:
+            self.host.pinned = None
+            self.host.latest()
+
+    # -- searching
+
+    def search(self, query: Any, *, vector_column_name: str | None = None) -> EnergyQuery:
+        """Start a search, ordered by energy distance.
+
+        Parameters
+        ----------
+        query : str or array_like of shape (d,) or (q, d)
+            A text is embedded by the table's embedding function. Several vectors give a
+            result with a ``query_index`` column, as in LanceDB.
+        vector_column_name : str, optional
+            The column that the field was built on, which is also the default.
+
+        Returns
+        -------
+        EnergyQuery
+            With LanceDB's `where`, `select`, `limit`, `to_arrow` and so on.
+        """
+        return EnergyQuery(self, query, vector_column_name)
+
+    def vector_column(self) -> str:
+        """Name of the column of the field, or else of the vector column there is to build on.
+
+        Raises
+        ------
+        InvalidInputError
+            There are several to choose from, or none.
+        """
+        pointer = replaced_pointer(self.host.schema)
+        column = self._column or (pointer.vector_column if pointer is not None else None)
+        return self.host.vector_column(column)[0]
+
+    def embed_query(self, query: Any) -> NDArray[np.float32]:
+        """Vector of a query in the table's own embedding, shape (d,), float32.
+
+        Raises
+        ------
+        InvalidInputError
+            The table has no embedding function.
+        """
+        column = self.vector_column()
+        conf = self.host.table.embedding_functions.get(column)
+        if conf is None:
+            raise InvalidInputError(
+                f"No embedding function for {column!r} in table {self.host.name!r}. "
+                "Search with a vector, or create the table with an embedding function."
+            )
+        found = conf.function.compute_query_embeddings_with_retry(query)
+        return np.asarray(found[0], dtype=np.float32)
+
+    def info(self) -> EnergyInfo:
+        """Describe the field and the rows at the table's latest version."""
+        return EnergyInfo.of(self.snapshot())
+
+    def _artefacts(self, name: str | None = None) -> Artefacts:
+        return Artefacts(
+            self.host.connection, name or f"{self.host.name}__energy", self.host.namespace
+        )

@@ -1,0 +1,37 @@
+"""The synchronous side of whatever stands for a table."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from energy_lancedb.reader import EnergyReader
+from energy_lancedb.table import EnergyTable
+
+
+def sync_view(table: Any) -> Any:
+    """The synchronous LanceDB table over the same handle as an asynchronous one.
+
+    Blocks for moments; LanceDB runs its own event loop in a thread of its own.
+    """
+    from lancedb.background_loop import LOOP
+    from lancedb.table import LanceTable
+
+    view = LOOP.run(LanceTable.from_inner(table._inner))
+    # the view's database is made anew and would not know how to reach an object store
+    view._conn.storage_options = LOOP.run(table.latest_storage_options())
+    return view
+
+
+def is_asynchronous(table: Any) -> bool:
+    """Whether this is LanceDB's AsyncTable."""
+    return hasattr(table, "vector_search") and hasattr(table, "_inner")
+
+
+def as_energy_table(table: Any, column: str | None, device: str | None) -> EnergyReader:
+    """The EnergyTable of an EnergyTable, an AsyncEnergyTable or a table of LanceDB's."""
+    inner = getattr(table, "sync", table)
+    if isinstance(inner, EnergyReader):
+        return inner
+    if is_asynchronous(inner):
+        inner = sync_view(inner)
+    return EnergyTable(inner, column, device=device)
