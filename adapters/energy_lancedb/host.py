@@ -79,7 +79,7 @@ class Host:
         if hasattr(table, "vector_search"):
             raise InvalidInputError(
                 "table is an asynchronous LanceDB table. "
-                "Use AsyncEnergyTable(table), or open it with lancedb.connect(uri).open_table(name)."
+                "Use AsyncEnergyTable(table), or open it with lancedb.connect."
             )
         connection = connection if connection is not None else getattr(table, "_conn", None)
         if connection is None:

@@ -18,7 +18,7 @@ from energy_plugin.validation import as_k, as_queries
 
 if TYPE_CHECKING:
     from energy_lancedb.snapshot import Snapshot
-    from energy_lancedb.table import EnergyTable
+    from energy_lancedb.reader import EnergyReader
     from energy_plugin.energy import SearchWork
 
 DISTANCE = "_distance"
@@ -43,7 +43,7 @@ class EnergyQuery:
     """
 
     def __init__(
-        self, energy: EnergyTable, query: Any, vector_column_name: str | None = None
+        self, energy: EnergyReader, query: Any, vector_column_name: str | None = None
     ) -> None:
         if query is None:
             raise InvalidInputError(

@@ -13,12 +13,16 @@ def sync_view(table: Any) -> Any:
 
     Blocks for moments; LanceDB runs its own event loop in a thread of its own.
     """
+    from lancedb import AsyncConnection
     from lancedb.background_loop import LOOP
     from lancedb.table import LanceTable
 
     view = LOOP.run(LanceTable.from_inner(table._inner))
-    # the view's database is made anew and would not know how to reach an object store
-    view._conn.storage_options = LOOP.run(table.latest_storage_options())
+    database = view._conn
+    # what LanceDB makes here can neither open other tables nor reach an object store
+    if not isinstance(database._conn, AsyncConnection):
+        database._conn = AsyncConnection(database._conn)
+    database.storage_options = LOOP.run(table.latest_storage_options())
     return view
 
 

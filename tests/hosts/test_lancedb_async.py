@@ -104,7 +104,9 @@ def test_the_event_loop_goes_on_during_a_build(tmp_path):
         energy = await AsyncEnergyTable(table).build()
         during = beats
         heart.cancel()
-        found = await asyncio.gather(*(energy.search(text_of(i)).limit(1).to_list() for i in (3, 9)))
+        found = await asyncio.gather(
+            *(energy.search(text_of(i)).limit(1).to_list() for i in (3, 9))
+        )
         return during, [rows[0]["id"] for rows in found]
 
     during, found = run(tmp_path, work)
@@ -137,7 +139,7 @@ def test_reranking_asynchronous_searches(tmp_path, built):
     if built:
         assert everything["id"].to_pylist() == best["id"].to_pylist()
     for result in (everything, by_text, hybrid):
-        assert set(result["topic"].to_pylist()) == {"river"}
+        assert result["topic"].to_pylist()[:5] == ["river"] * 5
         assert np.all(np.diff(result["_relevance_score"].to_numpy()) <= 0)
 
 

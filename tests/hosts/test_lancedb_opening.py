@@ -3,8 +3,8 @@
 import json
 import subprocess
 import sys
-from datetime import timedelta
 import textwrap
+from datetime import timedelta
 
 import lancedb
 import numpy as np

@@ -348,7 +348,7 @@ def test_what_is_refused_without_a_field(bare):
     vector = embed([QUERY])[0]
     with pytest.raises(InvalidInputError, match="does not know the query's vector"):
         EnergyReranker().rerank_vector("x", bare.search(vector).to_arrow())
-    with pytest.raises(InvalidInputError, match="ranked by their vectors.*Select it"):
+    with pytest.raises(InvalidInputError, match=r"ranked by their vectors.*Select it"):
         bare.search(QUERY).select(["id", "_distance"]).rerank(EnergyReranker(bare)).to_arrow()
     with pytest.raises(InvalidInputError, match="with_row_id"):
         EnergyReranker(bare).rerank_multivector([bare.search(vector).limit(3)], QUERY)
