@@ -17,8 +17,8 @@ from energy_plugin.errors import InvalidInputError, NotBuiltError
 from energy_plugin.validation import as_k, as_queries
 
 if TYPE_CHECKING:
-    from energy_lancedb.snapshot import Snapshot
     from energy_lancedb.reader import EnergyReader
+    from energy_lancedb.snapshot import Snapshot
     from energy_plugin.energy import SearchWork
 
 DISTANCE = "_distance"
