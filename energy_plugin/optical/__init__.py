@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from energy_plugin.optical.config import DeepEncoderConfig as DeepEncoderConfig
+    from energy_plugin.optical.deepencoder import DeepEncoder as DeepEncoder
     from energy_plugin.optical.encoder import OpticalEncoder as OpticalEncoder
     from energy_plugin.optical.encoder import load_encoder as load_encoder
     from energy_plugin.optical.typeset import TYPESETTER_VERSION as TYPESETTER_VERSION
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "TYPESETTER_VERSION": "typeset",
+    "DeepEncoder": "deepencoder",
     "DeepEncoderConfig": "config",
     "OpticalEncoder": "encoder",
     "Page": "typeset",
@@ -27,6 +29,7 @@ _HOMES = {
 
 __all__ = [
     "TYPESETTER_VERSION",
+    "DeepEncoder",
     "DeepEncoderConfig",
     "OpticalEncoder",
     "Page",

@@ -18,12 +18,12 @@ from energy_plugin.optical.typeset import TYPESETTER_VERSION
 if TYPE_CHECKING:
     import torch
 
-    from energy_plugin.optical.deepencoder import DeepEncoder
+    from energy_plugin.optical.compact import CompactEncoder
 
 COMPACT = "compact"
 
 
-def save(model: DeepEncoder, path: Path, *, dtype: torch.dtype | None = None) -> None:
+def save(model: CompactEncoder, path: Path, *, dtype: torch.dtype | None = None) -> None:
     """Write a model, in float16 unless another `dtype` is given, so that `load` needs nothing else.
 
     The file appears whole or not at all.
@@ -96,7 +96,7 @@ def read_config(path: Path) -> DeepEncoderConfig:
     return config
 
 
-def load(path: Path) -> DeepEncoder:
+def load(path: Path) -> CompactEncoder:
     """Read a model in float32, in evaluation mode.
 
     Raises
@@ -107,13 +107,13 @@ def load(path: Path) -> DeepEncoder:
     """
     import torch
 
-    from energy_plugin.optical.deepencoder import DeepEncoder
+    from energy_plugin.optical.compact import CompactEncoder
 
     config = read_config(path)
     with safe_open(path, framework="pt") as file:
         weights = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
     with torch.device("meta"):
-        model = DeepEncoder(config)
+        model = CompactEncoder(config)
     wanted = {name: tuple(value.shape) for name, value in model.state_dict().items()}
     got = {name: tuple(value.shape) for name, value in weights.items()}
     if wanted != got:

@@ -8,6 +8,56 @@ from typing import Any
 from energy_plugin.errors import InvalidInputError
 
 FORMAT_VERSION = 1
+SAM_EPS = 1e-6  # of every LayerNorm of the window-attention part
+CLIP_EPS = 1e-5  # of every LayerNorm of the global part
+
+
+@dataclass(frozen=True)
+class FullConfig:
+    """The published DeepEncoder; the defaults are its sizes. A head is 64 channels wide.
+
+    Attributes
+    ----------
+    sam_width, sam_mlp, sam_depth : int
+        Window attention: channels, hidden channels of an MLP, blocks.
+    sam_grid : int
+        Side of its position table, in patches of 16 px.
+    window : int
+        Side of an attention window, in patches.
+    global_blocks : tuple of int
+        Blocks of the window part that attend across the page.
+    neck : int
+        Channels between window attention and compressor.
+    compressor : tuple of two int
+        Channels after each of its two convolutions; the second is `width` too.
+    width, mlp, depth : int
+        Global attention: channels, hidden channels of an MLP, blocks.
+    grid : int
+        Side of its position table, in vision tokens.
+    projector : int
+        Width of a vision token.
+    """
+
+    sam_width: int = 768
+    sam_mlp: int = 3072
+    sam_depth: int = 12
+    sam_grid: int = 64
+    window: int = 14
+    global_blocks: tuple[int, ...] = (2, 5, 8, 11)
+    neck: int = 256
+    compressor: tuple[int, int] = (512, 1024)
+    width: int = 1024
+    mlp: int = 4096
+    depth: int = 24
+    grid: int = 16
+    projector: int = 1280
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON primitives, with the format version."""
+        values = asdict(self)
+        for name in ("global_blocks", "compressor"):
+            values[name] = list(values[name])
+        return {"format_version": FORMAT_VERSION, "size": "full", **values}
 
 
 @dataclass(frozen=True)
@@ -57,6 +107,11 @@ class DeepEncoderConfig:
     def compact(cls) -> DeepEncoderConfig:
         """The bundled size."""
         return cls()
+
+    @staticmethod
+    def full() -> FullConfig:
+        """The published size: 401,372,160 parameters."""
+        return FullConfig()
 
     def to_dict(self) -> dict[str, Any]:
         """JSON primitives, with the format version."""

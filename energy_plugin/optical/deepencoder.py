@@ -1,174 +1,83 @@
-"""DeepEncoder: page pixels to vision tokens.
+"""DeepEncoder: page pixels to vision tokens, in two sizes.
 
 After DeepSeek-OCR ("Contexts Optical Compression", 2025): attention inside small
 windows reads the glyphs, a 16× convolutional compressor leaves one token per 64×64 px
-tile, attention over all tokens reads the page, and a projector maps both to one width.
-
-Shapes: N tiles of all pages of a batch, U distinct lines among them, P pages,
-T tokens of the longest page, E width.
+of the page, attention over all tokens reads the page, and a projector maps both to one
+width.
 """
 
 from __future__ import annotations
 
-from itertools import pairwise
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from energy_plugin.optical.config import DeepEncoderConfig
-from energy_plugin.optical.typeset import TILE_LINES, TILE_SIDE
+from energy_plugin.optical.config import DeepEncoderConfig, FullConfig
 
-PATCH = 16
-LINE_PATCHES = TILE_SIDE // PATCH
-
-
-class Attention(nn.Module):
-    """Multi-head self-attention over the last but one axis."""
-
-    def __init__(self, width: int, heads: int) -> None:
-        super().__init__()
-        self.heads = heads
-        self.qkv_proj = nn.Linear(width, 3 * width)
-        self.out_proj = nn.Linear(width, width)
-
-    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """X (B, T, E), mask (B, T) true where a token may be attended to."""
-        batch, length, width = x.shape
-        qkv = self.qkv_proj(x).view(batch, length, 3, self.heads, width // self.heads)
-        query, key, value = qkv.permute(2, 0, 3, 1, 4)  # each (B, heads, T, E / heads)
-        keys = None if mask is None else mask[:, None, None, :]
-        mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=keys)
-        return self.out_proj(mixed.transpose(1, 2).reshape(batch, length, width))
-
-
-class Block(nn.Module):
-    """Transformer block, LayerNorm after each residual sum."""
-
-    def __init__(self, config: DeepEncoderConfig) -> None:
-        super().__init__()
-        self.self_attn = Attention(config.width, config.heads)
-        self.layer_norm1 = nn.LayerNorm(config.width, eps=config.layer_norm_eps)
-        self.fc1 = nn.Linear(config.width, config.mlp)
-        self.fc2 = nn.Linear(config.mlp, config.width)
-        self.layer_norm2 = nn.LayerNorm(config.width, eps=config.layer_norm_eps)
-
-    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """X (B, T, E) to the same shape."""
-        x = self.layer_norm1(x + self.self_attn(x, mask))
-        return self.layer_norm2(x + self.fc2(F.gelu(self.fc1(x))))
-
-
-class LineStem(nn.Module):
-    """Pixels of a text line to one line token: patch embedding and the 4× compressor.
-
-    Both convolutions have stride equal to kernel, so they are matrix products
-    over the pixels of a patch and the patches of a line.
-    """
-
-    def __init__(self, config: DeepEncoderConfig) -> None:
-        super().__init__()
-        self.patch_embed = nn.Linear(PATCH * PATCH, config.patch_dim)
-        sizes = [LINE_PATCHES * config.patch_dim, *config.line_hidden, config.width]
-        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(sizes))
-
-    def forward(self, lines: Tensor) -> Tensor:
-        """Lines (U, 16, 64) of normalised pixels to (U, E)."""
-        patches = lines.unflatten(2, (LINE_PATCHES, PATCH)).transpose(1, 2)  # (U, 4, 16, 16)
-        x: Tensor = self.patch_embed(patches.flatten(2)).flatten(1)  # (U, 4 * patch_dim)
-        for layer in self.layers[:-1]:
-            x = F.relu(layer(x))
-        return self.layers[-1](x)
-
-
-class LocalEncoder(nn.Module):
-    """Lines to one vision token per tile, attention inside the tile only."""
-
-    def __init__(self, config: DeepEncoderConfig) -> None:
-        super().__init__()
-        self.line_stem = LineStem(config)
-        self.pos_embed = nn.Parameter(torch.zeros(TILE_LINES, config.width))
-        self.pre_layernorm = nn.LayerNorm(config.width, eps=config.layer_norm_eps)
-        self.blocks = nn.ModuleList(Block(config) for _ in range(config.local_depth))
-        self.compressor = nn.Linear(TILE_LINES * config.width, config.width, bias=False)
-
-    def forward(self, lines: Tensor, line_of_tile: Tensor, inked: Tensor) -> Tensor:
-        """Distinct lines (U, 16, 64), their places (N, 4), ink mask (N, 4) to (N, E)."""
-        tokens = self.line_stem(lines)[line_of_tile]  # (N, 4, E)
-        tokens = self.pre_layernorm(tokens + self.pos_embed)
-        for block in self.blocks:
-            tokens = block(tokens)
-        tokens = tokens * inked[..., None]
-        out: Tensor = self.compressor(tokens.flatten(1))
-        return out
-
-
-class GlobalEncoder(nn.Module):
-    """Vision tokens of a page read together, with a class token in front."""
-
-    def __init__(self, config: DeepEncoderConfig) -> None:
-        super().__init__()
-        self.class_embedding = nn.Parameter(torch.zeros(config.width))
-        self.position_embedding = nn.Parameter(torch.zeros(1 + config.page_tiles, config.width))
-        self.pre_layernorm = nn.LayerNorm(config.width, eps=config.layer_norm_eps)
-        self.blocks = nn.ModuleList(Block(config) for _ in range(config.global_depth))
-
-    def forward(self, tokens: Tensor, mask: Tensor) -> Tensor:
-        """Tokens (P, T, E), mask (P, T) true on content, to (P, T, E)."""
-        pages, length, _ = tokens.shape
-        first = self.class_embedding.expand(pages, 1, -1).to(tokens.dtype)
-        x = torch.cat([first, tokens], dim=1)
-        x = self.pre_layernorm(x + self.position_embedding[: 1 + length])
-        mask = F.pad(mask, (1, 0), value=True)
-        for block in self.blocks:
-            x = block(x, mask)
-        return x[:, 1:]
+if TYPE_CHECKING:
+    from energy_plugin.optical.full import FullEncoder
 
 
 class DeepEncoder(nn.Module):
-    """Tiles of pages to vision tokens and one embedding a page."""
+    """An encoder of the size that its configuration says.
 
-    def __init__(self, config: DeepEncoderConfig) -> None:
+    ``DeepEncoder(DeepEncoderConfig.full())`` is a `FullEncoder`, the published network;
+    ``DeepEncoder(DeepEncoderConfig.compact())`` a `CompactEncoder`.
+
+    Parameters
+    ----------
+    config : DeepEncoderConfig or FullConfig
+    """
+
+    projector: nn.Linear
+
+    def __new__(cls, config: Any = None, *args: Any, **kwargs: Any) -> DeepEncoder:
+        """Choose the class by the configuration."""
+        if cls is DeepEncoder:
+            from energy_plugin.optical.compact import CompactEncoder
+            from energy_plugin.optical.full import FullEncoder
+
+            chosen = FullEncoder if isinstance(config, FullConfig) else CompactEncoder
+            return super().__new__(chosen)
+        return super().__new__(cls)
+
+    def __init__(self, config: DeepEncoderConfig | FullConfig) -> None:
         super().__init__()
-        self.config = config
-        self.local = LocalEncoder(config)
-        self.globe = GlobalEncoder(config)
-        self.projector = nn.Linear(2 * config.width, config.width)
+        self.config: Any = config
 
-    def forward(self, lines: Tensor, line_of_tile: Tensor, tiles_of_page: Tensor) -> Tensor:
-        """Vision tokens of a batch of pages, page after page.
-
-        Parameters
-        ----------
-        lines : Tensor of shape (U, 16, 64), uint8
-            Grey levels of the distinct lines.
-        line_of_tile : Tensor of shape (N, 4), int64
-            Which line stands where.
-        tiles_of_page : Tensor of shape (P,), int64
-            Tiles of each page; they sum to N.
-
-        Returns
-        -------
-        Tensor of shape (N, E)
-        """
-        config = self.config
-        pixels = (lines.float() / 255 - config.pixel_mean) / config.pixel_std
-        inked = (lines < 255).flatten(1).any(1)[line_of_tile]  # (N, 4)
-        local = self.local(pixels, line_of_tile, inked)  # (N, E)
-
-        longest = int(tiles_of_page.max())
-        mask = torch.arange(longest, device=lines.device) < tiles_of_page[:, None]  # (P, T)
-        padded = local.new_zeros(*mask.shape, config.width)
-        padded[mask] = local
-        read = self.globe(padded, mask)[mask]  # (N, E)
-        out: Tensor = self.projector(torch.cat([read, local], dim=-1))
+    def project(self, globally: Tensor, locally: Tensor) -> Tensor:
+        """Tokens read across the page and inside windows, side by side, to one width."""
+        out: Tensor = self.projector(torch.cat([globally, locally], dim=-1))
         return out
 
     @staticmethod
-    def pool(tokens: Tensor, weights: Tensor, tiles_of_page: Tensor) -> Tensor:
-        """Mean of each page's tokens, weighted by their inked lines: (N, E) to (P, E)."""
-        pages = torch.repeat_interleave(tiles_of_page)
-        sums = tokens.new_zeros(len(tiles_of_page), tokens.shape[1], dtype=torch.float32)
-        sums.index_add_(0, pages, tokens.float() * weights[:, None])
-        total = sums.new_zeros(len(tiles_of_page)).index_add_(0, pages, weights.float())
-        return sums / total.clamp_min(1e-12)[:, None]
+    def from_state_dict(
+        state_dict: Mapping[str, Tensor], *, dtype: torch.dtype = torch.float32
+    ) -> FullEncoder:
+        """The full encoder from published weights.
+
+        Parameters
+        ----------
+        state_dict : mapping of str to Tensor
+            Published key names, with or without ``model.`` in front. Widths and depths
+            are those of the tensors, a head is 64 channels wide. Keys of other parts of
+            the published model are ignored.
+        dtype : torch.dtype, default=torch.float32
+            Of the encoder's parameters.
+
+        Returns
+        -------
+        FullEncoder
+            In evaluation mode, without gradients.
+
+        Raises
+        ------
+        CheckpointError
+            A tensor is missing, misshapen, not floating point or not finite; all such
+            are named.
+        """
+        from energy_plugin.optical.published import encoder_of
+
+        return encoder_of(state_dict, dtype=dtype)

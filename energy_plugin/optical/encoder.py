@@ -17,7 +17,7 @@ from tqdm.auto import tqdm
 from energy_plugin.errors import InvalidInputError
 from energy_plugin.optical import checkpoint
 from energy_plugin.optical.checkpoint import COMPACT
-from energy_plugin.optical.deepencoder import DeepEncoder
+from energy_plugin.optical.compact import CompactEncoder
 from energy_plugin.optical.images import Picture, images_tiles
 from energy_plugin.optical.pages import PageBatch
 from energy_plugin.optical.typeset import (
@@ -40,7 +40,7 @@ class OpticalEncoder:
 
     Parameters
     ----------
-    model : DeepEncoder
+    model : CompactEncoder
     name : str
         What the model is called in stored configurations.
     fingerprint : str
@@ -54,7 +54,7 @@ class OpticalEncoder:
 
     def __init__(
         self,
-        model: DeepEncoder,
+        model: CompactEncoder,
         *,
         name: str,
         fingerprint: str,

@@ -14,14 +14,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from energy_plugin.optical.deepencoder import DeepEncoder
+from energy_plugin.optical.compact import CompactEncoder
 from energy_plugin.optical.training.shards import Shard
 from energy_plugin.optical.training.teacher import Teacher, block_weights
 
 TEMPERATURE = 0.05
 
 
-def start_from_teacher(model: DeepEncoder, teacher: Teacher) -> None:
+def start_from_teacher(model: CompactEncoder, teacher: Teacher) -> None:
     """Give the attention stages the teacher's layers, in order, and the rest an identity.
 
     The compressor starts as half the sum of a tile's lines, the projector as the
@@ -92,7 +92,7 @@ def batches(shard: Shard, n_tiles: int, page_tiles: int, seed: int) -> Iterator[
         yield Batch(shard, groups[place], first_tile, page_tiles)
 
 
-def forward(model: DeepEncoder, batch: Batch) -> tuple[Tensor, Tensor]:
+def forward(model: CompactEncoder, batch: Batch) -> tuple[Tensor, Tensor]:
     """Vision tokens (n_tiles, E) and unit embeddings (n_texts, E) in float32."""
     with torch.autocast(batch.lines.device.type, torch.bfloat16):
         tokens = model(batch.lines, batch.line_of_tile, batch.tiles_of_page)
@@ -101,7 +101,7 @@ def forward(model: DeepEncoder, batch: Batch) -> tuple[Tensor, Tensor]:
     return tokens, F.normalize(pooled, dim=-1)
 
 
-def losses(model: DeepEncoder, batch: Batch) -> dict[str, Tensor]:
+def losses(model: CompactEncoder, batch: Batch) -> dict[str, Tensor]:
     """The three terms, and their weighted sum as ``total``."""
     tokens, embeddings = forward(model, batch)
     share = batch.tile_pieces[:, None]
@@ -116,7 +116,7 @@ def losses(model: DeepEncoder, batch: Batch) -> dict[str, Tensor]:
 
 
 @torch.inference_mode()
-def validate(model: DeepEncoder, held_out: Shard, n_tiles: int) -> dict[str, float]:
+def validate(model: CompactEncoder, held_out: Shard, n_tiles: int) -> dict[str, float]:
     """Cosine to the teacher, and the share of texts that find their own embedding first."""
     page_tiles = model.config.page_tiles
     pairs = [

@@ -19,8 +19,8 @@ from tqdm.auto import tqdm
 
 from energy_plugin.errors import InvalidInputError
 from energy_plugin.optical import checkpoint
+from energy_plugin.optical.compact import CompactEncoder
 from energy_plugin.optical.config import DeepEncoderConfig
-from energy_plugin.optical.deepencoder import DeepEncoder
 from energy_plugin.optical.training import distil
 from energy_plugin.optical.training.corpus import Corpus
 from energy_plugin.optical.training.curve import draw_curve
@@ -75,7 +75,7 @@ class Run:
         self.corpus = Corpus(data, config.sources, config.passage_characters)
         self.teacher = Teacher(teacher, encoder, self.device)
         self.typesetter = Typesetter()
-        self.model = DeepEncoder(encoder or DeepEncoderConfig.compact()).to(self.device)
+        self.model = CompactEncoder(encoder or DeepEncoderConfig.compact()).to(self.device)
         self.state: dict[str, Any] = {
             "stage": "words",
             "step": 0,

@@ -22,8 +22,8 @@ from torch.nn import functional as F
 from energy_plugin._lazy import optional
 from energy_plugin.errors import CheckpointError
 from energy_plugin.optical.checkpoint import fingerprint
+from energy_plugin.optical.compact import compact_block
 from energy_plugin.optical.config import DeepEncoderConfig
-from energy_plugin.optical.deepencoder import Block
 
 MAX_PIECES = 256
 LAYERS = 6
@@ -73,7 +73,7 @@ def teacher_folder() -> Path:
 
 
 def block_weights(weights: dict[str, Tensor], layer: int) -> dict[str, Tensor]:
-    """One published layer under the names of `Block`."""
+    """One published layer under the names of a compact `Block`."""
     prefix = f"encoder.layer.{layer}."
     out: dict[str, Tensor] = {}
     for kind in ("weight", "bias"):
@@ -125,7 +125,7 @@ class Teacher(nn.Module):
             for name, value in load_file(folder / "model.safetensors").items()
         }
         config = config or DeepEncoderConfig.compact()
-        self.blocks = nn.ModuleList(Block(config) for _ in range(LAYERS))
+        self.blocks = nn.ModuleList(compact_block(config) for _ in range(LAYERS))
         for layer, block in enumerate(self.blocks):
             block.load_state_dict(block_weights(self.weights, layer))
         self.requires_grad_(False).eval().to(self.device)
