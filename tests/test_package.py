@@ -18,20 +18,28 @@ _PARTS = {
     "energy": "energy_plugin/energy",
     "optical": "energy_plugin/optical",
     "forgetting": "energy_plugin/forgetting",
+    "candidates": "energy_plugin/candidates",
     "evaluation": "energy_plugin/evaluation",
     "cli": "energy_plugin/cli",
     "chroma": "adapters/energy_chroma",
     "lancedb": "adapters/energy_lancedb",
+    "langchain": "adapters/energy_langchain",
+    "llamaindex": "adapters/energy_llamaindex",
+    "haystack": "adapters/energy_haystack",
 }
 # What a part may import of the others; the modules beside them (errors and the like) all may.
 _BELOW = {
     "energy": set(),
     "optical": set(),
     "forgetting": {"energy", "optical"},
+    "candidates": {"energy"},
     "evaluation": {"energy", "optical", "forgetting"},
     "chroma": {"energy", "optical", "forgetting"},
     "lancedb": {"energy", "optical", "forgetting"},
-    "cli": {"energy", "optical", "forgetting", "evaluation", "chroma", "lancedb"},
+    "langchain": {"energy", "optical", "candidates"},
+    "llamaindex": {"energy", "optical", "candidates"},
+    "haystack": {"energy", "optical", "candidates"},
+    "cli": {"energy", "optical", "forgetting", "candidates", "evaluation", "chroma", "lancedb"},
     "shared": set(),
 }
 _HEAVY = ("torch", "PIL", "chromadb", "lancedb", "lance", "pyarrow", "pandas", "scipy.stats")
@@ -48,7 +56,7 @@ def _loaded_after(statement: str) -> list[str]:
     [
         "import energy_plugin",
         "import energy_plugin.errors, energy_plugin.energy, energy_plugin.optical",
-        "import energy_plugin.evaluation, energy_plugin.forgetting",
+        "import energy_plugin.evaluation, energy_plugin.forgetting, energy_plugin.candidates",
         "from energy_plugin.cli.app import app",
     ],
 )

@@ -1,0 +1,81 @@
+"""A LangChain retriever over a collection or table that is ranked by energy."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from langchain_core.callbacks import (
+    AsyncCallbackManagerForRetrieverRun,
+    CallbackManagerForRetrieverRun,
+)
+from langchain_core.documents import Document
+from langchain_core.embeddings import Embeddings
+from langchain_core.retrievers import BaseRetriever
+from langchain_core.runnables import run_in_executor
+from pydantic import ConfigDict, Field, PrivateAttr
+
+from energy_langchain.compressor import SCORE
+from energy_plugin.candidates import Host, as_host
+from energy_plugin.errors import InvalidInputError
+
+
+class EnergyRetriever(BaseRetriever):
+    """Find documents by energy distance, without a vector store of LangChain's between.
+
+    Parameters
+    ----------
+    host : EnergyCollection, EnergyTable or an object with the methods of
+        `energy_plugin.candidates.Host`
+    k : int, default 4
+        Documents to return.
+    where : optional
+        Filter of the host, applied before ranking: a dict for Chroma, SQL for LanceDB.
+    embeddings : Embeddings, optional
+        What made the host's vectors, where the host has no embedding function.
+    id_column, text_column : str
+        LanceDB's columns of ids and texts; its other columns become metadata.
+
+    Notes
+    -----
+    ``metadata["relevance_score"]`` is the negative energy distance.
+    """
+
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+
+    host: Any
+    k: int = Field(default=4, ge=1)
+    where: Any = None
+    embeddings: Embeddings | None = None
+    id_column: str = "id"
+    text_column: str = "text"
+    _host: Host = PrivateAttr()
+
+    def model_post_init(self, context: Any, /) -> None:
+        """Look at the host once."""
+        host = as_host(self.host, id_column=self.id_column, text_column=self.text_column)
+        if host is None:
+            raise InvalidInputError(
+                "host must be an EnergyCollection, an EnergyTable or a Host, got None."
+            )
+        self._host = host
+
+    def _get_relevant_documents(
+        self, query: str, *, run_manager: CallbackManagerForRetrieverRun
+    ) -> list[Document]:
+        return self._found(query if self.embeddings is None else self.embeddings.embed_query(query))
+
+    async def _aget_relevant_documents(
+        self, query: str, *, run_manager: AsyncCallbackManagerForRetrieverRun
+    ) -> list[Document]:
+        asked = query if self.embeddings is None else await self.embeddings.aembed_query(query)
+        return await run_in_executor(None, self._found, asked)
+
+    def _found(self, query: Any) -> list[Document]:
+        return [
+            Document(
+                page_content=hit.text,
+                metadata={**hit.metadata, SCORE: -hit.distance},
+                id=hit.id,
+            )
+            for hit in self._host.find(query, self.k, self.where)
+        ]

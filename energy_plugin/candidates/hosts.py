@@ -1,0 +1,226 @@
+"""Databases as the stacks need them: vectors by id, the field, a search.
+
+Objects of Chroma and LanceDB are recognised by the package of their class, so that neither
+library has to be installed. Any other object with the methods of `Host` works as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from energy_plugin.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    from energy_plugin.energy import EnergyField
+
+PAGE = 5_000  # ids in one request
+
+
+@dataclass(frozen=True, eq=False)
+class Hit:
+    """A row that a search found."""
+
+    id: str | None
+    text: str
+    distance: float  # energy distance
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+
+@runtime_checkable
+class Host(Protocol):
+    """What a stack asks of a database. Implement it to use another one."""
+
+    def energy_field(self) -> EnergyField | None:
+        """The field of the rows; None where none is meant to be used."""
+
+    def vectors(self, ids: Sequence[str]) -> Mapping[str, NDArray[np.float32]]:
+        """Vectors of rows by id, (d,) each; unknown ids are left out."""
+
+    def embed_query(self, text: str) -> NDArray[np.float32]:
+        """Vector of a question in the rows' embedding, (d,)."""
+
+    def find(self, query: Any, k: int, where: Any = None) -> list[Hit]:
+        """The k rows nearest to a text or a vector of shape (d,), nearest first."""
+
+
+def as_host(host: Any, *, id_column: str = "id", text_column: str = "text") -> Host | None:
+    """The `Host` of an object of Chroma or LanceDB.
+
+    Parameters
+    ----------
+    host : EnergyCollection, EnergyTable, chromadb.Collection, lancedb.table.Table or Host
+        The first two rank by their energy field, plain ones lend their vectors only.
+        None stays None.
+    id_column, text_column : str
+        LanceDB's columns of ids and texts.
+
+    Raises
+    ------
+    InvalidInputError
+        Some other object.
+    """
+    packages = {each.__module__.partition(".")[0] for each in type(host).__mro__}
+    if host is None:
+        return None
+    if packages & {"energy_chroma", "chromadb"} and hasattr(host, "query"):
+        return _Chroma(host, ranked="energy_chroma" in packages)
+    if packages & {"energy_lancedb", "lancedb"} and hasattr(host, "search"):
+        return _Lance(
+            host,
+            ranked="energy_lancedb" in packages,
+            id_column=id_column,
+            text_column=text_column,
+        )
+    if isinstance(host, Host):
+        return host
+    raise InvalidInputError(
+        f"host must be an EnergyCollection, an EnergyTable, a Chroma collection, a LanceDB table "
+        f"or an object with the methods of energy_plugin.candidates.Host, got "
+        f"{type(host).__name__}."
+    )
+
+
+class _Chroma:
+    def __init__(self, host: Any, *, ranked: bool) -> None:
+        self._host = host
+        self._ranked = ranked
+
+    def energy_field(self) -> EnergyField | None:
+        return self._host.field if self._ranked else None
+
+    def vectors(self, ids: Sequence[str]) -> dict[str, NDArray[np.float32]]:
+        found: dict[str, NDArray[np.float32]] = {}
+        distinct = list(dict.fromkeys(ids))
+        for start in range(0, len(distinct), PAGE):
+            got = self._host.get(ids=distinct[start : start + PAGE], include=["embeddings"])
+            rows = np.asarray(got["embeddings"], dtype=np.float32)
+            found.update(zip(got["ids"], rows, strict=True))
+        return found
+
+    def embed_query(self, text: str) -> NDArray[np.float32]:
+        if not self._ranked:
+            raise _only_lends("Chroma collection", "EnergyCollection(collection)")
+        return np.asarray(self._host.embed_query(text), dtype=np.float32)
+
+    def find(self, query: Any, k: int, where: Any = None) -> list[Hit]:
+        if not self._ranked:
+            raise _only_lends("Chroma collection", "EnergyCollection(collection)")
+        asked = (
+            {"query_texts": [query]} if isinstance(query, str) else {"query_embeddings": [query]}
+        )
+        got = self._host.query(**asked, n_results=k, where=where)
+        columns = (got[name][0] for name in ("ids", "documents", "distances", "metadatas"))
+        return [
+            Hit(name, text or "", float(distance), dict(metadata or {}))
+            for name, text, distance, metadata in zip(*columns, strict=True)
+        ]
+
+
+class _Lance:
+    def __init__(self, host: Any, *, ranked: bool, id_column: str, text_column: str) -> None:
+        self._host = host
+        self._ranked = ranked
+        self._id = id_column
+        self._text = text_column
+
+    @property
+    def _table(self) -> Any:
+        return self._host.table if self._ranked else self._host
+
+    def energy_field(self) -> EnergyField | None:
+        return self._host.snapshot().field if self._ranked else None
+
+    def vectors(self, ids: Sequence[str]) -> dict[str, NDArray[np.float32]]:
+        column = self._host.pointer().vector_column if self._ranked else _vector_column(self._table)
+        quoted = _literals(self._table, self._id, ids)
+        found: dict[str, NDArray[np.float32]] = {}
+        for start in range(0, len(quoted), PAGE):
+            condition = f"`{self._id}` IN ({', '.join(quoted[start : start + PAGE])})"
+            rows = (
+                self._table.search()
+                .where(f"{condition} AND `{column}` IS NOT NULL")
+                .select([self._id, column])
+                .limit(None)
+                .to_arrow()
+            )
+            for name, vector in zip(
+                rows[self._id].to_pylist(), rows[column].to_pylist(), strict=True
+            ):
+                found.setdefault(str(name), np.asarray(vector, dtype=np.float32))
+        return found
+
+    def embed_query(self, text: str) -> NDArray[np.float32]:
+        if not self._ranked:
+            raise _only_lends("LanceDB table", "EnergyTable(table)")
+        return np.asarray(self._host.embed_query(text), dtype=np.float32)
+
+    def find(self, query: Any, k: int, where: Any = None) -> list[Hit]:
+        if not self._ranked:
+            raise _only_lends("LanceDB table", "EnergyTable(table)")
+        asked = self._host.search(query)
+        if where is not None:
+            asked = asked.where(where)
+        hits = []
+        vector_column = self._host.pointer().vector_column
+        for row in asked.limit(k).to_list():
+            name, text = row.pop(self._id, None), row.pop(self._text, None)
+            distance = float(row.pop("_distance"))
+            row.pop(vector_column, None)
+            hits.append(Hit(None if name is None else str(name), text or "", distance, row))
+        return hits
+
+
+def _only_lends(what: str, wanted: str) -> InvalidInputError:
+    return InvalidInputError(
+        f"A plain {what} lends its vectors and nothing else. Pass {wanted}, whose field is "
+        "built, or the embedding model that made the vectors."
+    )
+
+
+def _vector_column(table: Any) -> str:
+    """The only column of fixed-size float lists.
+
+    Raises
+    ------
+    InvalidInputError
+        There is none, or several.
+    """
+    names = [
+        each.name
+        for each in table.schema
+        if getattr(each.type, "list_size", None) and str(each.type.value_type) in _FLOATS
+    ]
+    if len(names) != 1:
+        raise InvalidInputError(
+            f"Table {table.name!r} must have one vector column, got {names}. "
+            "Pass EnergyTable(table, column) instead."
+        )
+    return str(names[0])
+
+
+_FLOATS = ("halffloat", "float", "double")
+
+
+def _literals(table: Any, column: str, ids: Sequence[str]) -> list[str]:
+    """SQL literals of distinct ids; those that a column of numbers cannot hold are left out.
+
+    Raises
+    ------
+    InvalidInputError
+        The table has no such column.
+    """
+    names = [each.name for each in table.schema]
+    if column not in names:
+        raise InvalidInputError(
+            f"Table {table.name!r} has no column {column!r} to find ids in, only {names}. "
+            "Name the right one with id_column."
+        )
+    distinct = list(dict.fromkeys(str(each) for each in ids))
+    if "int" in str(table.schema.field(column).type):
+        return [each for each in distinct if each.removeprefix("-").isdecimal()]
+    return ["'" + each.replace("'", "''") + "'" for each in distinct]
