@@ -1,14 +1,16 @@
 """Order the candidates of any first search by energy distance: arrays in, order out.
 
 ========== ===================================================================
-q, y_i     query and candidates, (d,) and (c, d)
-with field coordinates, λ and G are those of the field; candidates that stand in an index
-           are decoded from their stored columns instead, if these are given
-without    unit vectors less `SHARED` times the candidates' mean, unit again: what all
-           candidates share tells none of them apart. λ and G come from the energy
-           Laplacian over the candidates themselves
-both       candidates and query form one graph, heat flows on it for a step, and the energy
-           distance of `distance` ranks
+q, y_i     query and candidates, (d,) and (c, d), unit length: in the field's coordinates
+           (decoded, where their stored columns are given), or as they came without a field
+μ          background: the mean of the half of the candidates that is farther from q
+q, y_i     normalise(q − βμ), likewise y: what all candidates share tells none apart;
+           β = `BACKGROUND`·min(1, c / `MANY`), as few candidates may all be answers
+y'         normalise(y − η_y(y − Py)), P over the nearest candidates, see `heat`
+q'         normalise(q − η_q(q − p·Y')), p over the candidates nearest to q
+η_y        `local_heat`, on a field `FIELD_HEAT` of it, as its metric has done a part already
+d          w_λ|Δλ|/s_λ + w_G|ΔG|/s_G + w_D·D(q', y'), see `distance`; λ and G by the field, or
+           else by the energy Laplacian over the candidates themselves
 ========== ===================================================================
 
 No database and no index is needed. Every candidate takes part: there is no pool as in `search`.
@@ -30,14 +32,20 @@ from energy_plugin.energy.config import EnergyConfig, as_config
 from energy_plugin.energy.device import unit
 from energy_plugin.energy.distance import Energies, robust_scale
 from energy_plugin.energy.field import EnergyField
-from energy_plugin.energy.local import joined_similarity
+from energy_plugin.energy.heat import smooth, stochastic
+from energy_plugin.energy.neighbours import exact_neighbours
 from energy_plugin.energy.projection import transform
 from energy_plugin.energy.result import EnergyTerms
 from energy_plugin.energy.taumode import AnchorGraph, choose_tau, taumode
 from energy_plugin.errors import ForeignFieldError, InvalidInputError
 from energy_plugin.validation import as_device, as_k, as_queries, as_vectors
 
-SHARED = 0.3  # share of the candidates' mean that is subtracted where there is no field
+# Plateaus over five judged collections, cosine's first 100: β .2 to .4, heat .25 to .4 on the
+# candidates alone and .15 to .25 on a field. Heat from heated candidates into the query adds
+# a third of a percent of nDCG@10 over heat from plain ones.
+BACKGROUND = 0.3
+MANY = 100
+FIELD_HEAT = 2 / 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,8 +74,8 @@ class _Scene:
     query: torch.Tensor  # (d,)
     rows: torch.Tensor  # (c, d)
     real: torch.Tensor  # (c,) bool, has a direction
-    gap_lambda: torch.Tensor  # (c,) term of λ, weighted
-    gap_dispersion: torch.Tensor  # (c,) term of G, weighted
+    lambda_term: torch.Tensor  # (c,) weighted
+    dispersion_term: torch.Tensor  # (c,) weighted
 
 
 class EnergyReranker:
@@ -235,53 +243,38 @@ class EnergyReranker:
     def _alone(
         self, query: NDArray[np.float32], rows: NDArray[np.float32] | torch.Tensor
     ) -> _Scene:
-        """Coordinates and energies from the candidates alone."""
-        where = torch.device(self.device)
-        both = torch.from_numpy(np.concatenate([query, np.asarray(rows)])).to(where)
-        straight, real = transform(both, both.new_zeros(both.shape[1]), None)
-        straight, real_q, y, real = straight[:1], real[:1], straight[1:], real[1:]
-        if not real.any():
-            zero = y.new_zeros(len(y))
-            return _Scene(straight[0], y, real, zero, zero)
-        mean = SHARED * y[real].mean(0)
-        q = unit(straight - mean) * real_q[:, None]
-        y = unit(y - mean) * real[:, None]
-        lambda_term = dispersion_term = y.new_zeros(len(y))
-        if self.config.weight_lambda > 0 or self.config.weight_dispersion > 0:
-            inside = y[real]
-            weights, bandwidth = energy_weights(inside, self.config)
-            graph = AnchorGraph(inside, weights, bandwidth, self.config.affinity_anchors)
-            rough, dispersion = graph.energies(torch.cat([q, y]))
-            tau = choose_tau(rough[1:][real], self.config)
-            lambda_ = taumode(rough, dispersion, tau, self.config.alpha)
-            scales = robust_scale(lambda_[1:][real]), robust_scale(dispersion[1:][real])
-            energies = Energies(self.config.weights, scales)
-            lambda_term = energies.lambda_term(lambda_[0], lambda_[1:])
-            dispersion_term = energies.dispersion_term(dispersion[0], dispersion[1:])
-        return _Scene(q[0], y, real, lambda_term, dispersion_term)
+        """Unit vectors, and energies from the candidates alone."""
+        both = torch.from_numpy(np.concatenate([query, np.asarray(rows)])).to(self.device)
+        points, everything = transform(both, both.new_zeros(both.shape[1]), None)
+        q, y, real = points[:1], points[1:], everything[1:]
+        none = y.new_zeros(len(y))
+        if not real.any() or not any(self.config.weights[:2]):
+            return _Scene(q[0], y, real, none, none)
+        weights, bandwidth = energy_weights(y[real], self.config)
+        graph = AnchorGraph(y[real], weights, bandwidth, self.config.affinity_anchors)
+        rough, dispersion = graph.energies(points)
+        tau = choose_tau(rough[1:][real], self.config)
+        lambda_ = taumode(rough, dispersion, tau, self.config.alpha)
+        scales = robust_scale(lambda_[1:][real]), robust_scale(dispersion[1:][real])
+        energies = Energies(self.config.weights, scales)
+        return _Scene(
+            q[0],
+            y,
+            real,
+            energies.lambda_term(lambda_[0], lambda_[1:]),
+            energies.dispersion_term(dispersion[0], dispersion[1:]),
+        )
 
     def _rank(self, scene: _Scene, k: int | None) -> Reranking:
-        config = self.config
-        heat = 1.0 if self.field is None else self.field.scalars.heat
-        edges = max(1, len(scene.rows) // 8)  # few candidates must not melt into one
-        similarity = joined_similarity(
-            scene.query[None],
-            scene.rows[None],
-            scene.real[None],
-            heat=heat * config.local_heat,
-            query_heat=heat * config.query_heat,
-            neighbours=min(config.local_neighbours, edges),
-            query_neighbours=min(config.query_neighbours, edges),
-            power=config.weight_power,
-        )[0]
-        energies = Energies(config.weights, (1.0, 1.0))  # the scales are in the terms already
+        energies = Energies(self.config.weights, (1.0, 1.0))  # the terms are scaled already
+        found = (
+            scene.lambda_term,
+            scene.dispersion_term,
+            energies.dirichlet_term(self._similarity(scene)),
+        )
         terms = [
             torch.where(scene.real, term, worst)
-            for term, worst in zip(
-                (scene.gap_lambda, scene.gap_dispersion, energies.dirichlet_term(similarity)),
-                energies.worst,
-                strict=True,
-            )
+            for term, worst in zip(found, energies.worst, strict=True)
         ]
         total = terms[0] + terms[1] + terms[2]
         order = torch.argsort(total, stable=True)[:k]  # ties keep the order they came in
@@ -292,6 +285,29 @@ class EnergyReranker:
         return Reranking(
             order.cpu().numpy(), taken(total), EnergyTerms(*(taken(term) for term in terms))
         )
+
+    def _similarity(self, scene: _Scene) -> torch.Tensor:
+        """⟨q', y'⟩ of the notation table; 0 for candidates without direction; (c,)."""
+        config, out = self.config, scene.rows.new_zeros(len(scene.rows))
+        heat, share = (1.0, 1.0) if self.field is None else (self.field.scalars.heat, FIELD_HEAT)
+        q, y = scene.query[None], unit(scene.rows[scene.real])
+        count = len(y)
+        if count == 0:
+            return out
+        farther = torch.argsort((y @ q.T)[:, 0], stable=True)[: count // 2]
+        if len(farther):
+            background = BACKGROUND * min(1.0, count / MANY) * y[farther].mean(0)
+            q, y = unit(q - background), unit(y - background)
+        edges = max(1, count // 8)  # few candidates must not melt into one
+        near = exact_neighbours(y, min(config.local_neighbours, edges, count - 1))
+        heated = smooth(y, y, near, share * heat * config.local_heat, config.weight_power)
+        pull = (y @ q.T)[:, 0].topk(min(config.query_neighbours, edges))
+        weights = stochastic(pull.values, config.weight_power)
+        q = unit(
+            q - heat * config.query_heat * (weights.sum() * q - weights @ heated[pull.indices])
+        )
+        out[scene.real] = (heated @ q.T)[:, 0]
+        return out
 
 
 def _nothing() -> Reranking:

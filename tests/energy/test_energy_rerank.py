@@ -15,28 +15,33 @@ def _candidates(rows, query, count=60):
     return np.argsort(-(rows @ query))[:count]
 
 
-def _alone_by_hand(query, rows, centring=0.3, heat=0.3, query_heat=0.2, k=8, kq=3):
-    """The formulas of `rerank`, `local` and `distance` in numpy; w_λ = w_G = 0."""
+def _unit(x):
+    return x / np.linalg.norm(x, axis=-1, keepdims=True)
 
-    def unit(x):
-        return x / np.linalg.norm(x, axis=-1, keepdims=True)
+
+def _by_hand(query, rows, heat=0.3, query_heat=0.2, k=8, kq=3):
+    """The notation table of `rerank` in numpy, from unit vectors; w_λ = w_G = 0."""
 
     def pull(near):
         weights = np.maximum(near, 0) ** 3
-        return weights / weights.sum()
+        return weights / max(weights.sum(), 1e-12)
 
-    query, rows = unit(query.astype(float)), unit(rows.astype(float))
-    mean = centring * rows.mean(0)
-    query, rows = unit(query - mean), unit(rows - mean)
-    k, kq = min(k, max(1, len(rows) // 8)), min(kq, max(1, len(rows) // 8))
-    near = np.argsort(-(rows @ query))[:kq]
-    query = unit(query - query_heat * (query - pull(rows[near] @ query) @ rows[near]))
+    query, rows = query.astype(float), rows.astype(float)
+    count = len(rows)
+    farther = np.argsort(rows @ query, kind="stable")[: count // 2]
+    background = 0.3 * min(1, count / 100) * rows[farther].mean(0)
+    query, rows = _unit(query - background), _unit(rows - background)
+    k, kq = min(k, max(1, count // 8)), min(kq, max(1, count // 8))
     heated = np.empty_like(rows)
     for i, row in enumerate(rows):
         cosines = rows @ row
         cosines[i] = -2
         near = np.argsort(-cosines)[:k]
-        heated[i] = unit(row - heat * (row - pull(cosines[near]) @ rows[near]))
+        weights = pull(cosines[near])
+        heated[i] = _unit(row - heat * (weights.sum() * row - weights @ rows[near]))
+    near = np.argsort(-(rows @ query))[:kq]
+    weights = pull(rows[near] @ query)
+    query = _unit(query - query_heat * (weights.sum() * query - weights @ heated[near]))
     gap = np.sqrt(np.maximum(0, 2 - 2 * heated @ query))
     return gap / (1 + gap)
 
@@ -47,23 +52,42 @@ def test_alone_is_the_formula(rows, queries, count):
     for query in queries[:5]:
         some = rows[_candidates(rows, query, count)]
         result = EnergyReranker(config=config).rerank(query, some)
-        expected = _alone_by_hand(query, some)
+        expected = _by_hand(_unit(query), _unit(some))
         np.testing.assert_allclose(result.distances, expected[result.order], atol=2e-5)
         assert (np.diff(result.distances) >= 0).all()
         assert sorted(result.order) == list(range(count))
 
 
-def test_stored_columns_rank_as_the_index_does(index, queries):
-    """A pool that holds all candidates: the two are one formula."""
-    reranker = EnergyReranker(index.field)
-    for query in queries:
-        some = np.sort(index.search(query, k=80).ids[0])
-        found = index.search(query, k=80, rows=some)
-        result = reranker.rerank(query, None, columns=index.columns_of(some))
-        np.testing.assert_array_equal(some[result.order], found.ids[0])
-        np.testing.assert_allclose(result.distances, found.distances[0], atol=1e-5)
-        np.testing.assert_allclose(result.terms.lambda_, found.terms.lambda_[0], atol=1e-6)
-        np.testing.assert_allclose(result.terms.dirichlet, found.terms.dirichlet[0], atol=1e-5)
+def test_on_a_field_it_is_the_formula_in_its_coordinates(index, rows, queries):
+    field = index.field
+    heat = field.scalars.heat
+    terms = EnergyConfig(weight_lambda=0.0)
+    for query in queries[:5]:
+        some = _candidates(rows, query, 90)
+        points = field.projection("cpu").project(np.float32(rows[some]))[0].numpy()
+        one = field.projection("cpu").project(np.float32(query[None]))[0].numpy()[0]
+        result = EnergyReranker(field, terms).rerank(query, rows[some])
+        expected = _by_hand(one, points, heat=0.2 * heat, query_heat=0.2 * heat)
+        np.testing.assert_allclose(result.distances, expected[result.order], atol=2e-5)
+        # and the terms of the default are those of the field's own λ
+        default = EnergyReranker(field).rerank(query, rows[some])
+        lambda_, _ = field.taumode(np.concatenate([query[None], rows[some]]))
+        gaps = np.abs(lambda_[0] - lambda_[1:]) / field.scalars.scale_lambda
+        wanted = field.config.weight_lambda * np.minimum(gaps, 8)
+        np.testing.assert_allclose(default.terms.lambda_, wanted[default.order], atol=1e-6)
+
+
+def test_stored_columns_are_what_they_decode_to(index, queries):
+    field = index.field
+    some = np.sort(index.search(queries[0], k=80).ids[0])
+    columns = index.columns_of(some)
+    decoded = field.projection("cpu").decode(columns.cell, columns.residual).numpy()
+    one = field.projection("cpu").project(np.float32(queries[:1]))[0].numpy()[0]
+    config = EnergyConfig(weight_lambda=0.0)
+    result = EnergyReranker(field, config).rerank(queries[0], None, columns=columns)
+    heat = 0.2 * field.scalars.heat
+    expected = _by_hand(one, _unit(decoded), heat=heat, query_heat=heat)
+    np.testing.assert_allclose(result.distances, expected[result.order], atol=2e-5)
 
 
 def test_vectors_on_a_field_are_close_to_their_columns(index, rows, queries):
