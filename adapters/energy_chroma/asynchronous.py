@@ -88,8 +88,21 @@ class AsyncEnergyCollection:
         await self._worker.run(self._energy.build, *args, **kwargs)
         return self
 
+    @functools.wraps(EnergyCollection.refit)
+    async def refit(  # noqa: D102
+        self, *args: Any, **kwargs: Any
+    ) -> AsyncEnergyCollection:
+        await self._worker.run(self._energy.refit, *args, **kwargs)
+        return self
+
     refresh = _awaitable(EnergyCollection.refresh)
+    maintain = _awaitable(EnergyCollection.maintain)
+    forget = _awaitable(EnergyCollection.forget)
     drop = _awaitable(EnergyCollection.drop)
+
+    info = _awaitable(EnergyCollection.info)
+    verify = _awaitable(EnergyCollection.verify)
+    repair = _awaitable(EnergyCollection.repair)
 
     embed_query = _awaitable(EnergyCollection.embed_query)
     query = _awaitable(EnergyCollection.query)

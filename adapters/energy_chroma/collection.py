@@ -2,29 +2,21 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from chromadb.api.models.Collection import Collection
 from chromadb.api.types import GetResult, QueryResult, Where, WhereDocument
 from numpy.typing import NDArray
 
-from energy_chroma import query, result, rows, view, writing
-from energy_chroma.host import ChromaHost
-from energy_chroma.live import LiveField
-from energy_chroma.staleness import Changes, scan
-from energy_chroma.store import FieldStore
-from energy_plugin.energy.config import as_config
-from energy_plugin.errors import NotBuiltError
+from energy_chroma import query, result, writing
+from energy_chroma.keeper import FieldKeeper
+from energy_chroma.staleness import Changes
 from energy_plugin.validation import as_queries
 
-if TYPE_CHECKING:
-    from energy_plugin.energy import EnergyConfig, EnergyField
 
-
-class EnergyCollection:
+class EnergyCollection(FieldKeeper):
     """Energy ranking for a Chroma collection.
 
     The collection stays an ordinary Chroma collection: everything the plugin knows stands in
@@ -54,12 +46,7 @@ class EnergyCollection:
     def __init__(
         self, collection: Collection, *, verify: bool = True, device: str | None = None
     ) -> None:
-        self._host = ChromaHost(collection)
-        self._store = FieldStore(self._host)
-        self._field: LiveField | None = None
-        self._lock = threading.RLock()
-        self._verify = verify
-        self._device = device
+        super().__init__(collection, verify=verify, device=device)
 
     def __repr__(self) -> str:
         return f"EnergyCollection(name={self.name})"
@@ -74,102 +61,9 @@ class EnergyCollection:
         """Name of the Chroma collection."""
         return str(self.collection.name)
 
-    @property
-    def field(self) -> EnergyField:
-        """The energy field, read from Chroma where it is not in memory; see `query` for errors."""
-        with self._lock:
-            return self._open(check=self._verify).index.field
-
     def embed_query(self, text: str) -> NDArray[np.float32]:
         """Vector of a question by the collection's own embedding function, (d,) float32."""
         return self._host.embed_query(text)
-
-    # -- the field
-
-    def build(
-        self,
-        config: EnergyConfig | None = None,
-        *,
-        row_columns: bool = True,
-        show_progress_bar: bool = False,
-    ) -> EnergyCollection:
-        """Fit the energy field to all rows and store its columns in Chroma.
-
-        A field that exists is replaced by a new generation and stays readable until then.
-
-        Parameters
-        ----------
-        config : EnergyConfig, optional
-            Settings of the field.
-        row_columns : bool, default True
-            Also write ``energy_lambda``, ``energy_dispersion`` and ``energy_cell`` into each
-            row's metadata, for people and for ``where`` (25 s per 100,000 rows). Search does
-            not need them.
-        show_progress_bar : bool, default False
-
-        Returns
-        -------
-        EnergyCollection
-            This object.
-
-        Raises
-        ------
-        InvalidInputError
-            The collection is empty, or `config` is no EnergyConfig.
-        """
-        config = as_config(config)
-        # without the lock: other threads go on reading and writing with the former field
-        field = LiveField.fit(
-            self._host,
-            config,
-            row_columns=row_columns,
-            show_progress_bar=show_progress_bar,
-            device=self._device,
-        )
-        with self._lock:
-            field.catch_up()
-            field.store(self._store)
-            self._field = field
-            self._show(field, show_progress_bar=show_progress_bar)
-        return self
-
-    def refresh(self, *, show_progress_bar: bool = False) -> Changes:
-        """Compare every row with its energy columns and store what changed.
-
-        Reads all vectors (0.4 s per 10,000 rows). The field itself, its anchors and metric, is
-        kept; `build` fits it anew.
-
-        Returns
-        -------
-        Changes
-            The rows whose columns were missing, superfluous or of another vector.
-        """
-        with self._lock:
-            field = self._open()
-            field.apply(scan(self._host, field.rows))
-            changes = field.pending.without(field.unreadable)
-            loose = field.pointer.chunks > 1 + len(field) // rows.CHUNK_ROWS
-            shown = field.pointer.viewed == field.pointer.generation
-            if changes or loose:
-                field.store(self._store)
-            if not shown:
-                self._show(field, show_progress_bar=show_progress_bar)
-            else:
-                fresh = [*changes.added, *changes.changed]
-                if field.pointer.row_columns:
-                    fresh += view.missing(self._host, field.rows.ids)
-                self._show(field, fresh, show_progress_bar=show_progress_bar)
-        return changes
-
-    def drop(self, *, show_progress_bar: bool = False) -> None:
-        """Remove the field, its companion collection and the rows' energy keys.
-
-        The rows themselves, their vectors and the user's metadata stay as they are.
-        """
-        with self._lock:
-            self._field = None
-            self._store.drop()
-            view.clear(self._host, show_progress_bar=show_progress_bar)
 
     # -- reading
 
@@ -346,33 +240,6 @@ class EnergyCollection:
         return answer
 
     # -- inside
-
-    def _open(self, *, check: bool = True) -> LiveField:
-        """The loaded field; with `check` read again where another process built a new one."""
-        if self._field is not None and check:
-            pointer = self._store.pointer()
-            if pointer is None or pointer.generation != self._field.pointer.generation:
-                self._field = None
-        if self._field is None:
-            self._field = LiveField.load(self._host, self._store, self._device)
-        return self._field
-
-    def _open_if_built(self) -> LiveField | None:
-        try:
-            return self._open()
-        except NotBuiltError:
-            return None
-
-    def _show(
-        self, field: LiveField, ids: list[str] | None = None, *, show_progress_bar: bool
-    ) -> None:
-        """Write the row columns of some rows, None for all, and note that they are there."""
-        if field.pointer.row_columns:
-            numbers = field.index.rows if ids is None else field.rows.rows(ids)
-            names = field.rows.names(numbers.tolist())
-            columns = field.columns_of(numbers)
-            view.write(self._host, names, columns, show_progress_bar=show_progress_bar)
-        field.pointer = self._store.mark_viewed(field.pointer)
 
     def _write(self, verb: str, **given: Any) -> None:
         with self._lock:

@@ -141,6 +141,25 @@ class ChromaHost:
                 yield list(got["ids"]), _matrix(got["embeddings"])
             offset += len(ids)
 
+    def metadata_pages(self) -> Iterator[tuple[list[str], list[Any]]]:
+        """All rows, a page of ids and metadata at a time."""
+        offset = 0
+        while True:
+            got = self.collection.get(limit=PAGE, offset=offset, include=["metadatas"])
+            if not got["ids"]:
+                return
+            yield list(got["ids"]), list(got["metadatas"] or [])
+            offset += len(got["ids"])
+
+    def values(self, key: str) -> dict[str, Any]:
+        """One metadata key of all rows that have it, ``{id: value}``."""
+        return {
+            name: metadata[key]
+            for ids, metadatas in self.metadata_pages()
+            for name, metadata in zip(ids, metadatas, strict=True)
+            if metadata and key in metadata
+        }
+
     def nearest(
         self, queries: NDArray[np.float32], k: int, filters: dict[str, Any]
     ) -> dict[str, NDArray[np.float32]]:

@@ -14,6 +14,7 @@ from energy_plugin.energy import EnergyColumns, packing
 from energy_plugin.errors import CorruptFieldError
 
 CHUNK_ROWS = 8_192
+SHORT_SHARE = 0.95  # codes are stored at their own lengths where that takes at most this much
 
 
 class RowMap:
@@ -88,8 +89,8 @@ def pack(ids: Sequence[str], columns: EnergyColumns, fingerprints: NDArray[np.ui
         "lambda": columns.lambda_,
         "dispersion": columns.dispersion,
         "cell": columns.cell,
-        "residual": columns.residual,
         "fingerprint": fingerprints,
+        **_shortened(columns.residual),
     }
     return packing.dumps(arrays, {"kind": "chroma rows"})
 
@@ -109,9 +110,33 @@ def unpack(blob: bytes) -> tuple[list[str], EnergyColumns, NDArray[np.uint32]]:
         )
     ids = json.loads(zlib.decompress(arrays["ids"].tobytes()))
     columns = EnergyColumns(
-        arrays["lambda"], arrays["dispersion"], arrays["cell"], arrays["residual"]
+        arrays["lambda"], arrays["dispersion"], arrays["cell"], _restored(arrays)
     )
     return ids, columns, arrays["fingerprint"]
+
+
+def _shortened(codes: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
+    """Codes without the zeros at their ends, where rows have lost planes and it pays.
+
+    A code that has fewer planes than the column has room for ends in zeros.
+    """
+    n, width = codes.shape
+    lengths = (width - (codes[:, ::-1] != 0).argmax(axis=1)).astype(np.uint16)
+    lengths[~codes.any(axis=1)] = 0
+    if int(lengths.sum()) + 2 * n > SHORT_SHARE * codes.size:
+        return {"residual": codes}
+    kept = codes[np.arange(width) < lengths[:, None]]
+    return {"residual": kept, "length": lengths, "width": np.array([width], dtype=np.int64)}
+
+
+def _restored(arrays: dict[str, NDArray[Any]]) -> NDArray[np.uint8]:
+    """What `_shortened` was given."""
+    if "length" not in arrays:
+        return arrays["residual"]
+    lengths, width = arrays["length"], int(arrays["width"][0])
+    codes = np.zeros((len(lengths), width), dtype=np.uint8)
+    codes[np.arange(width) < lengths[:, None]] = arrays["residual"]
+    return codes
 
 
 def pack_all(

@@ -127,6 +127,35 @@ class FieldStore:
             "Call EnergyCollection(collection).build() once."
         )
 
+    def field_blob(self, pointer: Pointer) -> bytes:
+        """The field's artefacts alone.
+
+        Raises
+        ------
+        CorruptFieldError
+            Records are missing or altered.
+        """
+        companion = self._host.companion()
+        if companion is None:
+            raise CorruptFieldError("The companion collection is gone. Call build() again.")
+        return self._blob(companion, f"{pointer.generation}/field")
+
+    def leftovers(self) -> list[str]:
+        """Records that the pointer does not name: of crashed writes."""
+        companion = self._host.companion()
+        pointer = None if companion is None else self._parse(companion)
+        if companion is None or pointer is None:
+            return []
+        current = companion.get(where={"generation": pointer.generation}, include=[])["ids"]
+        surplus = [name for name in current if not _belongs(name, pointer)]
+        return [*_elsewhere(companion, pointer.generation), *surplus]
+
+    def tidy(self) -> None:
+        """Delete the `leftovers`."""
+        companion, records = self._host.companion(), self.leftovers()
+        if companion is not None and records:
+            companion.delete(ids=records)
+
     def _parse(self, companion: Collection) -> Pointer | None:
         metadata: dict[str, Any] = dict(companion.metadata or {})
         if "energy_format" not in metadata:
@@ -261,16 +290,33 @@ class FieldStore:
 
     def _sweep(self, companion: Collection, keep: int) -> None:
         """Delete the records of every other generation: crashed writes and former fields."""
-        elsewhere: Any = {"generation": {"$ne": keep}}
-        others = companion.get(where=elsewhere, include=[])["ids"]
+        others = _elsewhere(companion, keep)
         if others:
-            companion.delete(ids=list(others))
+            companion.delete(ids=others)
             logger.debug("deleted %d records of former generations", len(others))
 
 
 def identity_text(identity: dict[str, Any] | None) -> str:
     """The embedder's identity as the pointer stores it."""
     return json.dumps(identity, sort_keys=True)
+
+
+def embedder_of(pointer: Pointer) -> dict[str, Any] | None:
+    """What `identity_text` was given."""
+    identity: dict[str, Any] | None = json.loads(pointer.embedder)
+    return identity
+
+
+def _elsewhere(companion: Collection, keep: int) -> list[str]:
+    """Records of all generations but one."""
+    others: Any = {"generation": {"$ne": keep}}
+    return list(companion.get(where=others, include=[])["ids"])
+
+
+def _belongs(record: str, pointer: Pointer) -> bool:
+    """Whether the pointer names a record of its generation."""
+    _, kind, *rest = record.split("/")
+    return kind == "field" or (kind == "rows" and int(rest[0]) < pointer.chunks)
 
 
 def _whole(value: Any) -> int:
