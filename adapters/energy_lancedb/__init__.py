@@ -12,6 +12,7 @@ optional("lancedb", "lancedb")
 
 from energy_lancedb.aio import AsyncEnergyQuery, AsyncEnergyTable  # noqa: E402
 from energy_lancedb.embedding import OpticalEmbeddingFunction, optical  # noqa: E402
+from energy_lancedb.findings import Finding  # noqa: E402
 from energy_lancedb.info import EnergyInfo  # noqa: E402
 from energy_lancedb.query import EnergyQuery  # noqa: E402
 from energy_lancedb.reranker import EnergyReranker  # noqa: E402
@@ -24,6 +25,7 @@ __all__ = [
     "EnergyQuery",
     "EnergyReranker",
     "EnergyTable",
+    "Finding",
     "OpticalEmbeddingFunction",
     "optical",
 ]

@@ -15,8 +15,10 @@ from energy_plugin.errors import InvalidInputError
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from energy_lancedb.findings import Finding
     from energy_lancedb.info import EnergyInfo
-    from energy_plugin.energy import SearchWork
+    from energy_plugin.energy import EnergyConfig, Maintenance, SearchWork
+    from energy_plugin.forgetting import ForgettingPlan
 
 
 class AsyncEnergyTable:
@@ -123,6 +125,27 @@ class AsyncEnergyTable:
     async def refresh(self) -> int:
         """As `EnergyTable.refresh`."""
         return await asyncio.to_thread(self.sync.refresh)
+
+    async def refit(self, config: EnergyConfig | None = None) -> AsyncEnergyTable:
+        """As `EnergyTable.refit`."""
+        await asyncio.to_thread(self.sync.refit, config)
+        return self
+
+    async def maintain(self) -> Maintenance:
+        """As `EnergyTable.maintain`."""
+        return await asyncio.to_thread(self.sync.maintain)
+
+    async def forget(self, now: Any, **options: Any) -> ForgettingPlan:
+        """As `EnergyTable.forget`."""
+        return await asyncio.to_thread(self.sync.forget, now, **options)
+
+    async def verify(self) -> list[Finding]:
+        """As `EnergyTable.verify`."""
+        return await asyncio.to_thread(self.sync.verify)
+
+    async def repair(self, *, rebuild: bool = False) -> list[Finding]:
+        """As `EnergyTable.repair`."""
+        return await asyncio.to_thread(self.sync.repair, rebuild=rebuild)
 
     async def drop(self) -> None:
         """As `EnergyTable.drop`."""

@@ -130,6 +130,15 @@ class Artefacts:
         if table is not None:
             table.optimize(cleanup_older_than=KEPT if older_than is None else older_than)
 
+    def has(self, pointer: Pointer) -> bool:
+        """Whether the latest version of the table holds a field whole."""
+        table = self._open()
+        if table is None:
+            return False
+        rows = table.search().where(rows_of(pointer)).select(["chunk", "data"]).to_arrow()
+        blob = b"".join(rows.sort_by("chunk")["data"].to_pylist())
+        return hashlib.sha256(blob).hexdigest() == pointer.sha256
+
     def revive(self, pointer: Pointer) -> None:
         """Write a field back that only older versions of this table hold.
 
@@ -138,8 +147,7 @@ class Artefacts:
         CorruptFieldError
             No version holds it.
         """
-        table = self._open()
-        if table is None or table.count_rows(rows_of(pointer)) == 0:
+        if not self.has(pointer):
             self.write(
                 pointer.generation, self.read(pointer.generation, pointer.chunks, pointer.sha256)
             )

@@ -19,7 +19,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from energy_lancedb.columns import NAMES, fields_of, from_arrow, scatter, to_arrow
+from energy_lancedb.columns import NAMES, OWN, scatter
 from energy_lancedb.host import (
     ATTEMPTS,
     ROWID,
@@ -31,7 +31,7 @@ from energy_lancedb.host import (
 )
 from energy_lancedb.layout import Encode, FittedRows, LoadedRows, match
 from energy_lancedb.pointer import KEY, Pointer, pointer_of, replaced_pointer
-from energy_plugin.errors import EnergyPluginError, InvalidInputError
+from energy_plugin.errors import CorruptFieldError, EnergyPluginError, InvalidInputError
 
 NEXT, OLD = "__next", "__old"
 ADDRESS = "_rowaddr"
@@ -76,8 +76,9 @@ class ColumnLayout:
     def _own_columns(self) -> list[str]:
         """The energy columns in the table, unless they are a user's own."""
         schema = self.host.schema
-        mine = NAMES[3] in schema.names and KEY.encode() in (schema.field(NAMES[3]).metadata or {})
-        return [name for name in NAMES if name in schema.names] if mine else []
+        present = [name for name in NAMES if name in schema.names]
+        marks = {key for name in present for key in schema.field(name).metadata or {}}
+        return present if marks & {OWN.encode(), KEY.encode()} else []
 
     def _refuse_foreign_columns(self) -> None:
         present = [name for name in NAMES if name in self.host.schema.names]
@@ -89,7 +90,7 @@ class ColumnLayout:
             )
 
     def _add_next(self, pointer: Pointer, rows: FittedRows) -> None:
-        arrays = to_arrow(rows.columns, rows.fingerprints)
+        arrays = pointer.format.to_arrow(rows.columns, rows.fingerprints)
 
         def add() -> None:
             version = self.host.latest()
@@ -102,7 +103,7 @@ class ColumnLayout:
             kept = np.flatnonzero(known)
             placed = [array.take(pa.array(kept)) for array in arrays]
             metadata = {KEY: replace(pointer, files=_vector_files(dataset, pointer)).to_json()}
-            schema = pa.schema(fields_of(pointer.code_bytes, suffix=NEXT, metadata=metadata))
+            schema = pa.schema(pointer.format.fields(suffix=NEXT, metadata=metadata))
             full = scatter(placed, positions[kept], len(order))
             batches = pa.table(full, schema=schema).to_batches(max_chunksize=1 << 16)
             dataset.add_columns(pa.RecordBatchReader.from_batches(schema, batches))
@@ -176,7 +177,19 @@ class ColumnLayout:
     # -- reading
 
     def load(self, pointer: Pointer) -> LoadedRows:
-        """Read the current generation at the version at hand."""
+        """Read the current generation at the version at hand.
+
+        Raises
+        ------
+        CorruptFieldError
+            A column was dropped, or has another type.
+        """
+        missing = [name for name in NAMES if name not in self.host.schema.names]
+        if missing:
+            raise CorruptFieldError(
+                f"Table {self.host.name!r} has lost the energy columns {missing}. "
+                "Write a new field with EnergyTable(table).build()."
+            )
         dataset = self.host.dataset()
         table = dataset.scanner(
             columns=list(NAMES), with_row_id=True, with_row_address=True
@@ -187,7 +200,7 @@ class ColumnLayout:
         verified = np.isin(fragments, _fragments_with(dataset, pointer, set(pointer.files)))
 
         vectors = self._vectors_to_check(dataset, pointer, fragments, written, verified)
-        columns, prints = from_arrow(table.filter(pa.array(written)), pointer.code_bytes)
+        columns, prints = pointer.format.from_arrow(table.filter(pa.array(written)))
         mine = rowids[written]
         fresh = np.isin(mine, vectors.without, invert=True)
         stale = np.ones(len(vectors.rowids), dtype=bool)
@@ -267,6 +280,21 @@ class ColumnLayout:
         text = replace(current, files=files).to_json()
         self.host.table.update_field_metadata({"path": NAMES[3], "metadata": {KEY: text}})
 
+    def tidy(self) -> None:
+        """Remove columns of broken-off builds, and index the cells."""
+        self._drop_suffixed()
+        self._index_cells()
+
+    def leftovers(self) -> list[str]:
+        """What `tidy` would do, in words."""
+        names = self.host.schema.names
+        found = [n + tail for tail in (NEXT, OLD) for n in NAMES if n + tail in names]
+        remarks = [f"columns {found} of a build that broke off"] if found else []
+        indexed = [index for index in self.host.table.list_indices() if index.columns == [NAMES[2]]]
+        if not indexed:
+            remarks.append(f"{NAMES[2]} has no index, which filters on it would use")
+        return remarks
+
     def clean(self, older_than: timedelta | None) -> None:
         """Nothing stands beside the host table."""
 
@@ -308,10 +336,10 @@ def _fragments_with(dataset: Any, pointer: Pointer, files: set[str]) -> list[int
 
 def _values(pointer: Pointer, loaded: LoadedRows, encode: Encode) -> pa.Table:
     """New columns of stale rows, and nulls for rows that lost their vector; with ``_rowid``."""
-    schema = pa.schema([pa.field(ROWID, pa.uint64()), *fields_of(pointer.code_bytes)])
+    schema = pa.schema([pa.field(ROWID, pa.uint64()), *pointer.format.fields()])
     arrays = [pa.array([], kind) for kind in schema.types[1:]]
     if len(loaded.stale):
-        arrays = to_arrow(
+        arrays = pointer.format.to_arrow(
             encode(loaded.stale, loaded.stale_vectors), prints_of(loaded.stale_vectors)
         )
     n = len(loaded.stale)

@@ -18,7 +18,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from energy_lancedb.artefacts import KEPT
-from energy_lancedb.columns import NAMES, fields_of, from_arrow, to_arrow
+from energy_lancedb.columns import NAMES
 from energy_lancedb.host import Host, in_history, open_or_none, prints_of
 from energy_lancedb.layout import Encode, FittedRows, LoadedRows, match
 from energy_lancedb.pointer import KEY, Pointer, outdated_rows, replaced_pointer, rows_of
@@ -54,7 +54,7 @@ class CompanionLayout:
     def publish(self, pointer: Pointer, rows: FittedRows) -> Pointer | None:
         """Write a new generation and flip the pointer; returns the one it replaced."""
         table = self._open()
-        keys, first = np.unique(rows.keys, return_index=True)
+        keys, first = np.unique(rows.keys(), return_index=True)
         data = _rows(pointer, keys, rows.columns.take(first), rows.fingerprints[first])
         if table is not None:
             table.delete(rows_of(pointer))  # left over by a build that broke off
@@ -89,7 +89,7 @@ class CompanionLayout:
         table = self._open()
         if table is None or table.count_rows(rows_of(pointer)) == 0:
             stored = self._stored(pointer)
-            columns, prints = from_arrow(stored, pointer.code_bytes)
+            columns, prints = pointer.format.from_arrow(stored)
             keys = stored["key"].to_numpy().astype(np.uint64)
             self._write(_rows(pointer, keys, columns, prints))
 
@@ -107,7 +107,7 @@ class CompanionLayout:
                 f"The table {self.name!r} with the energy columns is missing. "
                 "Write a new field with EnergyTable(table).build()."
             )
-        schema = pa.schema([pa.field("key", pa.uint64()), *fields_of(pointer.code_bytes)])
+        schema = pa.schema([pa.field("key", pa.uint64()), *pointer.format.fields()])
         stored = next(in_history(table, rows_of(pointer), ["key", *NAMES]), schema.empty_table())
         try:
             return stored.cast(schema)
@@ -120,7 +120,7 @@ class CompanionLayout:
     def load(self, pointer: Pointer) -> LoadedRows:
         """Read the current generation at the version at hand."""
         stored = self._stored(pointer)
-        columns, prints = from_arrow(stored, pointer.code_bytes)
+        columns, prints = pointer.format.from_arrow(stored)
         known_keys = stored["key"].to_numpy().astype(np.uint64)
         vectors = self.host.vectors(pointer.vector_column, pointer.dim)
         positions, known = match(known_keys, keys_of(vectors.matrix))
@@ -149,6 +149,13 @@ class CompanionLayout:
                 )
         return len(loaded.stale)
 
+    def tidy(self) -> None:
+        """Rows of broken-off builds go with the next one."""
+
+    def leftovers(self) -> list[str]:
+        """Nothing that a user sees."""
+        return []
+
     def drop(self) -> None:
         """Remove the pointer, then the table."""
         self.host.latest()
@@ -169,7 +176,7 @@ def _rows(
     fingerprints: NDArray[np.uint32],
 ) -> pa.Table:
     """Rows of the companion; residuals of any length, as generations may differ in theirs."""
-    arrays = to_arrow(columns, fingerprints)
+    arrays = pointer.format.to_arrow(columns, fingerprints)
     arrays[3] = arrays[3].cast(pa.binary())
     generation = pa.array(np.full(len(keys), pointer.generation, dtype=np.int64))
     field = pa.array([pointer.sha256] * len(keys), pa.string())

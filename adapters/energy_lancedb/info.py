@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,7 @@ from energy_lancedb.columns import FINGERPRINT_BYTES
 
 if TYPE_CHECKING:
     from energy_lancedb.snapshot import Snapshot
+    from energy_plugin.energy import Drift
 
 SCALAR_BYTES = 12  # λ, G and cell
 
@@ -24,15 +26,25 @@ class EnergyInfo:
     rows: int  # in results
     stale: int  # of these, added or changed without the plugin: refresh() writes their columns
     without_vector: int  # rows in no result
-    row_bytes: int  # of the four columns, the 4 bytes of the fingerprint in the last one included
+    row_bytes: int  # of the four columns, with all planes and the fingerprint in the last one
     n_fitted: int  # rows that the field was fitted on
     embedder: str | None  # fingerprint of the table's embedding function
     config: dict[str, Any]
+    version: int  # of the table
+    column_bytes: int  # of the energy columns of all rows
+    field_bytes: int  # of the field
+    drift: Drift  # how far the rows have moved from what the field was fitted on
+    fidelity: dict[int, int]  # rows by residual bits: fewer than the field's after forget()
 
     @classmethod
     def of(cls, snapshot: Snapshot) -> EnergyInfo:
         """Describe what a snapshot holds."""
+        from energy_plugin.energy.codes import code_bytes, stored_bits
+
         pointer = snapshot.pointer
+        bits = stored_bits(snapshot.index.columns.residual, pointer.dim)
+        fidelity = Counter(bits.tolist())
+        codes = sum(code_bytes(pointer.dim, b) * count for b, count in fidelity.items())
         return cls(
             generation=pointer.generation,
             layout=pointer.layout,
@@ -45,4 +57,9 @@ class EnergyInfo:
             n_fitted=pointer.n_fitted,
             embedder=pointer.embedder,
             config=dict(pointer.config),
+            version=snapshot.version,
+            column_bytes=codes + len(snapshot) * (SCALAR_BYTES + FINGERPRINT_BYTES),
+            field_bytes=len(snapshot.field.to_bytes()),
+            drift=snapshot.index.drift(),
+            fidelity=dict(sorted(fidelity.items())),
         )

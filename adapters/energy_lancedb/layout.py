@@ -27,15 +27,15 @@ class FittedRows:
     version : int
         Version of the host table that the vectors were read from.
     rowids : ndarray of shape (n,), uint64
-    keys : ndarray of shape (n,), uint64
-        64-bit hash of each vector.
+    keys : callable
+        Gives the 64-bit hash of each vector, (n,) uint64, which only the companion needs.
     fingerprints : ndarray of shape (n,), uint32
     columns : EnergyColumns
     """
 
     version: int
     rowids: NDArray[np.uint64]
-    keys: NDArray[np.uint64]
+    keys: Callable[[], NDArray[np.uint64]]
     fingerprints: NDArray[np.uint32]
     columns: EnergyColumns
 
@@ -84,6 +84,12 @@ class Layout(Protocol):
 
     def revive(self, pointer: Pointer) -> None:
         """Write back what only older versions of such tables hold."""
+
+    def tidy(self) -> None:
+        """Remove what broken-off builds left, and index what should be."""
+
+    def leftovers(self) -> list[str]:
+        """What `tidy` would do, in words."""
 
     def drop(self) -> None:
         """Remove columns and pointer."""

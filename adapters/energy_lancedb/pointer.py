@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
+from energy_lancedb.columns import RowFormat
 from energy_plugin.errors import CorruptFieldError
 
 FORMAT_VERSION = 1
@@ -41,6 +42,12 @@ class Pointer:
     n_fitted: int
     config: dict[str, Any] = field(default_factory=dict)
     files: tuple[str, ...] = ()  # data files whose vectors agree with the columns
+    mixed: bool = False  # rows have lost bit planes: codes of several lengths
+
+    @property
+    def format(self) -> RowFormat:
+        """How the residuals of this generation are stored."""
+        return RowFormat(self.dim, self.code_bytes, self.mixed)
 
     def same_field(self, other: Pointer) -> bool:
         """Whether both stand for the same columns; the list of files apart."""
@@ -74,6 +81,7 @@ class Pointer:
             )
         try:
             values["files"] = tuple(values["files"])
+            values.setdefault("mixed", False)  # written before rows could lose planes
             return cls(**{item.name: values[item.name] for item in fields(cls)})
         except (KeyError, TypeError) as error:
             raise CorruptFieldError(

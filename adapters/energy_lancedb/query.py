@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from energy_lancedb.columns import NAMES, fields_of, to_arrow
+from energy_lancedb.columns import NAMES, RowFormat
 from energy_lancedb.host import ROWID
 from energy_plugin._lazy import optional
 from energy_plugin.errors import InvalidInputError, NotBuiltError
@@ -239,7 +239,7 @@ class EnergyQuery:
             found, known = snapshot.find_rowids(matching.astype(np.uint64))
             rows = found[known]
         if len(snapshot) == 0 or (rows is not None and len(rows) == 0):
-            return _Hits.none(snapshot.pointer.code_bytes)
+            return _Hits.none(snapshot.pointer.format)
         result = snapshot.index.search(queries, k=self._limit + self._offset, rows=rows)
         self.work = result.work
         cut = slice(self._offset, self._offset + self._limit)
@@ -247,7 +247,9 @@ class EnergyQuery:
         ids = result.ids[:, cut].reshape(-1)
         energies: list[pa.Array] = []
         if self._projection()[1] is not None:
-            energies = to_arrow(snapshot.columns_of(ids), snapshot.fingerprints[ids])
+            energies = snapshot.pointer.format.to_arrow(
+                snapshot.columns_of(ids), snapshot.fingerprints[ids]
+            )
         return _Hits(
             each=result.ids[:, cut].shape[1],
             rowids=snapshot.rowids[ids],
@@ -333,10 +335,10 @@ class _Hits:
     energies: list[pa.Array]  # the four columns, if they were selected
 
     @classmethod
-    def none(cls, code_bytes: int) -> _Hits:
+    def none(cls, form: RowFormat) -> _Hits:
         floats = np.empty(0, dtype=np.float32)
         rowids = np.empty(0, dtype=np.uint64)
-        energies = [pa.array([], column.type) for column in fields_of(code_bytes)]
+        energies = [pa.array([], column.type) for column in form.fields()]
         return cls(0, rowids, floats, (floats, floats, floats), energies)
 
 

@@ -117,7 +117,7 @@ class EnergyReader:
             return self._last_field[1]
         from energy_plugin.energy import EnergyField
 
-        blob = self._artefacts(pointer.artefacts).read(
+        blob = self.artefacts(pointer.artefacts).read(
             pointer.generation, pointer.chunks, pointer.sha256
         )
         field = EnergyField.from_bytes(blob)
@@ -203,7 +203,8 @@ class EnergyReader:
         """Describe the field and the rows at the table's latest version."""
         return EnergyInfo.of(self.snapshot())
 
-    def _artefacts(self, name: str | None = None) -> Artefacts:
+    def artefacts(self, name: str | None = None) -> Artefacts:
+        """The table that holds fields."""
         return Artefacts(
             self.host.connection, name or f"{self.host.name}__energy", self.host.namespace
         )

@@ -78,6 +78,11 @@ class Snapshot:
     def __len__(self) -> int:
         return len(self.index)
 
+    @property
+    def live_rowids(self) -> NDArray[np.uint64]:
+        """Host rows of the live row numbers, in the order of `index.rows`."""
+        return self.rowids[self.index.rows]
+
     @cached_property
     def _by_rowid(self) -> Lookup:
         return Lookup(self.rowids)

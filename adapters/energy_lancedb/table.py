@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
 
 from energy_lancedb.companion_layout import keys_of
-from energy_lancedb.host import prints_of
-from energy_lancedb.layout import FittedRows, layout_of
+from energy_lancedb.findings import Finding, findings_of, wrong_rows
+from energy_lancedb.host import ROWID, prints_of
+from energy_lancedb.layout import FittedRows, layout_of, match
 from energy_lancedb.pointer import Pointer, embedder_of, replaced_pointer
 from energy_lancedb.writer import EnergyWriter
 from energy_plugin.energy.config import as_config
 from energy_plugin.errors import InvalidInputError
 
 if TYPE_CHECKING:
-    from energy_plugin.energy import EnergyConfig, EnergyField
+    from energy_lancedb.snapshot import Snapshot
+    from energy_plugin.energy import EnergyConfig, EnergyField, EnergyIndex, Maintenance
+    from energy_plugin.forgetting import ForgettingPlan, Schedule
 
 LAYOUTS = ("auto", "columns", "companion")
 
@@ -97,7 +104,7 @@ class EnergyTable(EnergyWriter):
             rows = FittedRows(
                 version=version,
                 rowids=vectors.rowids,
-                keys=keys_of(vectors.matrix),
+                keys=lambda: keys_of(vectors.matrix),
                 fingerprints=prints_of(vectors.matrix),
                 columns=index.columns,
             )
@@ -113,7 +120,9 @@ class EnergyTable(EnergyWriter):
         column: str,
         previous: Pointer | None,
     ) -> None:
-        artefacts = self._artefacts()
+        from energy_plugin.energy.codes import stored_bits
+
+        artefacts = self.artefacts()
         generation = 1 + max(
             artefacts.last_generation(), previous.generation if previous is not None else 0
         )
@@ -130,12 +139,206 @@ class EnergyTable(EnergyWriter):
             embedder=embedder_of(self.host.schema, column),
             n_fitted=field.n_fitted,
             config=field.config.to_dict(),
+            mixed=bool((stored_bits(rows.columns.residual, field.dim) < field.config.bits).any()),
         )
         replaced = layout_of(layout, self.host).publish(pointer, rows)
         if replaced is not None and replaced.layout != layout:
             layout_of(replaced.layout, self.host).drop()
         artefacts.drop_outdated(pointer, replaced)
         self._snapshot = None
+
+    # -- upkeep
+
+    def refit(self, config: EnergyConfig | None = None) -> EnergyTable:
+        """Fit a new field to the present vectors, as a new generation; see `info().drift`.
+
+        As `build`, with the configuration of the present field; rows that have lost bit planes
+        do not get them back.
+
+        Parameters
+        ----------
+        config : EnergyConfig, optional
+            That of the present field if not given.
+        """
+        with self.lock:
+            snapshot = self._to_change()
+            if len(snapshot):
+                index = snapshot.index.refit(self.live_vectors(snapshot), config)
+                self._republish(snapshot, index)
+        return self
+
+    def maintain(self) -> Maintenance:
+        """Split overloaded cells and merge close ones, as a new generation if that changes any.
+
+        Returns
+        -------
+        energy_plugin.energy.Maintenance
+            What was done, and the drift before and after.
+        """
+        with self.lock:
+            snapshot = self._to_change()
+            index = self._copy(snapshot)
+            vectors = self.live_vectors(snapshot)
+            report = index.maintain(vectors if len(vectors) else None)
+            if index.field is not snapshot.field:
+                self._republish(snapshot, index)
+        return report
+
+    def forget(
+        self, now: Any, *, column: str, schedule: Schedule | None = None, dry_run: bool = True
+    ) -> ForgettingPlan:
+        """Drop bit planes of old rows: they stay and are found, less exactly.
+
+        Parameters
+        ----------
+        now : datetime, date, str or number
+            The point in time that ages are counted from.
+        column : str
+            Column of the table with the time of each row: a timestamp, a date, an ISO 8601
+            string or a number since 1970. Rows without one do not change.
+        schedule : energy_plugin.forgetting.Schedule, optional
+            The default one if not given.
+        dry_run : bool, default True
+            Only say what would change.
+
+        Returns
+        -------
+        energy_plugin.forgetting.ForgettingPlan
+            Of the rows in the order of `snapshot().index.rows`; `bytes_saved` and `rows` say
+            what goes. On disk the bytes go when `optimize(cleanup_older_than=...)` removes the
+            versions before.
+
+        Raises
+        ------
+        InvalidInputError
+            No such column, or its values are no points in time.
+        """
+        from energy_plugin.energy.codes import stored_bits
+        from energy_plugin.forgetting import Schedule, ages_in_days
+
+        with self.lock:
+            snapshot = self._to_change()
+            if column not in self.host.schema.names:
+                raise InvalidInputError(
+                    f"Table {self.host.name!r} has no column {column!r}; its columns are "
+                    f"{self.host.schema.names}. Name the one with the time of each row."
+                )
+            found = self.host.scan([column])
+            positions, _ = match(found[ROWID].to_numpy(), snapshot.live_rowids)
+            times = found[column].combine_chunks().take(pa.array(positions))
+            timed = pa.types.is_timestamp(times.type) or pa.types.is_date(times.type)
+            values = times.to_numpy(zero_copy_only=False) if timed else times.to_pylist()
+            bits = stored_bits(snapshot.index.columns.residual, snapshot.pointer.dim)
+            plan = (schedule or Schedule()).plan(
+                ages_in_days(values, now), bits, snapshot.pointer.dim
+            )
+            if not dry_run and len(plan.rows):
+                index = self._copy(snapshot)
+                for few, rows in plan.by_bits.items():
+                    index.lower(rows, few)
+                self._republish(snapshot, index)
+        return plan
+
+    def verify(self) -> list[Finding]:
+        """Check all that is stored against the table's vectors; reads them once.
+
+        Checked are pointer, artefacts with their checksum, types, cells, λ and G of every row,
+        rows that wait, and what broken-off builds left. The planes of residuals are not: they
+        depend on rows that may be gone.
+
+        Returns
+        -------
+        list of Finding
+            Empty if all is well.
+        """
+        with self.lock:
+            return list(findings_of(self))
+
+    def repair(self, *, rebuild: bool = False) -> list[Finding]:
+        """Mend what `verify` finds.
+
+        Parameters
+        ----------
+        rebuild : bool, default False
+            Build a new field where the present one cannot be used.
+
+        Returns
+        -------
+        list of Finding
+            What is left.
+        """
+        with self.lock:
+            self.host.require_latest()
+            kinds = {finding.kind for finding in findings_of(self)}
+            if "field" in kinds and rebuild:
+                previous = replaced_pointer(self.host.schema)
+                self.build(_config_of(previous), layout=previous.layout if previous else "auto")
+            if "field" not in kinds:
+                snapshot = self.snapshot()
+                pointer = snapshot.pointer
+                if "history" in kinds:
+                    self.artefacts(pointer.artefacts).revive(pointer)
+                if "values" in kinds:
+                    self._mend(snapshot)
+                if "pending" in kinds:
+                    self.refresh()
+                if "leftover" in kinds:
+                    layout_of(pointer.layout, self.host).tidy()
+            return list(findings_of(self))
+
+    def live_vectors(self, snapshot: Snapshot) -> NDArray[np.float32]:
+        """The table's vectors of the live rows of a snapshot, in the order of `index.rows`.
+
+        Raises
+        ------
+        RuntimeError
+            Rows were deleted since.
+        """
+        pointer = snapshot.pointer
+        found = self.host.vectors(pointer.vector_column, pointer.dim)
+        positions, known = match(found.rowids, snapshot.live_rowids)
+        if not known.all():
+            raise RuntimeError(f"Table {self.host.name!r} changed while it was read. Try again.")
+        return found.matrix[positions]
+
+    def _to_change(self) -> Snapshot:
+        """A snapshot that a new generation is made of."""
+        self.host.require_latest()
+        return self.snapshot()
+
+    def _copy(self, snapshot: Snapshot) -> EnergyIndex:
+        """The live rows of a snapshot in an index of their own, numbered 0..n−1."""
+        from energy_plugin.energy import EnergyIndex
+
+        columns = snapshot.index.columns
+        return EnergyIndex.from_columns(snapshot.field, columns, device=self._device)
+
+    def _republish(self, snapshot: Snapshot, index: EnergyIndex) -> None:
+        """Store an index of the live rows of a snapshot as the next generation."""
+        pointer = snapshot.pointer
+        rows = FittedRows(
+            version=snapshot.version,
+            rowids=snapshot.live_rowids,
+            keys=lambda: keys_of(self.live_vectors(snapshot)),
+            fingerprints=snapshot.fingerprints[snapshot.index.rows],
+            columns=index.columns,
+        )
+        self._publish(index.field, rows, pointer.layout, pointer.vector_column, pointer)
+        self.refresh()  # rows that came in the meantime
+
+    def _mend(self, snapshot: Snapshot) -> None:
+        """Write the columns of rows with wrong values anew."""
+        from energy_plugin.energy import EnergyColumns, EnergyIndex
+
+        wrong = wrong_rows(self, snapshot)
+        index = self._copy(snapshot)
+        keep = np.ones(len(index), dtype=bool)
+        keep[wrong] = False
+        columns = index.columns
+        mended = snapshot.index.encode(self.live_vectors(snapshot)[wrong])
+        order = np.argsort(np.concatenate([np.flatnonzero(keep), wrong]))
+        both = EnergyColumns.concat([columns.take(keep), mended]).take(order)
+        self._republish(snapshot, EnergyIndex.from_columns(snapshot.field, both))
 
     def drop(self) -> None:
         """Remove the energy columns, the pointer and the companion tables."""
@@ -149,5 +352,15 @@ class EnergyTable(EnergyWriter):
             for layout in ("columns", "companion"):
                 layout_of(layout, self.host).drop()
             for name in names:
-                self._artefacts(name).drop()
+                self.artefacts(name).drop()
             self._snapshot = None
+
+
+def _config_of(pointer: Pointer | None) -> EnergyConfig | None:
+    """The configuration in a pointer, or None where it cannot be read."""
+    from energy_plugin.energy import EnergyConfig
+
+    try:
+        return None if pointer is None else EnergyConfig.from_dict(pointer.config)
+    except InvalidInputError:
+        return None

@@ -117,7 +117,7 @@ class EnergyWriter(EnergyReader):
             if pointer_of(self.host.schema) is not None:
                 self.refresh()
                 pointer = self.pointer()
-                self._artefacts(pointer.artefacts).clean(cleanup_older_than)
+                self.artefacts(pointer.artefacts).clean(cleanup_older_than)
                 layout_of(pointer.layout, self.host).clean(cleanup_older_than)
         return result
 
@@ -140,7 +140,7 @@ class EnergyWriter(EnergyReader):
             self.checkout_latest()
             pointer = pointer_of(self.host.schema)
             if pointer is not None:
-                self._artefacts(pointer.artefacts).revive(pointer)
+                self.artefacts(pointer.artefacts).revive(pointer)
                 layout_of(pointer.layout, self.host).revive(pointer)
                 self.refresh()
 

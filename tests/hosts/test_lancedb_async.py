@@ -70,6 +70,12 @@ def test_rows_that_change(tmp_path):
         stale = (await energy.info()).stale
         count = await energy.refresh()
         await energy.optimize()
+        await energy.refit()
+        await energy.maintain()
+        plan = await energy.forget("2100-01-01", column="year")
+        assert len(plan) == N
+        assert [finding.kind for finding in await energy.verify()] == []
+        assert await energy.repair() == []
         await energy.checkout(version)
         old = await energy.search(text_of(N + 4)).limit(1).to_list()
         await energy.checkout_latest()

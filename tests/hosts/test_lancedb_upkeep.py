@@ -1,0 +1,230 @@
+"""Upkeep of a stored field: refit, maintain, forget, verify, repair, in both layouts."""
+
+from datetime import datetime, timedelta, timezone
+
+import lancedb
+import numpy as np
+import pyarrow as pa
+import pytest
+from energy_lancedb import EnergyTable
+from energy_lancedb.column_layout import ColumnLayout
+from lancedb_data import DIM, ENERGY, embed, hits, plain_rows, plain_schema, text_of
+
+from energy_plugin.energy import EnergyConfig
+from energy_plugin.energy.codes import code_bytes
+from energy_plugin.errors import CorruptFieldError, InvalidInputError
+from energy_plugin.forgetting import Schedule
+
+N = 160
+QUERY = embed(["heart plain heart"])[0]
+NOW = datetime(2026, 1, 1, tzinfo=timezone.utc)
+
+
+def dated(rows):
+    """Row i is i·10 days old."""
+    return [{**row, "written": NOW - timedelta(days=10 * row["id"])} for row in rows]
+
+
+def schema():
+    return plain_schema().append(pa.field("written", pa.timestamp("us", tz="UTC")))
+
+
+@pytest.fixture(params=("columns", "companion"))
+def energy(request, tmp_path):
+    table = lancedb.connect(tmp_path).create_table("pages", dated(plain_rows(N)), schema=schema())
+    return EnergyTable(table).build(EnergyConfig(bits=8), layout=request.param)
+
+
+def reopened(energy):
+    return EnergyTable(energy.host.connection.open_table("pages"))
+
+
+def nearest(energy, i):
+    return hits(energy, embed([text_of(i)])[0], 1)[0]["id"]
+
+
+def test_refit_keeps_configuration_and_layout(energy):
+    before = energy.info()
+    energy.table.add(dated(plain_rows(60, start=N)))
+    energy.refit()
+    info = reopened(energy).info()
+    assert info == energy.info()
+    assert (info.generation, info.layout, info.config) == (2, before.layout, before.config)
+    assert (info.rows, info.n_fitted, info.stale) == (N + 60, N + 60, 0)
+    vectors = energy.live_vectors(energy.snapshot())
+    assert abs(info.drift.distortion - 1) < 0.05
+    fresh = energy.snapshot().field.taumode(vectors)[0]
+    np.testing.assert_allclose(energy.snapshot().index.columns.lambda_, fresh, atol=1e-5)
+    energy.refit(EnergyConfig(bits=2))
+    assert energy.info().config["bits"] == 2
+
+
+def test_maintain_publishes_the_changed_field(energy):
+    rng = np.random.default_rng(3)
+    rows = [
+        {**row, "vector": (np.eye(DIM, dtype=np.float32)[0] + rng.normal(0, 0.1, DIM)).astype("f4")}
+        for row in dated(plain_rows(80, start=N))
+    ]
+    energy.add(rows)
+    before = energy.info()
+    report = energy.maintain()
+    assert report.split > 0
+    info = reopened(energy).info()
+    assert info.generation == 2
+    assert info.drift.distortion < before.drift.distortion
+    assert (info.rows, info.stale) == (N + 80, 0)
+    assert [nearest(reopened(energy), i) for i in (3, 77)] == [3, 77]
+    assert energy.verify() == []
+    again = energy.maintain()
+    if again.split == again.merged == 0:
+        assert energy.info().generation == 2
+
+
+def test_forgetting_is_dry_first_and_saves_what_it_says(energy):
+    before = energy.info()
+    schedule = Schedule.of([300, 700, 1200])
+    plan = energy.forget(NOW, column="written", schedule=schedule)
+    assert energy.info() == before
+    assert len(plan) == N
+    done = energy.forget(NOW, column="written", schedule=schedule, dry_run=False)
+    np.testing.assert_array_equal(done.bits, plan.bits)
+    for table in (energy, reopened(energy)):
+        info = table.info()
+        assert info.fidelity == {8: 30, 4: 40, 2: 50, 1: 40}
+        assert (info.generation, info.rows, info.stale) == (2, N, 0)
+        assert before.column_bytes - info.column_bytes == plan.bytes_saved > 0
+        assert [nearest(table, i) for i in (3, 40, 80)] == [3, 40, 80]
+    assert energy.verify() == []
+    if energy.info().layout == "columns":
+        stored = energy.table.to_arrow()
+        assert stored.schema.field("energy_residual").type == pa.binary()
+        lengths = pa.compute.binary_length(stored["energy_residual"]).to_numpy()
+        bits = np.array([8] * 30 + [4] * 40 + [2] * 50 + [1] * 40)
+        assert lengths.tolist() == [code_bytes(DIM, int(b)) + 4 for b in bits]
+    again = energy.forget(NOW, column="written", schedule=schedule, dry_run=False)
+    assert again.bytes_saved == 0
+    assert energy.info().generation == 2
+
+
+def test_life_goes_on_after_forgetting(energy):
+    schedule = Schedule.of([300, 700, 1200])
+    version = energy.table.version
+    before = hits(energy, embed([text_of(150)])[0], 20)
+    energy.forget(NOW, column="written", schedule=schedule, dry_run=False)
+    energy.add(dated(plain_rows(4, start=N)))
+    energy.table.update(where="id = 159", values={"vector": embed(["music"])[0].tolist()})
+    assert energy.refresh() == 1
+    assert energy.info().fidelity == {8: 30 + 5, 4: 40, 2: 50, 1: 39}
+    assert reopened(energy).info().fidelity == energy.info().fidelity
+    energy.optimize()
+    energy.refit()
+    assert energy.info().fidelity == {8: 35, 4: 40, 2: 50, 1: 39}  # planes do not come back
+    later = NOW + timedelta(days=100)
+    energy.forget(later, column="written", schedule=schedule, dry_run=False)
+    assert energy.info().fidelity[8] < 35
+    energy.restore(version)  # the version from before, with all its planes
+    assert energy.info().fidelity == {8: N}
+    assert hits(energy, embed([text_of(150)])[0], 20) == before
+
+
+@pytest.mark.parametrize("column", ["nothing", "topic"])
+def test_what_has_no_age(energy, column):
+    with pytest.raises(InvalidInputError, match=column if column == "nothing" else "timestamps"):
+        energy.forget(NOW, column=column)
+
+
+def test_info_counts_bytes_and_drift(energy):
+    info = energy.info()
+    assert info.version == energy.table.version
+    assert info.column_bytes == N * info.row_bytes
+    assert info.field_bytes == len(energy.snapshot().field.to_bytes())
+    assert info.drift.distortion == pytest.approx(1, abs=0.05)
+    assert info.fidelity == {8: N}
+
+
+def kinds(energy):
+    return [finding.kind for finding in energy.verify()]
+
+
+def test_a_sound_table_has_no_findings(energy):
+    assert energy.verify() == []
+    assert energy.repair() == []
+    assert energy.info().generation == 1
+
+
+def test_rows_that_wait(energy):
+    energy.table.add(dated(plain_rows(3, start=N)))
+    (finding,) = energy.verify()
+    assert (finding.kind, finding.rows, finding.remedy) == ("pending", 3, "refresh()")
+    assert energy.repair() == []
+    assert energy.info().stale == 0
+
+
+def test_wrong_values_are_found_and_mended(tmp_path):
+    table = lancedb.connect(tmp_path).create_table("pages", plain_rows(N))
+    energy = EnergyTable(table).build()
+    good = energy.snapshot().index.columns
+    table.update(where="id IN (5, 6, 90)", values={"energy_lambda": 0.987})
+    (finding,) = energy.verify()
+    assert (finding.kind, finding.rows) == ("values", 3)
+    assert energy.repair() == []
+    mended = energy.snapshot().index.columns
+    by_id = np.argsort(energy.table.search().select(["id"]).to_arrow()["id"].to_numpy())
+    np.testing.assert_allclose(mended.lambda_[by_id], good.lambda_, atol=1e-5)
+
+
+def test_a_field_in_an_older_version_only(energy):
+    artefacts = energy.host.connection.open_table("pages__energy")
+    artefacts.delete("true")
+    sound = hits(energy, QUERY)
+    assert kinds(energy) == ["history"]
+    assert energy.repair() == []
+    artefacts.checkout_latest()
+    assert artefacts.count_rows() == 1
+    artefacts.optimize(cleanup_older_than=timedelta(0), delete_unverified=True)
+    assert hits(reopened(energy), QUERY) == sound
+
+
+def test_what_only_a_new_field_mends(energy):
+    energy.host.connection.drop_table("pages__energy")
+    table = reopened(energy)
+    (finding,) = table.verify()
+    assert (finding.kind, finding.remedy) == ("field", "repair(rebuild=True)")
+    assert [f.kind for f in table.repair()] == ["field"]
+    assert table.repair(rebuild=True) == []
+    assert table.info().config["bits"] == 8
+    assert table.info().rows == N
+
+
+def test_leftovers_of_a_broken_build_go(tmp_path, monkeypatch):
+    table = lancedb.connect(tmp_path).create_table("pages", plain_rows(N))
+    energy = EnergyTable(table).build()
+
+    def crash(self):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ColumnLayout, "_swap", crash)
+        with pytest.raises(KeyboardInterrupt):
+            energy.build()
+    table.drop_index("energy_cell_idx")
+    messages = [f.message for f in energy.verify()]
+    assert len(messages) == 2
+    assert "energy_cell__next" in messages[0]
+    assert "no index" in messages[1]
+    assert energy.repair() == []
+    assert table.schema.names[-4:] == ENERGY
+
+
+@pytest.mark.parametrize("gone", ENERGY)
+def test_a_dropped_column(tmp_path, gone):
+    table = lancedb.connect(tmp_path).create_table("pages", plain_rows(N))
+    energy = EnergyTable(table).build()
+    table.drop_columns([gone])
+    message = "no energy field" if gone == "energy_residual" else rf"lost.*{gone}.*build\(\)"
+    with pytest.raises((RuntimeError, CorruptFieldError), match=message):
+        hits(EnergyTable(table), QUERY)
+    assert kinds(energy) == ["field"]
+    assert energy.repair(rebuild=True) == []
+    assert table.schema.names[-4:] == ENERGY
+    assert len(hits(energy, QUERY)) == 10
