@@ -11,15 +11,16 @@ OTHER := other-python
 endif
 endif
 STAMP := $(VENV)/.installed
-SOURCES := energy_plugin adapters tests examples
+SOURCES := energy_plugin adapters tests examples docs/conf.py
 
-.PHONY: help demo install check test test-slow format clean
+.PHONY: help demo install check test test-slow docs format clean
 
 help:
 	@echo "make demo    install into .venv and run the demonstration"
 	@echo "make test    install, static checks, tests"
 	@echo "make test-slow  the tests that take minutes each"
 	@echo "make check   static checks only (ruff, mypy)"
+	@echo "make docs    the documentation, into build/docs"
 	@echo "make format  rewrite the sources in house style"
 	@echo "make clean   remove caches and the demonstration (the environment stays)"
 
@@ -50,6 +51,9 @@ test: check
 
 test-slow: $(STAMP)
 	$(BIN)/python -m pytest -m slow
+
+docs: $(STAMP)
+	$(BIN)/python -m sphinx -W --keep-going -q -d build/doctrees docs build/docs
 
 format: $(STAMP)
 	$(BIN)/ruff check --fix $(SOURCES)

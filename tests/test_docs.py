@@ -117,8 +117,10 @@ def test_every_block_is_of_a_known_kind(page):
 def test_sphinx_builds_without_a_warning(tmp_path):
     pytest.importorskip("sphinx")
     run = subprocess.run(
-        [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-b", "html"]
-        + ["-d", str(tmp_path / "doctrees"), str(DOCS), str(tmp_path / "html")],
+        [
+            *(sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q"),
+            *("-d", tmp_path / "doctrees", DOCS, tmp_path / "html"),
+        ],
         capture_output=True,
         text=True,
         check=False,

@@ -30,6 +30,7 @@ bytes             meaning
 2                 κ, float16 little-endian
 bits·⌈d/8⌉        planes, highest bit first, eight components a byte
 ================= =============================================================
+
 384 dimensions: 53, 101, 197 or 389 bytes at 1, 2, 4 or 8 bits (float32: 1536).
 
 Derivation of κ
