@@ -10,9 +10,22 @@ from energy_plugin._lazy import optional
 
 optional("chromadb", "chroma")
 
-from energy_chroma.asynchronous import AsyncEnergyCollection  # noqa: E402
+from energy_chroma.asynchronous import AsyncEnergyCollection, AsyncEnergyReranker  # noqa: E402
+from energy_chroma.checkup import CollectionInfo, Finding  # noqa: E402
 from energy_chroma.collection import EnergyCollection  # noqa: E402
 from energy_chroma.embedding import OpticalEmbeddingFunction  # noqa: E402
+from energy_chroma.reembedding import recover  # noqa: E402
+from energy_chroma.reranker import EnergyReranker  # noqa: E402
 from energy_chroma.staleness import Changes  # noqa: E402
 
-__all__ = ["AsyncEnergyCollection", "Changes", "EnergyCollection", "OpticalEmbeddingFunction"]
+__all__ = [
+    "AsyncEnergyCollection",
+    "AsyncEnergyReranker",
+    "Changes",
+    "CollectionInfo",
+    "EnergyCollection",
+    "EnergyReranker",
+    "Finding",
+    "OpticalEmbeddingFunction",
+    "recover",
+]

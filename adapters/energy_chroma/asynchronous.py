@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Coroutine
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from chromadb.api.models.AsyncCollection import AsyncCollection
+from chromadb.api.types import QueryResult
 
-from energy_chroma.bridge import Worker, bridged
+from energy_chroma.bridge import Worker, bridged, unbridged
 from energy_chroma.collection import EnergyCollection
+from energy_chroma.reranker import EnergyReranker
 from energy_plugin.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    from energy_plugin.energy import EnergyConfig
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -96,6 +101,15 @@ class AsyncEnergyCollection:
         return self
 
     refresh = _awaitable(EnergyCollection.refresh)
+
+    @functools.wraps(EnergyCollection.reembed)
+    async def reembed(  # noqa: D102
+        self, *args: Any, **kwargs: Any
+    ) -> AsyncEnergyCollection:
+        await self._worker.run(self._energy.reembed, *args, **kwargs)
+        self._collection = unbridged(self._energy.collection, self._collection)
+        return self
+
     maintain = _awaitable(EnergyCollection.maintain)
     forget = _awaitable(EnergyCollection.forget)
     drop = _awaitable(EnergyCollection.drop)
@@ -114,3 +128,40 @@ class AsyncEnergyCollection:
     upsert = _awaitable(EnergyCollection.upsert)
     update = _awaitable(EnergyCollection.update)
     delete = _awaitable(EnergyCollection.delete)
+    modify = _awaitable(EnergyCollection.modify)
+
+
+class AsyncEnergyReranker:
+    """`EnergyReranker` for the results of an ``AsyncCollection``.
+
+    Parameters
+    ----------
+    collection : chromadb AsyncCollection or AsyncEnergyCollection, optional
+    config : EnergyConfig, optional
+    device : str, optional
+        See `EnergyReranker`.
+
+    Examples
+    --------
+    >>> found = await collection.query(query_texts=["heat flow"], n_results=100)
+    >>> await AsyncEnergyReranker(collection).rerank(found, "heat flow", n_results=10)
+    """
+
+    def __init__(
+        self,
+        collection: AsyncCollection | AsyncEnergyCollection | None = None,
+        *,
+        config: EnergyConfig | None = None,
+        device: str | None = None,
+    ) -> None:
+        if collection is not None and not isinstance(collection, AsyncEnergyCollection):
+            collection = AsyncEnergyCollection(collection, device=device)
+        self._worker = Worker() if collection is None else collection._worker
+        energy = None if collection is None else collection._energy
+        self._reranker = EnergyReranker(energy, config=config, device=device)
+
+    @functools.wraps(EnergyReranker.rerank)
+    async def rerank(  # noqa: D102
+        self, *args: Any, **kwargs: Any
+    ) -> QueryResult:
+        return await self._worker.run(self._reranker.rerank, *args, **kwargs)

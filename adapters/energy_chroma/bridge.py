@@ -75,6 +75,16 @@ def bridged(collection: AsyncCollection) -> Collection:
     )
 
 
+def unbridged(collection: Collection, former: AsyncCollection) -> AsyncCollection:
+    """What `bridged` made, over the asynchronous client of the former collection."""
+    return AsyncCollection(
+        client=former._client,
+        model=collection._model,
+        embedding_function=collection._embedding_function,
+        data_loader=collection._data_loader,
+    )
+
+
 def _awaited(coroutine: Coroutine[Any, Any, R]) -> R:
     loop = _loop.get()
     try:

@@ -121,8 +121,8 @@ def _view(host: ChromaHost, field: LiveField) -> Iterator[Finding]:
     truth = dict(zip(names, zip(*_shown(columns), strict=True), strict=True))
     keys = (view.LAMBDA, view.DISPERSION, view.CELL)
     wrong = []
-    for ids, metadatas in host.metadata_pages():
-        for name, metadata in zip(ids, metadatas, strict=True):
+    for page in host.record_pages(["metadatas"]):
+        for name, metadata in zip(page["ids"], page["metadatas"], strict=True):
             got = tuple((metadata or {}).get(key) for key in keys)
             if name in truth and not _alike(got, truth[name]):
                 wrong.append(name)

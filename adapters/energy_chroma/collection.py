@@ -10,7 +10,7 @@ from chromadb.api.models.Collection import Collection
 from chromadb.api.types import GetResult, QueryResult, Where, WhereDocument
 from numpy.typing import NDArray
 
-from energy_chroma import query, result, writing
+from energy_chroma import query, reembedding, result, writing
 from energy_chroma.keeper import FieldKeeper
 from energy_chroma.staleness import Changes
 from energy_plugin.validation import as_queries
@@ -238,6 +238,27 @@ class EnergyCollection(FieldKeeper):
                 # their stored columns are idle until the next generation leaves them out
                 field.pending = field.pending | Changes(removed=tuple(gone))
         return answer
+
+    def modify(
+        self, name: str | None = None, metadata: Any = None, configuration: Any = None
+    ) -> None:
+        """Rename or configure the collection: ``collection.modify``.
+
+        As in Chroma, `metadata` replaces what there was.
+
+        Raises
+        ------
+        ForeignFieldError
+            The embedding function of `configuration` makes other vectors than the stored ones.
+            Chroma itself would find that out after storing it. See `reembed`.
+        InvalidInputError
+            Metadata of a type that Chroma does not take, or a function that it cannot store.
+        """
+        with self._lock:
+            function = (configuration or {}).get("embedding_function")
+            if function is not None:
+                reembedding.refuse_other(self._host, function, self._store.pointer())
+            self._host.modify(name, metadata, configuration)
 
     # -- inside
 

@@ -139,8 +139,8 @@ class OpticalEmbeddingFunction(EmbeddingFunction[Documents | Images]):
                 f"fingerprint {self._fingerprint}; the encoder of that name at hand has "
                 f"{encoder.fingerprint}. Their vectors cannot be compared. Install the weights "
                 "and the version of energy-plugin that made the collection, or embed its "
-                f"documents again into a new one. Expected {self._description}, "
-                f"got {encoder.config}."
+                "documents again: EnergyCollection(collection).reembed(function). "
+                f"Expected {self._description}, got {encoder.config}."
             )
         return encoder
 
@@ -219,5 +219,7 @@ class OpticalEmbeddingFunction(EmbeddingFunction[Documents | Images]):
                 raise ForeignFieldError(
                     f"{key} of an embedding function cannot change from {old_config.get(key)!r} "
                     f"to {new_config.get(key)!r}: the stored vectors would lose their meaning. "
-                    "Make a new collection and add the documents to it."
+                    "Chroma has stored the change before it asked: put the former function back "
+                    "with EnergyCollection(collection).modify(configuration=...), or embed all "
+                    "rows again with EnergyCollection(collection).reembed(embedding_function)."
                 )

@@ -74,6 +74,10 @@ class ChromaHost:
         configured = own is not None and type(own).get_config is not EmbeddingFunction.get_config
         if own is not None and configured and own.name() != "default":
             return _identity(own.name(), own.get_config())
+        return self.stored_embedder()
+
+    def stored_embedder(self) -> dict[str, Any] | None:
+        """`embedder` as Chroma stores it, whatever the collection was opened with."""
         stored = self.collection.configuration_json.get("embedding_function")
         if not stored or stored.get("type") != "known":
             return None
@@ -141,22 +145,23 @@ class ChromaHost:
                 yield list(got["ids"]), _matrix(got["embeddings"])
             offset += len(ids)
 
-    def metadata_pages(self) -> Iterator[tuple[list[str], list[Any]]]:
-        """All rows, a page of ids and metadata at a time."""
+    def record_pages(self, include: Sequence[str]) -> Iterator[dict[str, Any]]:
+        """All rows, a page of ids and fields at a time; not for embeddings, see `pages`."""
         offset = 0
         while True:
-            got = self.collection.get(limit=PAGE, offset=offset, include=["metadatas"])
+            got: Any = self.collection.get(limit=PAGE, offset=offset, include=list(include))  # type: ignore[arg-type]
             if not got["ids"]:
                 return
-            yield list(got["ids"]), list(got["metadatas"] or [])
+            empty = [None] * len(got["ids"])
+            yield {"ids": got["ids"], **{name: got[name] or empty for name in include}}
             offset += len(got["ids"])
 
     def values(self, key: str) -> dict[str, Any]:
         """One metadata key of all rows that have it, ``{id: value}``."""
         return {
             name: metadata[key]
-            for ids, metadatas in self.metadata_pages()
-            for name, metadata in zip(ids, metadatas, strict=True)
+            for page in self.record_pages(["metadatas"])
+            for name, metadata in zip(page["ids"], page["metadatas"], strict=True)
             if metadata and key in metadata
         }
 
@@ -217,6 +222,15 @@ class ChromaHost:
         found = self.collection._embed([text], is_query=True)
         return np.asarray(found[0], dtype=np.float32)
 
+    def embed(self, items: Any) -> list[Any]:
+        """Vectors of documents or images by the collection's function."""
+        return list(self.collection._embed(items))
+
+    def load(self, uris: list[str]) -> Any:
+        """What the collection's loader reads behind uris."""
+        assert self.collection._data_loader is not None
+        return self.collection._data_loader(uris)
+
     def prepare_write(self, verb: str, **arguments: Any) -> Any:
         """Validated ``add``, ``upsert`` or ``update`` request with embeddings."""
         prepare = getattr(self.collection, f"_validate_and_prepare_{verb}_request")
@@ -231,6 +245,65 @@ class ChromaHost:
     def max_batch(self) -> int:
         """Most rows of one write."""
         return int(self.collection._client.get_max_batch_size())
+
+    # -- the collection as a whole
+
+    def modify(self, name: Any = None, metadata: Any = None, configuration: Any = None) -> None:
+        """``collection.modify``, without Chroma's own check of the configuration afterwards.
+
+        Raises
+        ------
+        InvalidInputError
+            A metadata value that would end the process inside Chroma.
+        """
+        for key, value in (metadata or {}).items():
+            if not isinstance(value, (str, int, float, bool)):
+                raise InvalidInputError(
+                    f"Metadata of a collection must be str, int, float or bool, got {value!r} "
+                    f"for {key!r}."
+                )
+        if configuration is None:
+            self.collection.modify(name=name, metadata=metadata)
+            return
+        server, place = self.collection._client, self._place()
+        server._modify(
+            id=self.collection.id,
+            new_name=name,
+            new_metadata=metadata,
+            new_configuration=configuration,
+            **place,
+        )
+        self.collection._model = server.get_collection(name=name or self.collection.name, **place)
+        if configuration.get("embedding_function") is not None:
+            self.collection._embedding_function = configuration["embedding_function"]
+
+    def delete(self) -> None:
+        """Delete the collection."""
+        self.collection._client.delete_collection(name=self.collection.name, **self._place())
+
+    def sibling(self, name: str, function: Any = None) -> Collection | None:
+        """Another collection of the same database; None where there is none of that name."""
+        server = self.collection._client
+        try:
+            model = server.get_collection(name=name, **self._place())
+        except NotFoundError:
+            return None
+        return Collection(
+            client=server,
+            model=model,
+            embedding_function=function,
+            data_loader=self.collection._data_loader,
+        )
+
+    def create_sibling(self, name: str, function: Any) -> None:
+        """Make a collection with this one's index settings and metadata, and another function."""
+        index: Any = dict(self.collection.configuration_json.get("hnsw") or {})
+        self.collection._client.create_collection(
+            name=name,
+            configuration={"hnsw": index, "embedding_function": function},
+            metadata=self.collection.metadata,
+            **self._place(),
+        )
 
     # -- the companion collection
 
@@ -276,6 +349,22 @@ def _pages(ids: Sequence[str] | None) -> Iterator[list[str] | None]:
 def _matrix(vectors: Any) -> NDArray[np.float32]:
     matrix = np.asarray(vectors, dtype=np.float32)
     return matrix if len(matrix) else np.zeros((0, 0), dtype=np.float32)
+
+
+def identity_of(function: Any) -> dict[str, Any]:
+    """Name and semantic configuration of an embedding function.
+
+    Raises
+    ------
+    InvalidInputError
+        It has neither, so that Chroma could not store and restore it.
+    """
+    if not isinstance(function, EmbeddingFunction) or function.is_legacy():
+        raise InvalidInputError(
+            f"{type(function).__name__} is no embedding function that Chroma can store: it needs "
+            "name(), get_config() and build_from_config()."
+        )
+    return _identity(function.name(), function.get_config())
 
 
 def _identity(name: str, config: dict[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from chromadb.api.models.Collection import Collection
 
-from energy_chroma import checkup, rows, upkeep, view
+from energy_chroma import checkup, reembedding, rows, upkeep, view
 from energy_chroma.host import ChromaHost
 from energy_chroma.live import LiveField
 from energy_chroma.staleness import Changes, scan
@@ -228,6 +228,48 @@ class FieldKeeper:
                 if shown and not pending:  # λ, G and cell did not change
                     field.pointer = self._store.mark_viewed(field.pointer)
         return plan
+
+    def reembed(self, embedding_function: Any, *, show_progress_bar: bool = False) -> Self:
+        """Embed all rows again with another function, and take the place of this collection.
+
+        The way to another model or another version of the typesetter. A copy is made beside,
+        with a field of its own where there is one; then it gets the collection's name and the
+        original is deleted. Until then the original stays as it is and answers. Called again
+        after a crash it goes on where it was; a crash between the two renames at the end is
+        mended by `energy_chroma.recover`.
+
+        Rows written meanwhile are copied too. The collection has a new uuid, so that other
+        objects and processes have to open it again by its name.
+
+        Parameters
+        ----------
+        embedding_function : chromadb EmbeddingFunction
+            One that Chroma can store.
+        show_progress_bar : bool, default False
+
+        Returns
+        -------
+        EnergyCollection
+            This object, on the new collection.
+
+        Raises
+        ------
+        InvalidInputError
+            Rows have nothing to embed, or Chroma could not store the function; nothing changes.
+        """
+        host, pointer = self._host, self._store.pointer()
+        # without the lock: other threads go on with the original
+        beside = reembedding.copied(host, embedding_function, show_progress_bar=show_progress_bar)
+        fresh = FieldKeeper(beside, verify=self._verify, device=self._device)
+        if pointer is not None:
+            config, row_columns = checkup.salvage(self._store)
+            fresh.build(config, row_columns=row_columns, show_progress_bar=show_progress_bar)
+        with self._lock:
+            late = reembedding.swap(host, beside)
+            self._host, self._store, self._field = fresh._host, fresh._store, fresh._field
+            if late and self._field is not None:
+                self.refresh(show_progress_bar=show_progress_bar)
+        return self
 
     def drop(self, *, show_progress_bar: bool = False) -> None:
         """Remove the field, its companion collection and the rows' energy keys.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from chromadb.api.types import QueryResult
@@ -11,7 +11,11 @@ from chromadb.api.types import QueryResult
 from energy_chroma.query import Hits
 from energy_plugin.errors import InvalidInputError
 
+if TYPE_CHECKING:
+    from energy_plugin.energy import EnergyTerms, Reranking
+
 ENERGIES = "energies"
+SCORES = "scores"
 _FETCHED = ("documents", "metadatas", "uris", "data", "embeddings")
 
 
@@ -75,3 +79,49 @@ def assemble(hits: Hits, include: Sequence[str]) -> QueryResult:
     if ENERGIES in include:
         result[ENERGIES] = hits.energies
     return cast(QueryResult, result)
+
+
+def terms_of(terms: EnergyTerms) -> list[dict[str, float]]:
+    """The terms of one query's hits as dictionaries."""
+    return [
+        {"lambda": lambda_, "dispersion": dispersion, "dirichlet": dirichlet}
+        for lambda_, dispersion, dirichlet in zip(
+            terms.lambda_.tolist(),
+            terms.dispersion.tolist(),
+            terms.dirichlet.tolist(),
+            strict=True,
+        )
+    ]
+
+
+def reordered(
+    result: QueryResult, kept: Sequence[Sequence[int]], found: Sequence[Reranking]
+) -> QueryResult:
+    """A result of Chroma in another order, with energy distances, scores and terms.
+
+    Parameters
+    ----------
+    result : QueryResult
+    kept : sequence of sequence of int
+        Places of each list that were ranked.
+    found : sequence of Reranking
+        Orders of these places.
+    """
+    orders = [
+        [places[row] for row in one.order.tolist()] for places, one in zip(kept, found, strict=True)
+    ]
+    out: dict[str, Any] = {}
+    for name, value in result.items():
+        if name == "included" or not isinstance(value, list):
+            out[name] = value
+            continue
+        out[name] = [
+            line[order] if isinstance(line, np.ndarray) else [line[place] for place in order]
+            for line, order in zip(value, orders, strict=True)
+        ]
+    distances = [one.distances.tolist() for one in found]
+    if result.get("distances") is not None:
+        out["distances"] = distances
+    out[SCORES] = [[-distance for distance in line] for line in distances]
+    out[ENERGIES] = [terms_of(one.terms) for one in found]
+    return cast(QueryResult, out)

@@ -61,6 +61,10 @@ class RowMap:
         known = (self._row_of[name] for name in ids if name in self._row_of)
         return np.unique(np.fromiter(known, dtype=np.int64))
 
+    def numbers(self, ids: Iterable[str]) -> NDArray[np.int64]:
+        """Row numbers of known ids, in their order."""
+        return np.fromiter((self._row_of[name] for name in ids), dtype=np.int64)
+
     def assign(
         self, ids: Sequence[str], rows: NDArray[np.int64], fingerprints: NDArray[np.uint32]
     ) -> None:

@@ -9,7 +9,13 @@ import numpy as np
 import pytest
 from chroma_cases import GramEmbedding, client, create, texts, vectors
 from chroma_server import Server
-from energy_chroma import AsyncEnergyCollection, Changes, EnergyCollection
+from energy_chroma import (
+    AsyncEnergyCollection,
+    AsyncEnergyReranker,
+    Changes,
+    EnergyCollection,
+    EnergyReranker,
+)
 
 from energy_plugin.errors import InvalidInputError, NotBuiltError
 
@@ -177,6 +183,34 @@ def test_an_event_loop_that_ends_leaves_no_thread_waiting(server):
         return await energy.query(query_embeddings=vectors(60)[7:8], n_results=1)
 
     assert asyncio.run(again())["ids"] == [["r7"]]
+
+
+def test_reranking_and_upkeep_are_awaited(server):
+    documents = texts(60)
+    made = server.client().create_collection("upkeep", embedding_function=GramEmbedding())
+    made.add(ids=[f"t{i}" for i in range(60)], documents=documents)
+
+    async def work():
+        energy = await AsyncEnergyCollection(await opened(server, "upkeep")).build()
+        found = await energy.collection.query(query_texts=documents[:2], n_results=20)
+        expected = EnergyReranker(made).rerank(found, documents[:2])
+        for one in (energy, energy.collection):
+            got = await AsyncEnergyReranker(one).rerank(found, documents[:2])
+            assert got["ids"] == expected["ids"]
+        assert (await energy.maintain()).after.distortion > 0
+        assert await energy.refit() is energy
+        assert await energy.verify() == []
+        await energy.modify(metadata={"owner": "someone"})
+        former = energy.collection.id
+        assert await energy.reembed(GramEmbedding(2)) is energy
+        assert energy.collection.id != former
+        assert await energy.collection.count() == 60
+        assert (await energy.info()).generation == 1
+        return await energy.query(query_texts=documents[:2], n_results=1)
+
+    found = asyncio.run(work())
+    assert [line[0] for line in found["documents"]] == documents[:2]
+    assert server.client().get_collection("upkeep").metadata == {"owner": "someone"}
 
 
 def test_signatures_and_documentation_are_those_of_the_synchronous_class():
