@@ -109,17 +109,17 @@ def test_wrong_usage_is_two(arguments):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("arguments", "message", "code"),
     [
-        (("eval", "{tmp}/none"), "is not a folder"),
-        (("eval", "{tmp}"), "corpus.jsonl does not exist"),
-        (("sts", "{tmp}/none.tsv"), "does not exist"),
-        (("demo", "--folder", "{tmp}/none", "--ask", "x"), "no finished demonstration"),
+        (("eval", "{tmp}/none"), "is not a folder", 2),
+        (("eval", "{tmp}"), "corpus.jsonl does not exist", 2),
+        (("sts", "{tmp}/none.tsv"), "does not exist", 2),
+        (("demo", "--folder", "{tmp}/none", "--ask", "x"), "no finished demonstration", 1),
     ],
 )
-def test_errors_are_one_line_and_one(tmp_path, arguments, message):
+def test_errors_are_one_line(tmp_path, arguments, message, code):
     done = _run(*(argument.format(tmp=tmp_path) for argument in arguments))
-    assert done.returncode == 1
+    assert done.returncode == code
     assert done.stdout == ""
     assert re.fullmatch(rf"error: .*{message}.*\n", done.stderr)
 
@@ -130,7 +130,7 @@ def test_eval_prints_json_and_tables(judged, tmp_path, monkeypatch, capsys):
     assert code == 0
     result = json.loads(out)
     assert list(result)[:2] == ["cosine", "energy"]
-    assert list(result["cosine"]) == ["ndcg@10", "map", "recall@100"]
+    assert list(result["cosine"]) == ["ndcg@10", "map", "mrr", "recall@10", "recall@100"]
     assert result["cosine"]["recall@100"] == 1.0
     assert result["energy"]["ndcg@10"] >= 0.9
     assert result["empty_documents"] == 1
@@ -138,6 +138,32 @@ def test_eval_prints_json_and_tables(judged, tmp_path, monkeypatch, capsys):
     _, plain, _ = _call(monkeypatch, capsys, *arguments)
     assert f"{result['energy']['map']:.3f}" in plain
     assert max(map(len, plain.splitlines())) <= 120
+
+
+def test_eval_has_a_row_for_each_term_and_for_reranking(judged, tmp_path, monkeypatch, capsys):
+    arguments = ("eval", judged, "--vectors", tmp_path / "judged.npz")
+    more = ("--ablate", "--rerank", 20, "--json")
+    code, out, _ = _call(monkeypatch, capsys, *arguments, *more)
+    assert code == 0
+    rankings = json.loads(out)["rankings"]
+    assert list(rankings) == [
+        *("cosine", "energy", "arrowspace", "rerank, field", "rerank, candidates"),
+        *("without centring", "without Dirichlet metric", "without row heat"),
+        *("without local heat of rows", "without local heat of query", "without term of λ"),
+    ]
+    for name, ranking in rankings.items():
+        assert ranking["query_ms"] > 0
+        assert bool(ranking["comparison"]) == (name != "cosine")
+    # what lies below cosine's first 20 stays there
+    for name in ("rerank, field", "rerank, candidates"):
+        assert rankings[name]["mean"]["recall@100"] == rankings["cosine"]["mean"]["recall@100"]
+        assert rankings[name]["mean"] != rankings["cosine"]["mean"]
+    _, plain, _ = _call(monkeypatch, capsys, *arguments, *more[:-1])
+    assert re.search(r"rerank, candidates +\| +0?1?\.\d{3}", plain)
+    assert max(map(len, plain.splitlines())) <= 120
+    code, _, err = _call(monkeypatch, capsys, "eval", judged, "--vectors", tmp_path / "no.npz")
+    assert code == 2
+    assert "does not exist" in err
 
 
 def test_eval_of_several_sets_has_a_mean(judged, tmp_path, monkeypatch, capsys):
@@ -155,10 +181,11 @@ def test_eval_of_several_sets_has_a_mean(judged, tmp_path, monkeypatch, capsys):
     result = json.loads(out)
     assert code == 0
     assert list(result["sets"]) == ["twin", "other"]
+    assert list(result["mean"]) == ["cosine", "energy", "arrowspace"]
     for ranking in ("cosine", "energy"):
         assert result["mean"][ranking] == pytest.approx(result["sets"]["twin"][ranking])
     code, _, err = _call(monkeypatch, capsys, "eval", twin, twin, "--encoder", tmp_path)
-    assert code == 1
+    assert code == 2
     assert "could not be told apart" in err
 
 

@@ -7,7 +7,7 @@ import os
 import sys
 
 from energy_plugin._lazy import optional
-from energy_plugin.errors import EnergyPluginError
+from energy_plugin.errors import EnergyPluginError, InvalidInputError
 
 __all__ = ["main"]
 
@@ -15,8 +15,8 @@ __all__ = ["main"]
 def main() -> None:
     """Run ``energy-plugin``.
 
-    Exit codes: 0 done; 1 an error of ours, one line on stderr; 2 wrong usage;
-    130 interrupted.
+    Exit codes: 0 done; 1 an error, one line on stderr; 2 wrong usage or input that cannot be
+    read, the rest of the work done; 130 interrupted.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -29,6 +29,6 @@ def main() -> None:
         from energy_plugin.cli.app import app
 
         app()
-    except EnergyPluginError as error:
+    except (EnergyPluginError, OSError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        sys.exit(1)
+        sys.exit(2 if isinstance(error, InvalidInputError) else 1)

@@ -12,9 +12,9 @@ from energy_plugin.cli import demo, evaluate, robustness, sts, train
 app = typer.Typer(
     name="energy-plugin",
     help="Optical embeddings and energy ranking for Chroma and LanceDB.",
-    epilog="Exit codes: 0 done, 1 an error (one line on stderr), 2 wrong usage.",
+    epilog="Exit codes: 0 done; 1 an error, one line on stderr; 2 wrong usage or input that cannot "
+    "be read, the rest of the work done; 130 interrupted.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 

@@ -40,6 +40,11 @@ def print_json(value: Any) -> None:
     print(json.dumps(value, indent=2, ensure_ascii=False))
 
 
+def p_value(value: float) -> str:
+    """Format a p-value for a table."""
+    return f"{value:.3f}" if value >= 0.0005 else "< .001"
+
+
 def warn(message: str) -> None:
     """Print a remark on stderr, where it does not disturb the result."""
     print(f"note: {message}", file=sys.stderr)

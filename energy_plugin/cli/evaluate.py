@@ -1,8 +1,8 @@
-"""``energy-plugin eval``: cosine and energy on judged collections."""
+"""``energy-plugin eval``: cosine, energy and the arrowspace preset on judged collections."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,6 +13,7 @@ from energy_plugin.cli.console import (
     console,
     heading,
     load_encoder,
+    p_value,
     print_json,
     show_progress,
     table,
@@ -23,48 +24,85 @@ from energy_plugin.errors import InvalidInputError
 if TYPE_CHECKING:
     from energy_plugin.evaluation import CollectionVectors, JudgedCollection, SetReport
 
+MEANS = ("ndcg@10", "map", "mrr", "recall@10", "recall@100")
+
+Folders = Annotated[
+    list[Path],
+    typer.Argument(
+        metavar="DATA...",
+        help="Judged collections: corpus.jsonl, queries.jsonl, qrels.tsv (BEIR layout).",
+    ),
+]
+Vectors = Annotated[
+    Path | None,
+    typer.Option(
+        help="Ready vectors (.npz: corpus, queries, corpus_ids, query_ids), or a folder of "
+        "DATA.npz; in place of an encoder."
+    ),
+]
+Encoder = Annotated[str, typer.Option(help="Encoder name or folder; or as --vectors.")]
+
 
 def command(
-    folders: Annotated[
-        list[Path],
-        typer.Argument(
-            metavar="FOLDER...",
-            help="Judged collections: corpus.jsonl, queries.jsonl, qrels.tsv (BEIR layout).",
-        ),
-    ],
-    encoder: Annotated[
-        str,
-        typer.Option(
-            help="Encoder name or folder, ready vectors (.npz: corpus, queries, corpus_ids, "
-            "query_ids), or a folder of NAME.npz."
-        ),
-    ] = "compact",
+    folders: Folders,
+    vectors: Vectors = None,
+    encoder: Encoder = "compact",
     k: Annotated[int, typer.Option(min=100, help="Depth of the rankings.")] = 1000,
+    ablate: Annotated[
+        bool, typer.Option("--ablate", help="A row for each term of the recipe, without it.")
+    ] = False,
+    rerank: Annotated[
+        int | None,
+        typer.Option(min=1, help="Also rerank cosine's first so many: on a field, and alone."),
+    ] = None,
     save_vectors: Annotated[
         Path | None,
-        typer.Option(help="Folder to keep the vectors in, as NAME.npz, for a later --encoder."),
+        typer.Option(help="Folder to keep the vectors in, as NAME.npz, for a later --vectors."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Rank judged collections by cosine and by energy, and score both."""
-    from energy_plugin.evaluation import evaluate, load_collection
+    """Rank judged collections by cosine, energy and the arrowspace preset, and score all.
 
-    collections = [load_collection(folder) for folder in folders]
-    _refuse_twins(collections)
-    vectors_of = _Vectors(encoder)
+    p is that of a paired randomisation test of nDCG@10 against cosine, two-sided.
+    """
+    from energy_plugin.evaluation import evaluate
+
     reports = []
-    for collection in collections:
-        vectors = vectors_of(collection)
+    for collection, found in judged(folders, vectors, encoder):
         if save_vectors is not None:
             save_vectors.mkdir(parents=True, exist_ok=True)
-            vectors.save(save_vectors / f"{collection.name}.npz", collection)
+            found.save(save_vectors / f"{collection.name}.npz", collection)
         if collection.n_empty:
             warn(f"{collection.name}: {collection.n_empty} documents have no text.")
-        reports.append(evaluate(collection, vectors, k=k, show_progress_bar=show_progress()))
+        reports.append(
+            evaluate(
+                collection,
+                found,
+                k=k,
+                ablate=ablate,
+                rerank_first=rerank,
+                show_progress_bar=show_progress(),
+            )
+        )
     if as_json:
         print_json(_as_json(reports))
     else:
         _print_tables(reports)
+
+
+def judged(
+    folders: Sequence[Path], vectors: Path | None, encoder: str
+) -> Iterator[tuple[JudgedCollection, CollectionVectors]]:
+    """Each collection with its vectors, embedded when they are asked for."""
+    from energy_plugin.evaluation import load_collection
+
+    collections = [load_collection(folder) for folder in folders]
+    _refuse_twins(collections)
+    if vectors is not None and not vectors.exists():
+        raise InvalidInputError(f"{vectors} does not exist. Give a .npz file or a folder of them.")
+    vectors_of = _Vectors(encoder if vectors is None else str(vectors))
+    for collection in collections:
+        yield collection, vectors_of(collection)
 
 
 class _Vectors:
@@ -99,9 +137,14 @@ def _refuse_twins(collections: Sequence[JudgedCollection]) -> None:
 
 
 def _mean(reports: Sequence[SetReport]) -> dict[str, dict[str, float]]:
+    """Means over the sets: ranking → measure → value; rankings that every set has."""
+    names = [name for name in reports[0].rankings if all(name in r.rankings for r in reports)]
     return {
-        ranking: {name: fmean(getattr(r, ranking)[name] for r in reports) for name in r0}
-        for ranking, r0 in (("cosine", reports[0].cosine), ("energy", reports[0].energy))
+        ranking: {
+            measure: fmean(report.rankings[ranking].mean[measure] for report in reports)
+            for measure in MEANS
+        }
+        for ranking in names
     }
 
 
@@ -115,25 +158,33 @@ def _print_tables(reports: Sequence[SetReport]) -> None:
     out = console()
     for report in reports:
         sizes = f"{report.documents:,} documents, {report.queries:,} judged queries"
-        times = (
-            f"energy fit {report.seconds['fit']:.1f} s, "
-            f"{1000 * report.seconds['energy'] / report.queries:.1f} ms/query"
-        )
-        out.print(heading(f"{report.name}: {sizes}; {times}"))
-        made = table("measure", "cosine", "energy", "change", "win/tie/loss", "p")
-        for name, result in report.comparison.items():
+        fit = report.rankings["energy"].fit_seconds
+        out.print(heading(f"{report.name}: {sizes}; energy field fitted in {fit:.1f} s"))
+        made = table("ranking", *MEANS, "win/tie/loss", "p", "ms/query")
+        for name, ranking in report.rankings.items():
+            result = ranking.comparison.get("ndcg@10")
             made.add_row(
-                *(name, f"{report.cosine[name]:.3f}", f"{report.energy[name]:.3f}"),
-                f"{result.difference:+.3f}",
-                f"{result.win}/{result.tie}/{result.loss}",
-                f"{result.p_value:.3f}" if result.p_value >= 0.0005 else "< .001",
+                name,
+                *(f"{ranking.mean[measure]:.3f}" for measure in MEANS),
+                f"{result.win}/{result.tie}/{result.loss}" if result else "",
+                p_value(result.p_value) if result else "",
+                f"{ranking.query_ms:.1f}",
             )
         out.print(made)
     if len(reports) > 1:
+        out.print(heading(f"mean of {len(reports)} sets, and change against cosine"))
+        made = table("ranking", *MEANS)
         mean = _mean(reports)
-        out.print(heading(f"mean of {len(reports)} sets"))
-        made = table("measure", "cosine", "energy", "change")
-        for name, value in mean["cosine"].items():
-            energy = mean["energy"][name]
-            made.add_row(name, f"{value:.3f}", f"{energy:.3f}", f"{energy - value:+.3f}")
+        for name, values in mean.items():
+            cells = [f"{values[measure]:.3f}" for measure in MEANS]
+            if name != "cosine":
+                cells = [
+                    f"{cell} {_change(values[measure], mean['cosine'][measure])}"
+                    for cell, measure in zip(cells, MEANS, strict=True)
+                ]
+            made.add_row(name, *cells)
         out.print(made)
+
+
+def _change(value: float, base: float) -> str:
+    return f"{100 * (value / base - 1):+.1f}%" if base > 0 else ""

@@ -87,7 +87,8 @@ class EnergyReranker:
         The field of the collection that the candidates come from. Without one, the graph of
         the candidates and the query has to do.
     config : EnergyConfig, optional
-        Weights and heats; those of the field if not given, and the default recipe without one.
+        Weights and heats; those of the field if not given, and without one the default recipe
+        without its λ term, which a hundred rows do not teach.
     device : {"cuda", "mps", "cpu"}, optional
         The best one there is if not given.
 
@@ -114,7 +115,9 @@ class EnergyReranker:
                 "Pass index.field, or nothing to rank by the candidates alone."
             )
         self.field = field
-        self.config = field.config if field is not None and config is None else as_config(config)
+        if config is None:
+            config = EnergyConfig(weight_lambda=0.0) if field is None else field.config
+        self.config = as_config(config)
         self.device = str(as_device(device))
 
     def rerank(

@@ -1,10 +1,12 @@
-r"""nDCG@10, average precision and recall@100, by ir-measures.
+r"""nDCG@10, average precision, reciprocal rank and recall, by ir-measures.
 
 ==============  ===========================================================================
 ``ndcg@10``     :math:`\sum_{r=1}^{10} g_r / \log_2(r+1)` over its best possible value; the
                 gain is the grade itself (linear, as trec_eval's ``ndcg_cut``)
 ``map``         mean over the relevant documents of the precision at their rank, 0 for those
                 not ranked; relevant means grade > 0
+``mrr``         1 over the rank of the first relevant document, 0 without any
+``recall@10``   share of the relevant documents among the first 10
 ``recall@100``  share of the relevant documents among the first 100
 ==============  ===========================================================================
 """
@@ -21,7 +23,7 @@ import numpy.typing as npt
 from energy_plugin._lazy import optional
 from energy_plugin.evaluation.collection import JudgedCollection
 
-MEASURES = ("ndcg@10", "map", "recall@100")
+MEASURES = ("ndcg@10", "map", "mrr", "recall@10", "recall@100")
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,8 @@ def measure_run(
 ) -> Scores:
     """Score {query: {document: score}}; higher scores rank first."""
     ir = optional("ir_measures", "eval")
-    named: dict[Any, str] = {ir.nDCG @ 10: "ndcg@10", ir.AP: "map", ir.R @ 100: "recall@100"}
+    wanted = (ir.nDCG @ 10, ir.AP, ir.RR, ir.R @ 10, ir.R @ 100)
+    named: dict[Any, str] = dict(zip(wanted, MEASURES, strict=True))
     row = {query: i for i, query in enumerate(queries)}
     values = {name: np.zeros(len(queries)) for name in MEASURES}
     for metric in ir.iter_calc(list(named), qrels, run):

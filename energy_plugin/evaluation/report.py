@@ -1,20 +1,44 @@
-"""Cosine and energy on one judged collection, measured side by side."""
+"""Cosine, energy and what else is asked for on one judged collection, side by side."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from energy_plugin.errors import InvalidInputError
 from energy_plugin.evaluation.collection import JudgedCollection
 from energy_plugin.evaluation.compare import Comparison, compare
-from energy_plugin.evaluation.measures import MEASURES, measure
-from energy_plugin.evaluation.ranking import fit_index, rank_by_cosine, rank_by_energy
+from energy_plugin.evaluation.measures import MEASURES, Scores, measure
+from energy_plugin.evaluation.rankers import Ranker, rankers
 from energy_plugin.evaluation.vectors import CollectionVectors
 
 if TYPE_CHECKING:
     from energy_plugin.energy import EnergyConfig
+
+BASELINE = "cosine"
+
+
+@dataclass(frozen=True)
+class RankingReport:
+    """One ranking of a collection.
+
+    Attributes
+    ----------
+    mean : mapping of str to float
+        Mean over the queries, by measure.
+    comparison : mapping of str to Comparison
+        Against cosine, by measure; empty for cosine itself.
+    fit_seconds : float
+        Wall time of the fit (s).
+    query_ms : float
+        Median wall time of one query for its first ten results (ms).
+    """
+
+    mean: Mapping[str, float]
+    comparison: Mapping[str, Comparison]
+    fit_seconds: float
+    query_ms: float
 
 
 @dataclass(frozen=True)
@@ -25,30 +49,42 @@ class SetReport:
     ----------
     name : str
         Name of the collection.
-    cosine, energy : mapping of str to float
-        Mean of each measure.
-    comparison : mapping of str to Comparison
-        Energy against cosine, by measure.
     documents, empty_documents, queries : int
         Sizes.
-    seconds : mapping of str to float
-        Wall time of ``cosine``, ``fit`` and ``energy`` (s, all queries).
+    rankings : mapping of str to RankingReport
+        By name, see `energy_plugin.evaluation.rankers`; cosine and energy are the first two.
     """
 
     name: str
-    cosine: Mapping[str, float]
-    energy: Mapping[str, float]
-    comparison: Mapping[str, Comparison]
     documents: int
     empty_documents: int
     queries: int
-    seconds: Mapping[str, float]
+    rankings: Mapping[str, RankingReport]
+
+    @property
+    def cosine(self) -> Mapping[str, float]:
+        """Means of cosine, by measure."""
+        return self.rankings[BASELINE].mean
+
+    @property
+    def energy(self) -> Mapping[str, float]:
+        """Means of energy, by measure."""
+        return self.rankings["energy"].mean
+
+    @property
+    def comparison(self) -> Mapping[str, Comparison]:
+        """Energy against cosine, by measure."""
+        return self.rankings["energy"].comparison
 
     def to_dict(self) -> dict[str, Any]:
         """Give the report as JSON primitives, ``cosine`` and ``energy`` first."""
-        values = asdict(self)
-        first = {key: values.pop(key) for key in ("cosine", "energy")}
-        return {**first, **values}
+        comparison = {name: asdict(result) for name, result in self.comparison.items()}
+        return {
+            "cosine": dict(self.cosine),
+            "energy": dict(self.energy),
+            "comparison": comparison,
+            **asdict(self),
+        }
 
 
 def evaluate(
@@ -57,37 +93,63 @@ def evaluate(
     *,
     k: int = 1000,
     config: EnergyConfig | None = None,
+    ablate: bool = False,
+    rerank_first: int | None = None,
     show_progress_bar: bool = False,
+    progress: Callable[[str], None] = lambda name: None,
 ) -> SetReport:
-    """Rank every judged query by cosine and by energy, and score both.
+    """Rank every judged query by cosine, energy and the `arrowspace` preset, and score them.
 
     Parameters
     ----------
     k : int
-        Depth of both rankings; average precision sees no deeper.
+        Depth of the rankings; average precision sees no deeper.
     config : EnergyConfig, optional
         Configuration of the energy field.
+    ablate : bool
+        Also a ranking for each term of the recipe, without that term.
+    rerank_first : int, optional
+        Also cosine's first so many, reranked with a field and on the candidates alone.
+    progress : callable
+        Called with the name of each ranking before it is made.
+
+    Raises
+    ------
+    InvalidInputError
+        `rerank_first` is below 1.
     """
-    marks = [time.perf_counter()]
-    by_cosine = rank_by_cosine(vectors.corpus, vectors.queries, k)
-    marks.append(time.perf_counter())
-    index = fit_index(vectors.corpus, config, show_progress_bar=show_progress_bar)
-    marks.append(time.perf_counter())
-    by_energy = rank_by_energy(index, vectors.queries, k)
-    marks.append(time.perf_counter())
-    cosine, energy = measure(collection, by_cosine), measure(collection, by_energy)
+    if rerank_first is not None and rerank_first < 1:
+        raise InvalidInputError(f"rerank_first must be at least 1, got {rerank_first}.")
+    wanted = rankers(
+        config, ablate=ablate, rerank_first=rerank_first, show_progress_bar=show_progress_bar
+    )
+    baseline: Scores | None = None
+    found = {}
+    for name, ranker in wanted.items():
+        progress(name)
+        scores, found[name] = _scored(collection, vectors, ranker, k, baseline)
+        baseline = baseline or scores
     return SetReport(
         name=collection.name,
-        cosine=cosine.mean,
-        energy=energy.mean,
-        comparison={
-            name: compare(cosine.per_query[name], energy.per_query[name]) for name in MEASURES
-        },
         documents=len(collection.corpus),
         empty_documents=collection.n_empty,
         queries=len(collection.queries),
-        seconds={
-            name: end - start
-            for name, start, end in zip(("cosine", "fit", "energy"), marks, marks[1:], strict=False)
-        },
+        rankings=found,
     )
+
+
+def _scored(
+    collection: JudgedCollection,
+    vectors: CollectionVectors,
+    ranker: Ranker,
+    k: int,
+    baseline: Scores | None,
+) -> tuple[Scores, RankingReport]:
+    ranked = ranker(vectors, k)
+    scores = measure(collection, ranked.rows)
+    comparison = {}
+    if baseline is not None:
+        comparison = {
+            name: compare(baseline.per_query[name], scores.per_query[name]) for name in MEASURES
+        }
+    return scores, RankingReport(scores.mean, comparison, ranked.fit_seconds, ranked.query_ms)
