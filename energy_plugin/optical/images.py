@@ -35,7 +35,14 @@ def images_tiles(images: Sequence[Picture]) -> list[NDArray[np.uint8]]:
     return [_image_tiles(image, position) for position, image in enumerate(images)]
 
 
-def _opened(image: Picture, position: int) -> Image:
+def opened(image: Picture, position: int) -> Image:
+    """An image of any of the accepted kinds, read.
+
+    Raises
+    ------
+    InvalidInputError
+        It cannot be read, or is none.
+    """
     from PIL import Image as PilImage
     from PIL import UnidentifiedImageError
 
@@ -77,11 +84,13 @@ def _image_tiles(image: Picture, position: int) -> NDArray[np.uint8]:
     """
     from PIL import Image as PilImage
 
-    opened = _opened(image, position)
-    if opened.has_transparency_data:
-        seen = opened.convert("RGBA")
-        opened = PilImage.alpha_composite(PilImage.new("RGBA", seen.size, "white"), seen)
-    grey = opened.convert("L")
+    found = opened(image, position)
+    if not min(found.size):
+        raise InvalidInputError(f"images[{position}] has {found.size} px; leave it out")
+    if found.has_transparency_data:
+        seen = found.convert("RGBA")
+        found = PilImage.alpha_composite(PilImage.new("RGBA", seen.size, "white"), seen)
+    grey = found.convert("L")
     if max(grey.size) > LARGEST_SIDE:
         grey.thumbnail((LARGEST_SIDE, LARGEST_SIDE), PilImage.Resampling.BICUBIC)
     width, height = (-(-side // TILE_SIDE) * TILE_SIDE for side in grey.size)

@@ -16,7 +16,7 @@ from energy_plugin.optical.full import FullEncoder
 from energy_plugin.optical.layers import HEAD_WIDTH
 
 PREFIX = "model."
-PARTS = ("sam_model.", "vision_model.", "projector.", "image_newline", "view_seperator")
+PARTS = ("sam_model.", "vision_model.", "projector.layers.", "image_newline", "view_seperator")
 UNUSED = "vision_model.embeddings.patch_embedding.weight"  # in the file, read by nothing
 _BUFFERS = ("vision_model.embeddings.position_ids",)
 _NAMED = 12  # keys of a message before it says how many more there are
@@ -83,7 +83,9 @@ def config_of(shapes: Mapping[str, tuple[int, ...]]) -> FullConfig:
     return config
 
 
-def check_shapes(shapes: Mapping[str, tuple[int, ...]], source: str) -> FullConfig:
+def check_shapes(
+    shapes: Mapping[str, tuple[int, ...]], source: str
+) -> tuple[FullConfig, frozenset[str]]:
     """Compare what is there with what an encoder of that size needs.
 
     Parameters
@@ -92,6 +94,12 @@ def check_shapes(shapes: Mapping[str, tuple[int, ...]], source: str) -> FullConf
         By published key without prefix; only keys of the encoder.
     source : str
         What the message calls them.
+
+    Returns
+    -------
+    FullConfig
+    frozenset of str
+        The keys that the encoder uses; others are to be ignored.
 
     Raises
     ------
@@ -110,16 +118,16 @@ def check_shapes(shapes: Mapping[str, tuple[int, ...]], source: str) -> FullConf
         }
     needed = {key: shape for key, shape in wanted.items() if key != UNUSED or key in shapes}
     wrong = [
-        f"{key}: got {shapes.get(key, 'nothing')}, expected {needed.get(key, 'no such tensor')}"
-        for key in sorted(needed.keys() | shapes.keys())
-        if needed.get(key) != shapes.get(key)
+        f"{key}: got {shapes.get(key, 'nothing')}, expected {shape}"
+        for key, shape in sorted(needed.items())
+        if shapes.get(key) != shape
     ]
     if wrong:
         raise CheckpointError(
             f"{source} does not hold a complete DeepEncoder; {len(wrong)} of {len(needed)} "
             "tensors are missing or of another shape:\n  " + "\n  ".join(wrong)
         )
-    return config
+    return config, frozenset(needed)
 
 
 def encoder_of(
@@ -136,7 +144,9 @@ def encoder_of(
             raise CheckpointError(f"{source} holds {bare!r} twice, with and without {PREFIX!r}")
         if bare is not None:
             weights[bare] = value
-    config = check_shapes({key: tuple(value.shape) for key, value in weights.items()}, source)
+    shapes = {key: tuple(value.shape) for key, value in weights.items()}
+    config, used = check_shapes(shapes, source)
+    weights = {key: value for key, value in weights.items() if key in used}
     bad = [f"{key}: {_fault(value)}" for key, value in weights.items() if _fault(value) is not None]
     if bad:
         more = [f"and {len(bad) - _NAMED} more"] if len(bad) > _NAMED else []
