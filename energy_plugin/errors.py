@@ -8,6 +8,7 @@
     ├── ForeignFieldError (RuntimeError)      the stored field belongs to another embedder or table
     ├── CorruptFieldError (RuntimeError)      stored bytes fail their checksum or format version
     ├── CheckpointError (RuntimeError)        encoder weights are missing, misshapen or incomplete
+    ├── DeviceMemoryError (RuntimeError)      one page alone does not fit the device's memory
     └── OptionalDependencyError (ImportError) an extra of the package is not installed
 
 A message says what is wrong, what was got, what was expected and what to do.
@@ -38,6 +39,10 @@ class CorruptFieldError(EnergyPluginError, RuntimeError):
 
 class CheckpointError(EnergyPluginError, RuntimeError):
     """Encoder weights are missing, misshapen or incomplete."""
+
+
+class DeviceMemoryError(EnergyPluginError, RuntimeError):
+    """The device runs out of memory even for the smallest batch."""
 
 
 class OptionalDependencyError(EnergyPluginError, ImportError):

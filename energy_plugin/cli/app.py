@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from energy_plugin import __version__
-from energy_plugin.cli import demo, evaluate, robustness, sts, train
+from energy_plugin.cli import compression, demo, evaluate, render, robustness, sts, train, weights
 
 app = typer.Typer(
     name="energy-plugin",
@@ -37,8 +37,11 @@ def _options(
     pass
 
 
+app.command("compression")(compression.command)
 app.command("demo")(demo.command)
 app.command("eval")(evaluate.command)
+app.command("render")(render.command)
 app.command("robustness")(robustness.command)
 app.command("sts")(sts.command)
 app.command("train")(train.command)
+app.add_typer(weights.app, name="weights")

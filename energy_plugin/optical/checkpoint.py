@@ -65,6 +65,47 @@ def locate(path_or_name: str | Path) -> Path:
     return path
 
 
+def source(
+    path_or_name: str | Path,
+    *,
+    revision: str = "main",
+    cache_dir: str | Path | None = None,
+    local_files_only: bool = False,
+    show_progress_bar: bool = False,
+) -> Path:
+    """File or folder of an encoder; what is neither and looks like one is a hub repository.
+
+    Raises
+    ------
+    CheckpointError
+        There is none, here or there.
+    """
+    name = str(path_or_name)
+    if name == COMPACT or Path(path_or_name).exists():
+        return locate(COMPACT) if name == COMPACT else Path(path_or_name)
+    from energy_plugin.optical import hub
+
+    if not hub.REPOSITORY.fullmatch(name):
+        return locate(path_or_name)
+    return hub.fetch(
+        name,
+        revision=revision,
+        cache_dir=cache_dir,
+        local_files_only=local_files_only,
+        show_progress_bar=show_progress_bar,
+    )
+
+
+def is_compact(path: Path) -> bool:
+    """Whether a file or folder is to be read as a compact encoder.
+
+    True also of what is no encoder at all, which `load` then refuses by name.
+    """
+    from energy_plugin.optical.weights import files_of, is_published
+
+    return not any(is_published(file) for file in files_of(path))
+
+
 def read_config(path: Path) -> DeepEncoderConfig:
     """Configuration of a checkpoint, from the file's head: a few kilobytes, no torch.
 

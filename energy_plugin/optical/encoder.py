@@ -10,15 +10,15 @@ from typing import Any, Literal, overload
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
-from torch.nn import functional as F
-from tqdm.auto import tqdm
+from torch import Tensor, nn
 
 from energy_plugin.errors import InvalidInputError
 from energy_plugin.optical import checkpoint
+from energy_plugin.optical.batching import all_tokens, as_array, finished, pooled
 from energy_plugin.optical.checkpoint import COMPACT
-from energy_plugin.optical.compact import CompactEncoder
 from energy_plugin.optical.images import Picture, images_tiles
+from energy_plugin.optical.modes import AUTO, MAX_TILES
+from energy_plugin.optical.overflow import POOL, as_overflow, check_overflow
 from energy_plugin.optical.pages import PageBatch
 from energy_plugin.optical.typeset import (
     TILE_LINES,
@@ -54,54 +54,113 @@ class OpticalEncoder:
 
     def __init__(
         self,
-        model: CompactEncoder,
+        model: nn.Module,
         *,
         name: str,
         fingerprint: str,
         device: str | None = None,
         dtype: str = "float32",
+        on_overflow: str = POOL,
     ) -> None:
         if dtype not in _DTYPES:
             raise InvalidInputError(f"dtype is {dtype!r}, expected one of {sorted(_DTYPES)}")
+        self.on_overflow = as_overflow(on_overflow)
         self.device = as_device(device)
-        self.model = model.to(self.device).eval()
+        self.model: Any = model.to(self.device).eval()
         self.name = name
         self.fingerprint = fingerprint
         self.dtype = dtype
-        self.typesetter = Typesetter()
+        self.typesetter: Any = Typesetter()
 
     @classmethod
     def from_pretrained(
         cls,
         path_or_name: str | Path = COMPACT,
         *,
+        mode: str | None = None,
+        layout: str | None = None,
+        compression: float = 10.0,
+        max_tiles: int = MAX_TILES,
+        on_overflow: str = POOL,
+        revision: str = "main",
+        cache_dir: str | Path | None = None,
+        local_files_only: bool = False,
+        show_progress_bar: bool = False,
         device: str | None = None,
         dtype: str = "float32",
     ) -> OpticalEncoder:
-        """Load a checkpoint. Nothing is fetched from a network.
+        """Load a checkpoint.
 
         Parameters
         ----------
         path_or_name : str or Path, default="compact"
-            ``"compact"`` is the bundled encoder; else a safetensors file that this
-            project wrote, or a folder with such a ``model.safetensors``.
+            ``"compact"`` is the bundled encoder. A safetensors file, or a folder with one
+            or with an index of several: a compact encoder that this project wrote, or
+            weights with the published names. ``"owner/name"``, where no such file is: a
+            repository on the Hugging Face Hub, of which the encoder's bytes are fetched
+            once (0.8 GB of 6.7); nothing else is ever fetched from a network.
+        mode : {"auto", "tiny", "small", "base", "large", "gundam"}, optional
+            Resolution. ``"auto"``, the default of published weights, takes for each text
+            the smallest page that holds it at the wanted compression. The compact encoder
+            reads ``"tiny"`` pages.
+        layout : {"page", "tiles"}, optional
+            How text is set; ``"page"`` by default, of the compact encoder ``"tiles"``.
+        compression : float, default=10.0
+            Of mode ``"auto"``: text tokens that one vision token may stand for.
+        max_tiles : int, default=9
+            Of mode ``"gundam"``: most tiles of an image.
+        on_overflow : {"pool", "warn", "raise"}, default="pool"
+            What happens to texts of more than one page: all pages are pooled, with a
+            warning, or they are refused.
+        revision, cache_dir, local_files_only, show_progress_bar
+            Of a repository: see `hub.fetch`.
 
         Raises
         ------
         CheckpointError
             There is no such checkpoint, or it is incomplete.
+        InvalidInputError
+            A mode or layout that the weights cannot serve.
         """
         if not isinstance(path_or_name, str | Path):
             raise InvalidInputError(
-                f"path_or_name is {path_or_name!r}, expected {COMPACT!r}, a file or a folder"
+                f"path_or_name is {path_or_name!r}, expected {COMPACT!r}, a file, a folder or a "
+                "repository"
             )
-        path = checkpoint.locate(path_or_name)
+        path = checkpoint.source(
+            path_or_name,
+            revision=revision,
+            cache_dir=cache_dir,
+            local_files_only=local_files_only,
+            show_progress_bar=show_progress_bar,
+        )
+        if not checkpoint.is_compact(path):
+            from energy_plugin.optical.page_encoder import PageEncoder
+
+            return PageEncoder.load(
+                path,
+                name=str(path_or_name),
+                mode=mode or AUTO,
+                layout=layout or "page",
+                compression=compression,
+                max_tiles=max_tiles,
+                on_overflow=on_overflow,
+                device=device,
+                dtype=dtype,
+            )
+        if mode not in (None, AUTO, "tiny") or layout not in (None, "tiles"):
+            raise InvalidInputError(
+                f"mode is {mode!r} and layout {layout!r}, but {str(path_or_name)!r} is a compact "
+                "encoder, which reads mode 'tiny' and layout 'tiles'; name published weights"
+            )
+        path = checkpoint.locate(path)
         return cls(
             checkpoint.load(path),
             name=str(path_or_name),
             fingerprint=checkpoint.fingerprint(path),
             device=device,
             dtype=dtype,
+            on_overflow=on_overflow,
         )
 
     @property
@@ -144,6 +203,18 @@ class OpticalEncoder:
         truncate_dim: int | None = ...,
     ) -> Tensor: ...
 
+    @overload
+    def encode(
+        self,
+        texts: str | Sequence[str],
+        *,
+        batch_size: int = ...,
+        show_progress_bar: bool = ...,
+        normalize_embeddings: bool = ...,
+        truncate_dim: int | None = ...,
+        output: Literal["tokens"],
+    ) -> list[NDArray[np.float32]]: ...
+
     def encode(
         self,
         texts: str | Sequence[str],
@@ -153,7 +224,8 @@ class OpticalEncoder:
         normalize_embeddings: bool = True,
         convert_to_tensor: bool = False,
         truncate_dim: int | None = None,
-    ) -> NDArray[np.float32] | Tensor:
+        output: str = "embedding",
+    ) -> NDArray[np.float32] | Tensor | list[NDArray[np.float32]]:
         """Typeset and embed texts.
 
         Parameters
@@ -170,32 +242,38 @@ class OpticalEncoder:
             Return a tensor on the encoder's device.
         truncate_dim : int, optional
             Keep this many leading dimensions.
+        output : {"embedding", "tokens"}, default="embedding"
+            ``"tokens"``: all vision tokens of each text that show something, in reading
+            order, for multi-vector search.
 
         Returns
         -------
         ndarray of shape (dim,) for one text, (n_texts, dim) for several, float32
+            Of ``output="tokens"`` a list with an ndarray (n_tokens, dim) for each text.
 
         Raises
         ------
         InvalidInputError
-            A text is not a string, or is empty or white space.
+            A text is not a string, is empty or white space, or overflows its page and
+            `on_overflow` is "raise".
+        DeviceMemoryError
+            Even one page at a time is too much for the device.
         """
+        if output not in ("embedding", "tokens"):
+            raise InvalidInputError(f"output is {output!r}, expected 'embedding' or 'tokens'")
         batch_size = as_k(batch_size, name="batch_size")
         batch = check_texts(texts)
-        lines = [self.typesetter.lines(text) for text in batch]
-        span = TILE_LINES * self.model.config.page_tiles
-
-        def pages_of(row: int) -> Iterator[NDArray[np.uint8]]:
-            for start in range(0, len(lines[row]), span):
-                yield self.typesetter.set_lines(lines[row][start : start + span])
-
-        out = self._pooled(pages_of, list(map(len, lines)), batch_size, show_progress_bar)
-        return _finished(
-            out if not isinstance(texts, str) else out[0],
-            normalize_embeddings=normalize_embeddings,
-            convert_to_tensor=convert_to_tensor,
-            truncate_dim=truncate_dim,
+        pages_of, sizes = self._set(batch)
+        if output == "tokens":
+            tokens = all_tokens(self, pages_of, len(batch), batch_size, show_progress_bar)
+            return [
+                as_array(finished(found, normalize_embeddings, truncate_dim)) for found in tokens
+            ]
+        out = pooled(self, pages_of, sizes, batch_size, show_progress_bar)
+        done = finished(
+            out if not isinstance(texts, str) else out[0], normalize_embeddings, truncate_dim
         )
+        return done if convert_to_tensor else as_array(done)
 
     encode_query = encode
     encode_document = encode
@@ -222,6 +300,37 @@ class OpticalEncoder:
         ndarray of shape (n_images, dim), float32
         """
         batch_size = as_k(batch_size, name="batch_size")
+        pages_of, sizes = self._cut(images)
+        out = pooled(self, pages_of, sizes, batch_size, show_progress_bar)
+        return as_array(finished(out, normalize_embeddings))
+
+    def encode_tokens(self, texts: str | Sequence[str]) -> list[NDArray[np.float32]]:
+        """Vision tokens of each text as they come from the projector.
+
+        Returns
+        -------
+        list of ndarray of shape (n_tokens, dim), float32
+            Those that show something, in reading order, not normalised; of the compact
+            encoder one a tile.
+        """
+        return self.encode(texts, output="tokens", normalize_embeddings=False)
+
+    # What another size of encoder does in its own way: pages, their cost, their reading.
+
+    def _set(self, texts: list[str]) -> tuple[Callable[[int], Iterator[Any]], list[int]]:
+        """Pages of each text, and how long each text is."""
+        lines = [self.typesetter.lines(text) for text in texts]
+        span = TILE_LINES * self.model.config.page_tiles
+        check_overflow([-(-len(found) // span) for found in lines], self.on_overflow)
+
+        def pages_of(row: int) -> Iterator[NDArray[np.uint8]]:
+            for start in range(0, len(lines[row]), span):
+                yield self.typesetter.set_lines(lines[row][start : start + span])
+
+        return pages_of, list(map(len, lines))
+
+    def _cut(self, images: Sequence[Picture]) -> tuple[Callable[[int], Iterator[Any]], list[int]]:
+        """Pages of each image, and how large each image is."""
         tiles = images_tiles(images)
         side = self.model.config.page_tiles
 
@@ -229,81 +338,24 @@ class OpticalEncoder:
             for start in range(0, len(tiles[row]), side):
                 yield tiles[row][start : start + side]
 
-        out = self._pooled(pages_of, list(map(len, tiles)), batch_size, show_progress_bar)
-        finished = _finished(
-            out,
-            normalize_embeddings=normalize_embeddings,
-            convert_to_tensor=False,
-            truncate_dim=None,
-        )
-        assert isinstance(finished, np.ndarray)
-        return finished
+        return pages_of, list(map(len, tiles))
 
-    def encode_tokens(self, texts: str | Sequence[str]) -> list[NDArray[np.float32]]:
-        """Vision tokens of each text, for multi-vector search.
+    def cost(self, page: Any) -> float:
+        """Share of the largest batch that a page takes."""
+        return len(page) / BATCH_TILES
 
-        Returns
-        -------
-        list of ndarray of shape (n_tiles, dim), float32
-            One token a tile in reading order, not normalised.
-        """
-        span = TILE_LINES * self.model.config.page_tiles
-        found = []
-        for text in check_texts(texts):
-            lines = self.typesetter.lines(text)
-            pages = [
-                self._tokens(PageBatch.of([self.typesetter.set_lines(lines[start : start + span])]))
-                for start in range(0, len(lines), span)
-            ]
-            found.append(torch.cat(pages).cpu().numpy())
-        return found
+    def read_pooled(self, pages: Sequence[Any]) -> tuple[Tensor, Tensor]:
+        """Weighted sums (P, E) of the tokens of each page, and their weights (P,)."""
+        batch = PageBatch.of(pages)
+        inked, counts = batch.inked_lines.to(self.device), batch.tiles_of_page.to(self.device)
+        means = self.model.pool(self._tokens(batch), inked, counts)
+        total = torch.zeros(len(counts), device=self.device)
+        total.index_add_(0, torch.repeat_interleave(counts), inked.float())
+        return means * total[:, None], total
 
-    def _pooled(
-        self,
-        pages_of: Callable[[int], Iterator[NDArray[np.uint8]]],
-        sizes: Sequence[int],
-        batch_size: int,
-        show_progress_bar: bool,
-    ) -> Tensor:
-        """Weighted mean of the tokens of each item: (n_items, dim).
-
-        A forward pass takes whole pages, of at most `batch_size` items and about
-        `BATCH_TILES` tiles, so that memory does not grow with the length of a text.
-        """
-        sums = torch.zeros(len(sizes), self.dim, device=self.device)
-        weights = torch.zeros(len(sizes), device=self.device)
-        waiting: list[tuple[int, NDArray[np.uint8]]] = []
-
-        def read() -> None:
-            pages = PageBatch.of([tiles for _, tiles in waiting])
-            inked, counts = pages.inked_lines.to(self.device), pages.tiles_of_page.to(self.device)
-            means = self.model.pool(self._tokens(pages), inked, counts)
-            total = torch.zeros(len(counts), device=self.device)
-            total.index_add_(0, torch.repeat_interleave(counts), inked.float())
-            rows = torch.tensor([row for row, _ in waiting], device=self.device)
-            sums.index_add_(0, rows, means * total[:, None])
-            weights.index_add_(0, rows, total)
-            waiting.clear()
-
-        with tqdm(
-            total=len(sizes), desc="Optical encoding", unit="text", disable=not show_progress_bar
-        ) as bar:
-            items = tiles = 0
-            for row in np.argsort(sizes, kind="stable"):
-                for page in pages_of(int(row)):
-                    waiting.append((int(row), page))
-                    tiles += len(page)
-                    if tiles >= BATCH_TILES:
-                        read()
-                        items = tiles = 0
-                items += 1
-                if items >= batch_size and waiting:
-                    read()
-                    items = tiles = 0
-                bar.update()
-            if waiting:
-                read()
-        return sums / weights.clamp_min(1e-12)[:, None]
+    def read_tokens(self, pages: Sequence[Any]) -> tuple[Tensor, ...]:
+        """Tokens (n, E) of each page that show something."""
+        return self._tokens(PageBatch.of(pages)).split([len(page) for page in pages])
 
     @torch.inference_mode()
     def _tokens(self, pages: PageBatch) -> Tensor:
@@ -314,19 +366,6 @@ class OpticalEncoder:
                 pages.tiles_of_page.to(self.device),
             )
         return tokens.float()
-
-
-def _finished(
-    out: Tensor, *, normalize_embeddings: bool, convert_to_tensor: bool, truncate_dim: int | None
-) -> NDArray[np.float32] | Tensor:
-    if truncate_dim is not None:
-        kept = as_k(truncate_dim, name="truncate_dim")
-        if kept > out.shape[-1]:
-            raise InvalidInputError(f"truncate_dim must be at most {out.shape[-1]}, got {kept}.")
-        out = out[..., :kept]
-    if normalize_embeddings:
-        out = F.normalize(out, dim=-1)
-    return out if convert_to_tensor else out.cpu().numpy()
 
 
 _loaded: dict[tuple[str, str | None, str], OpticalEncoder] = {}

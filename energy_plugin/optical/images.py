@@ -28,11 +28,22 @@ def images_tiles(images: Sequence[Picture]) -> list[NDArray[np.uint8]]:
     InvalidInputError
         `images` is one image and not a sequence, or one of them cannot be read.
     """
+    return [_image_tiles(image, position) for position, image in enumerate(as_pictures(images))]
+
+
+def as_pictures(images: Sequence[Picture]) -> list[Picture]:
+    """Check that there are several images, or one in a sequence.
+
+    Raises
+    ------
+    InvalidInputError
+        It is one image.
+    """
     if isinstance(images, str | Path) or not isinstance(images, Iterable):
         raise InvalidInputError(
             f"images is {type(images).__name__}, expected a sequence: put one image into a list"
         )
-    return [_image_tiles(image, position) for position, image in enumerate(images)]
+    return list(images)
 
 
 def opened(image: Picture, position: int) -> Image:

@@ -31,6 +31,7 @@ CONTINUATION = "¬"
 
 _PART = re.compile(r"[^\W_]+[\W_]*|[\W_]+")
 _CACHE_LIMIT = 200_000
+MAX_CHARACTERS = 5_000_000  # of one text: over 2,000 pages, far beyond what one vector can say
 
 
 @dataclass(frozen=True)
@@ -236,5 +237,10 @@ def check_texts(texts: str | Sequence[str]) -> list[str]:
             raise InvalidInputError(
                 f"texts[{position}] is empty or white space, so there is nothing to typeset; "
                 "leave the document out or give it a title"
+            )
+        if len(text) > MAX_CHARACTERS:
+            raise InvalidInputError(
+                f"texts[{position}] has {len(text):,} characters, more than the {MAX_CHARACTERS:,} "
+                "that are typeset as one document; split it into passages"
             )
     return batch

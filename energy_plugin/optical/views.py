@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 FILL = 127
-FLAT = 8  # grey levels within which a 64×64 px area shows nothing
+PAPER = 240  # grey level from which on all of a 64×64 px area is paper, scanned or set
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,16 +48,10 @@ class View:
         """A view whose content is what is not flat."""
         grid = len(pixels) // TOKEN_PX
         areas = pixels.reshape(grid, TOKEN_PX, grid, TOKEN_PX, -1)
-        spread = areas.max((1, 3)).astype(int) - areas.min((1, 3))  # (g, g, channels)
-        # A page of black is flat and yet no paper: grey of filling and white are what is blank.
-        blank = np.isin(areas.min((1, 3)), (FILL, 255)).all(-1) & (spread <= 0).all(-1)
-        return cls(pixels, ~(blank | ((spread < FLAT).all(-1) & _pale(areas))).reshape(-1))
-
-
-def _pale(areas: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Areas of paper that a scan made a little grey."""
-    pale: NDArray[np.bool_] = (areas.min((1, 3)) >= 255 - 2 * FLAT).all(-1)
-    return pale
+        low, high = areas.min((1, 3)), areas.max((1, 3))  # (g, g, channels)
+        filling = (low == FILL) & (high == FILL)
+        paper = low >= PAPER
+        return cls(pixels, ~(filling | paper).all(-1).reshape(-1))
 
 
 def _rgb(image: Picture, position: int) -> Image:

@@ -183,8 +183,10 @@ def test_what_is_no_checkpoint_is_refused(small_checkpoint: Path, tmp_path: Path
     cut.write_bytes(small_checkpoint.read_bytes()[:5000])
     with pytest.raises(CheckpointError, match="not a readable safetensors file"):
         OpticalEncoder.from_pretrained(cut)
-    with pytest.raises(CheckpointError, match="no encoder at 'deepseek"):
-        OpticalEncoder.from_pretrained("deepseek-ai/DeepSeek-OCR")
+    with pytest.raises(CheckpointError, match="no encoder of 'owner/model' at 'main' in the cache"):
+        OpticalEncoder.from_pretrained("owner/model", cache_dir=tmp_path, local_files_only=True)
+    with pytest.raises(CheckpointError, match="no encoder at 'nowhere'"):
+        OpticalEncoder.from_pretrained("nowhere")
 
 
 def test_config_round_trip_and_unknown_fields() -> None:
