@@ -36,7 +36,7 @@ def command(
 
     count = _counter(tokenizer) if tokenizer else None
     made = table(
-        *("file", "mode", "pages", "tokens", "words/token", "text/token", "patches/token"),
+        *("file", "mode", "pages", "tokens", "words/token", "text/token", "patches"),
         *("text H", "page H", "tokens H"),
         numbers_from=2,
     )
@@ -70,7 +70,8 @@ def command(
         print_json(rows)
         return
     console().print(made)
-    print("text/token: text tokens a vision token. H: bits a character, pixel, component.")
+    print("text/token: text tokens a vision token. patches: of 16 px, a vision token.")
+    print("H: Shannon entropy in bits a character, a pixel, a component of the tokens.")
 
 
 def _counter(path: Path) -> Callable[[str], int]:

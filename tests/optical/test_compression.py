@@ -77,7 +77,7 @@ def test_commands(tmp_path):
     assert (tiny["vision_tokens"], small["vision_tokens"]) == (64, 100)
     assert 3 < tiny["tokens_entropy"] < 8
     assert Image.open(tmp_path / "a.png").size[0] > 500
-    assert "patches/token" in run(app, args).stdout.replace("\n", "")
+    assert "text/token" in run(app, args).stdout
 
     made = run(app, ["render", TEXT * 2, "--mode", "tiny", "-o", str(tmp_path / "p.png"), "--json"])
     assert made.exit_code == 0, made.output
