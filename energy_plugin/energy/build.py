@@ -106,7 +106,8 @@ def fit_field(
     near, coarse = row_graph(rows, config)
     progress("metric")
     similarity = metric.mean_similarity(rows)
-    strength = metric.strength(similarity, near.numel(), dim, config)
+    nearby = metric.neighbourhood_similarity(rows, config.seed)
+    strength = metric.strength(nearby, near.numel(), dim, config)
     form = metric.dirichlet_form(rows, near)
     matrix = metric.dirichlet_metric(form, strength.gamma, config.metric_exponent)
     stored_metric = matrix.cpu().numpy().astype(np.float16)
@@ -139,6 +140,7 @@ def fit_field(
         n_fitted=n,
         scalars=Scalars(
             similarity=similarity,
+            neighbourhood=nearby,
             gamma=strength.gamma,
             heat=strength.heat,
             bandwidth=bandwidth,

@@ -36,14 +36,14 @@ class EnergyConfig:
     # -- Dirichlet metric
     centring: float = 0.5  # share of the mean row that is subtracted
     metric_exponent: float = 0.5  # M = (C/mean eigenvalue + γI)^(−exponent)
-    gamma_floor: float = 1.0  # γ = floor + slope / m̄²
-    gamma_slope: float = 0.06
-    full_strength: float = 0.13  # t = min(1, m̄ / full_strength) scales every heat
+    gamma_floor: float = 0.6  # γ = floor + slope / ν⁴, ν the similarity inside neighbourhoods
+    gamma_slope: float = 0.027
+    full_strength: float = 0.25  # t = min(1, ν / full_strength) scales every heat
 
     # -- heat flow
-    heat: float = 0.1  # η of the stored rows, times t
-    local_heat: float = 0.3  # η of the rows in the query's graph, times t
-    query_heat: float = 0.2  # η of the query in its graph, times t
+    heat: float = 0.2  # η of the stored rows, times t
+    local_heat: float = 0.7  # η of the one-way flow in the query's graph, times t
+    query_heat: float = 0.15  # η of the query in its graph, times t
     weight_power: float = 3.0  # an edge weighs max(0, cos)^power
 
     # -- residual codes

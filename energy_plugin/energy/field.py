@@ -41,6 +41,7 @@ class Scalars:
     """Learned numbers of a field."""
 
     similarity: float  # m̄, mean similarity of two rows
+    neighbourhood: float  # ν, the same inside neighbourhoods
     gamma: float  # γ of the metric
     heat: float  # t, the scale of every heat
     bandwidth: float  # h of the anchor signals

@@ -2,18 +2,23 @@
 
 ========== ===================================================================
 q, Y       query (d,), candidates (c, d), unit length
+p·Y        mean of the candidates nearest to q, weights max(0, cos)^power
+q'         normalise(q − η_q(q − p·Y))
+s          ⟨q', Y⟩, the temperature of each candidate, (c,)
 P          row-stochastic, max(0, cos)^power to the k nearest candidates
-y'         normalise(y − η_y(y − (PY)_y))
-q'         normalise(q − η_q(q − p·Y)), p over the nearest candidates, likewise
-result     ⟨q', y'⟩
+result     s + η·max(0, Ps − s)
 ========== ===================================================================
+
+Heat flows one way, from warmer candidates into colder ones. The flow in both directions cools
+the best candidate towards its neighbours, which costs the first places wherever one row alone
+answers a query.
 """
 
 from __future__ import annotations
 
 import torch
 
-from energy_plugin.energy.device import EPS, unit
+from energy_plugin.energy.device import unit
 from energy_plugin.energy.heat import stochastic
 
 
@@ -28,7 +33,7 @@ def joined_similarity(
     query_neighbours: int,
     power: float,
 ) -> torch.Tensor:
-    """Inner products after a step of heat flow on each query's own graph.
+    """Similarities to the query after a step of heat flow on each query's own graph.
 
     Parameters
     ----------
@@ -46,6 +51,7 @@ def joined_similarity(
     Returns
     -------
     tensor of shape (b, c)
+        At most the largest similarity before the flow.
     """
     count = candidates.shape[1]
     y = unit(candidates)
@@ -55,27 +61,14 @@ def joined_similarity(
     spread = torch.zeros_like(to_query).scatter_(1, pull.indices, weights)
     fed = weights.sum(1, keepdim=True)
     moved = queries - query_heat * (fed * queries - torch.bmm(spread[:, None, :], y)[:, 0])
-    similarity = torch.bmm(y, unit(moved)[:, :, None])[:, :, 0]  # ⟨q', y⟩
+    similarity = torch.bmm(y, unit(moved)[:, :, None])[:, :, 0]  # s
     if neighbours == 0 or count == 1 or heat == 0:
         return similarity
-    # y' is a mean of few candidates, so that its length and ⟨q', y'⟩ follow from the Gram matrix
     gram = torch.bmm(y, y.transpose(1, 2))  # (b, c, c)
-    length2 = gram.diagonal(dim1=1, dim2=2).clone()
     gram.diagonal(dim1=1, dim2=2).fill_(-2.0)
     gram.masked_fill_(~real[:, None, :], -2.0)
     near = gram.topk(min(neighbours, count - 1), dim=2)  # (b, c, k)
     weights = stochastic(near.values, power)
-    gram.diagonal(dim1=1, dim2=2).copy_(length2)
-    where = near.indices
-    batch = torch.arange(len(y), device=y.device)
-    among = gram[batch[:, None, None, None], where[:, :, :, None], where[:, :, None, :]]
-    stay = 1 - heat * weights.sum(2)  # (b, c)
-    flow = similarity[batch[:, None, None], where]  # ⟨q', y_j⟩, (b, c, k)
-    inner = stay * similarity + heat * (weights * flow).sum(2)
-    mixed = (among * weights[:, :, None, :]).sum(3)  # (b, c, k)
-    squared = (
-        stay.square() * length2
-        + 2 * stay * heat * (weights * near.values).sum(2)
-        + heat**2 * (weights * mixed).sum(2)
-    )
-    return inner / squared.clamp_min(EPS).sqrt()
+    around = similarity.gather(1, near.indices.flatten(1)).view_as(weights)  # s of neighbours
+    warmer = (weights * (around - similarity[:, :, None])).sum(2)  # Ps − s
+    return similarity + heat * warmer.clamp_min(0)

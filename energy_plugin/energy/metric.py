@@ -5,9 +5,11 @@ x_i        row i, unit length; μ mean row; k neighbours N(i); n rows, d dimensi
 C          (1/nk) Σ_i Σ_{j∈N(i)} (x_i − x_j)(x_i − x_j)ᵀ = XᵀLX of the unweighted
            row graph: the energy that neighbourhoods put into each direction
 m̄          mean similarity of two different rows, (n‖μ‖² − 1)/(n − 1)
-γ          floor + slope / m̄², times 1 + d/nk (few pairs say little about C)
+ν          neighbourhood similarity: m̄ of the `REACH` rows nearest to a row, the mean over
+           `SAMPLE` rows; a mixture of subjects has a small m̄ and the ν of its subjects
+γ          floor + slope / ν⁴, times 1 + d/nk (few pairs say little about C)
 M          (C / mean eigenvalue + γI)^(−exponent)
-t          min(1, m̄ / full_strength), the scale of every heat
+t          min(1, ν / full_strength), the scale of every heat
 ========== ===================================================================
 """
 
@@ -15,11 +17,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from energy_plugin.energy.config import EnergyConfig
-from energy_plugin.energy.device import EPS
+from energy_plugin.energy.device import EPS, blocks
 
+REACH = 100  # rows of a neighbourhood
+SAMPLE = 256  # neighbourhoods that are looked at
 GAMMA_CAP = 1e6  # beyond it M is a multiple of the identity in float32
 
 
@@ -44,9 +49,24 @@ def mean_similarity(rows: torch.Tensor) -> float:
     return max(0.0, (n * squared - 1) / (n - 1))
 
 
+def neighbourhood_similarity(rows: torch.Tensor, seed: int) -> float:
+    """ν of unit rows (n, d), never negative; m̄ itself where n is at most `REACH`."""
+    n = len(rows)
+    if n <= REACH:
+        return mean_similarity(rows)
+    chosen = np.random.default_rng(seed).choice(n, min(n, SAMPLE), replace=False)
+    some = rows[torch.from_numpy(np.sort(chosen)).to(rows.device)]
+    total = 0.0
+    for part in blocks(len(some), max(n, REACH * rows.shape[1])):
+        near = (some[part] @ rows.T).topk(REACH, dim=1).indices  # the row itself among them
+        squared = rows[near].mean(1).square().sum(1)  # (b,)
+        total += float(((REACH * squared - 1) / (REACH - 1)).sum())
+    return max(0.0, total / len(some))
+
+
 def strength(similarity: float, pairs: int, dim: int, config: EnergyConfig) -> Strength:
-    """γ and t from the mean similarity and the number of neighbour pairs."""
-    gamma = config.gamma_floor + config.gamma_slope / max(similarity, 1e-9) ** 2
+    """γ and t from the neighbourhood similarity ν and the number of neighbour pairs."""
+    gamma = config.gamma_floor + config.gamma_slope / max(similarity, 1e-9) ** 4
     gamma *= 1 + dim / max(1, pairs)
     return Strength(min(gamma, GAMMA_CAP), min(1.0, similarity / config.full_strength))
 

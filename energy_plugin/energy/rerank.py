@@ -8,7 +8,9 @@ q, y_i     normalise(q − βμ), likewise y: what all candidates share tells no
            β = `BACKGROUND`·min(1, c / `MANY`), as few candidates may all be answers
 y'         normalise(y − η_y(y − Py)), P over the nearest candidates, see `heat`
 q'         normalise(q − η_q(q − p·Y')), p over the candidates nearest to q
-η_y        `local_heat`, on a field `FIELD_HEAT` of it, as its metric has done a part already
+η_y        `BOTH_WAYS`·local_heat, on a field `FIELD_HEAT` of that, as its metric has done a
+           part already; heat flows both ways here, which needs less than one way
+η_q        `QUERY_SHARE`·query_heat
 d          w_λ|Δλ|/s_λ + w_G|ΔG|/s_G + w_D·D(q', y'), see `distance`; λ and G by the field, or
            else by the energy Laplacian over the candidates themselves
 ========== ===================================================================
@@ -46,6 +48,8 @@ from energy_plugin.validation import as_device, as_k, as_queries, as_vectors
 BACKGROUND = 0.3
 MANY = 100
 FIELD_HEAT = 2 / 3
+BOTH_WAYS = 3 / 7
+QUERY_SHARE = 4 / 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -303,12 +307,13 @@ class EnergyReranker:
             q, y = unit(q - background), unit(y - background)
         edges = max(1, count // 8)  # few candidates must not melt into one
         near = exact_neighbours(y, min(config.local_neighbours, edges, count - 1))
-        heated = smooth(y, y, near, share * heat * config.local_heat, config.weight_power)
+        heated = smooth(
+            y, y, near, share * heat * BOTH_WAYS * config.local_heat, config.weight_power
+        )
         pull = (y @ q.T)[:, 0].topk(min(config.query_neighbours, edges))
         weights = stochastic(pull.values, config.weight_power)
-        q = unit(
-            q - heat * config.query_heat * (weights.sum() * q - weights @ heated[pull.indices])
-        )
+        pulled = heat * QUERY_SHARE * config.query_heat
+        q = unit(q - pulled * (weights.sum() * q - weights @ heated[pull.indices]))
         out[scene.real] = (heated @ q.T)[:, 0]
         return out
 

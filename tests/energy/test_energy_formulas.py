@@ -6,6 +6,7 @@ import energy_oracle as oracle
 import numpy as np
 import pytest
 import torch
+from energy_data import clustered
 from scipy.sparse.csgraph import laplacian as scipy_laplacian
 
 from energy_plugin.energy import EnergyConfig, EnergyIndex, graph, heat, metric
@@ -53,13 +54,32 @@ def test_metric(small, exponent):
 def test_mean_similarity_and_strength(small):
     similarity = metric.mean_similarity(torch.tensor(small))
     assert similarity == pytest.approx(oracle.mean_similarity(small), abs=1e-9)
-    strong = metric.strength(0.26, 10**9, 384, EnergyConfig())
-    assert strong.gamma == pytest.approx(1 + 0.06 / 0.26**2, rel=1e-6)
+    strong = metric.strength(0.5, 10**9, 384, EnergyConfig())
+    assert strong.gamma == pytest.approx(0.6 + 0.027 * 16, rel=1e-6)
     assert strong.heat == 1.0
-    weak = metric.strength(0.065, 1000, 500, EnergyConfig())
-    assert weak.gamma == pytest.approx((1 + 0.06 / 0.065**2) * 1.5)
-    assert weak.heat == pytest.approx(0.5)
+    weak = metric.strength(0.1, 1000, 500, EnergyConfig())
+    assert weak.gamma == pytest.approx((0.6 + 270) * 1.5)
+    assert weak.heat == pytest.approx(0.4)
     assert metric.strength(0.0, 1, 8, EnergyConfig()).gamma == metric.GAMMA_CAP
+
+
+def test_neighbourhood_similarity(small, monkeypatch):
+    rows = torch.tensor(small)
+    assert metric.neighbourhood_similarity(rows, 0) == metric.mean_similarity(rows)
+    monkeypatch.setattr(metric, "REACH", 7)
+    got = metric.neighbourhood_similarity(rows, 0)
+    assert got == pytest.approx(oracle.neighbourhood_similarity(small, 7), abs=1e-9)
+
+
+def test_a_mixture_of_subjects_is_as_strong_as_its_subjects():
+    """Three focused collections in one: m̄ falls to a third, ν stays."""
+    parts = [
+        torch.from_numpy(clustered(400, 48, topics=4, shared=2.0, seed=s)[0]) for s in range(3)
+    ]
+    alone = np.mean([metric.neighbourhood_similarity(rows, 0) for rows in parts])
+    mixed = torch.cat(parts)
+    assert metric.neighbourhood_similarity(mixed, 0) == pytest.approx(alone, rel=0.05)
+    assert metric.mean_similarity(mixed) < 0.5 * alone
 
 
 def test_heat_step(small):
@@ -153,6 +173,19 @@ def test_codes(bits):
     table = levels(bits).astype(float)
     expected = np.array([oracle.encode_decode(r.astype(float), bits, table) for r in residuals])
     np.testing.assert_allclose(got, expected, atol=1e-4)  # float16 scales
+
+
+def test_heat_never_cools_a_candidate_and_never_tops_the_warmest(small):
+    query, candidates = torch.tensor(small[:1]), torch.tensor(small[None, 1:])
+    real = torch.ones(1, len(small) - 1, dtype=torch.bool)
+    settings = {"query_heat": 0.15, "neighbours": 5, "query_neighbours": 3, "power": 3.0}
+    before, after = (
+        joined_similarity(query, candidates, real, heat=heat, **settings) for heat in (0.0, 0.7)
+    )
+    assert (after >= before).all()
+    assert (after > before).float().mean() > 0.3
+    assert after.max() == before.max()
+    assert after.argmax() == before.argmax()
 
 
 def test_the_query_joins_the_graph(small):

@@ -47,6 +47,12 @@ def mean_similarity(rows):
     return (gram.sum() - np.trace(gram)) / (n * (n - 1))
 
 
+def neighbourhood_similarity(rows, reach):
+    """ν: the mean similarity among the `reach` rows nearest to each row."""
+    near = np.argsort(-(rows @ rows.T), axis=1, kind="stable")[:, :reach]
+    return np.mean([mean_similarity(rows[some]) for some in near])
+
+
 def heat_step(rows, neighbours, heat, power):
     out = np.empty_like(rows)
     for i, near in enumerate(neighbours):
@@ -119,14 +125,21 @@ def encode_decode(residual, bits, table):
 
 
 def joined(query, candidates, *, heat, query_heat, neighbours, query_neighbours, power):
-    """⟨q', y'⟩ after the query joined the graph of its candidates."""
+    """s + η·max(0, Ps − s), s = ⟨q', y⟩, after the query joined the graph of its candidates."""
     y = unit(candidates)
     to_query = y @ query
     near = np.argsort(-to_query, kind="stable")[:query_neighbours]
     weights = np.maximum(0, to_query[near]) ** power
     mean = weights @ y[near] / weights.sum() if weights.sum() > 0 else query
     moved = unit(query - query_heat * (query - mean))
-    return heat_step(y, nearest(y, neighbours), heat, power) @ moved
+    temperature = y @ moved
+    out = temperature.copy()
+    for i, around in enumerate(nearest(y, neighbours)):
+        weights = np.maximum(0, y[around] @ y[i]) ** power
+        if weights.sum() > 0:
+            warmer = weights @ temperature[around] / weights.sum() - temperature[i]
+            out[i] += heat * max(0.0, warmer)
+    return out
 
 
 def search(query, lambda_q, dispersion_q, rows, lambdas, dispersions, field):
