@@ -13,13 +13,14 @@ endif
 STAMP := $(VENV)/.installed
 SOURCES := energy_plugin adapters tests examples docs/conf.py
 
-.PHONY: help demo install check test test-slow docs format clean
+.PHONY: help demo install check test test-slow test-oldest test-newest docs format clean
 
 help:
 	@echo "make demo    install into .venv and run the demonstration"
 	@echo "make test    install, static checks, tests"
 	@echo "make test-slow  the tests that take minutes each"
 	@echo "make check   static checks only (ruff, mypy)"
+	@echo "make test-oldest  the hosts' tests on the oldest versions of the databases, likewise test-newest"
 	@echo "make docs    the documentation, into build/docs"
 	@echo "make format  rewrite the sources in house style"
 	@echo "make clean   remove caches and the demonstration (the environment stays)"
@@ -51,6 +52,9 @@ test: check
 
 test-slow: $(STAMP)
 	$(BIN)/python -m pytest -m slow
+
+test-oldest test-newest:
+	PYTHON=$(PYTHON) .ci/host-versions.sh $(@:test-%=%)
 
 docs: $(STAMP)
 	$(BIN)/python -m sphinx -W --keep-going -q -d build/doctrees docs build/docs
