@@ -19,7 +19,16 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from energy_lancedb.cluster import run_on_ray
 from energy_lancedb.columns import NAMES, OWN, scatter
+from energy_lancedb.fragments import (
+    ADDRESS,
+    FRAGMENT_SHIFT,
+    FragmentColumns,
+    MapJob,
+    SampledRows,
+    run_here,
+)
 from energy_lancedb.host import (
     ATTEMPTS,
     ROWID,
@@ -31,12 +40,11 @@ from energy_lancedb.host import (
 )
 from energy_lancedb.layout import Encode, FittedRows, LoadedRows, match
 from energy_lancedb.pointer import KEY, Pointer, pointer_of, replaced_pointer
+from energy_lancedb.rewriting import update_of, values_of
 from energy_plugin.errors import CorruptFieldError, EnergyPluginError, InvalidInputError
 
 NEXT, OLD = "__next", "__old"
-ADDRESS = "_rowaddr"
 PAUSE = 0.01  # seconds, at most, before the second attempt; grows with each
-FRAGMENT_SHIFT = np.uint64(32)  # a row address is fragment << 32 | offset
 
 log = logging.getLogger(__name__)
 
@@ -54,12 +62,18 @@ class ColumnLayout:
 
     # -- writing a generation
 
-    def publish(self, pointer: Pointer, rows: FittedRows) -> Pointer | None:
+    def publish(self, pointer: Pointer, rows: FittedRows | SampledRows) -> Pointer | None:
         """Write a new generation and make it the current one; returns the one it replaced."""
         replaced = None
         self._refuse_foreign_columns()
+        mapped = None
+        if isinstance(rows, SampledRows):
+            mapped = FragmentColumns(run_on_ray if rows.engine == "ray" else run_here)
         for attempt in range(ATTEMPTS):
-            self._add_next(pointer, rows)
+            if isinstance(rows, SampledRows) and mapped is not None:
+                self._map_next(pointer, rows, mapped)
+            elif isinstance(rows, FittedRows):
+                self._add_next(pointer, rows)
             try:
                 replaced = self._swap()
                 break
@@ -109,6 +123,39 @@ class ColumnLayout:
             dataset.add_columns(pa.RecordBatchReader.from_batches(schema, batches))
 
         self._retry(add)
+
+    def _map_next(self, pointer: Pointer, rows: SampledRows, mapped: FragmentColumns) -> None:
+        """Add the new columns fragment by fragment, each a function of its vectors alone."""
+
+        def add() -> None:
+            self.host.latest()
+            self._drop_suffixed()
+            version = self.host.latest()
+            dataset = self.host.dataset()
+            metadata = {KEY: replace(pointer, files=_vector_files(dataset, pointer)).to_json()}
+            job = MapJob(
+                uri=dataset.uri,
+                storage_options=self.host.connection.storage_options,
+                version=version,
+                vector_column=pointer.vector_column,
+                form=pointer.format,
+                suffix=NEXT,
+                metadata=metadata,
+                rows=rows,
+            )
+            mapped.commit(dataset, job)
+            self._describe_next(metadata)
+
+        self._retry(add)
+
+    def _describe_next(self, metadata: dict[str, str]) -> None:
+        """Give the new columns the pointer of this commit; files may be from an earlier try."""
+        self.host.latest()
+        stored = self.host.schema.field(NAMES[3] + NEXT).metadata or {}
+        if stored.get(KEY.encode()) != metadata[KEY].encode():
+            self.host.table.update_field_metadata(
+                {"path": NAMES[3] + NEXT, "metadata": {KEY: metadata[KEY]}}
+            )
 
     def _unchanged(self, dataset: Any, pointer: Pointer, rows: FittedRows) -> NDArray[np.bool_]:
         """Which fitted rows still have their vector; reads only files that are new since."""
@@ -263,7 +310,7 @@ class ColumnLayout:
             loaded = self.load(current)
             count = len(loaded.stale)
             if count + len(loaded.emptied):
-                operation = _update(dataset, _values(pointer, loaded, encode))
+                operation = update_of(dataset, values_of(pointer, loaded, encode))
                 lance.LanceDataset.commit(dataset, operation, read_version=dataset.version)
             self._verify(dataset, pointer)
 
@@ -332,39 +379,3 @@ def _fragments_with(dataset: Any, pointer: Pointer, files: set[str]) -> list[int
     """Numbers of the fragments whose vectors are in one of these files."""
     field = dataset.lance_schema.field(pointer.vector_column).id()
     return [f.fragment_id for f in dataset.get_fragments() if _file_of(f, field) in files]
-
-
-def _values(pointer: Pointer, loaded: LoadedRows, encode: Encode) -> pa.Table:
-    """New columns of stale rows, and nulls for rows that lost their vector; with ``_rowid``."""
-    schema = pa.schema([pa.field(ROWID, pa.uint64()), *pointer.format.fields()])
-    arrays = [pa.array([], kind) for kind in schema.types[1:]]
-    if len(loaded.stale):
-        arrays = pointer.format.to_arrow(
-            encode(loaded.stale, loaded.stale_vectors), prints_of(loaded.stale_vectors)
-        )
-    n = len(loaded.stale)
-    arrays = scatter(arrays, np.arange(n), n + len(loaded.emptied))
-    return pa.table(
-        [pa.array(np.concatenate([loaded.stale, loaded.emptied])), *arrays], schema=schema
-    )
-
-
-def _update(dataset: Any, values: pa.Table) -> Any:
-    """The commit that writes `values` (with ``_rowid``) over the columns of those rows."""
-    from lance import LanceOperation
-
-    places = dataset.scanner(columns=[], with_row_id=True, with_row_address=True).to_table()
-    positions, known = match(places[ROWID].to_numpy(), values[ROWID].to_numpy())
-    values = values.filter(pa.array(known))
-    addresses = places[ADDRESS].to_numpy()[positions[known]]
-    values = values.drop_columns([ROWID]).append_column(ADDRESS, pa.array(addresses, pa.uint64()))
-    fragments = addresses >> FRAGMENT_SHIFT
-    updated, fields = [], set()
-    for number in np.unique(fragments):
-        part = values.filter(pa.array(fragments == number))
-        metadata, modified = dataset.get_fragment(int(number)).update_columns(part, left_on=ADDRESS)
-        updated.append(metadata)
-        fields.update(modified)
-    return LanceOperation.Update(
-        updated_fragments=updated, fields_modified=sorted(fields), update_mode="rewrite_columns"
-    )

@@ -55,6 +55,14 @@ def vectors_of(table: pa.Table, column: str, dim: int) -> HostVectors:
     return HostVectors(rowids[valid], matrix[valid], rowids[~valid])
 
 
+def in_order(vectors: HostVectors) -> HostVectors:
+    """The same vectors by ascending row id: a fit depends on the order, a scan has none."""
+    if (np.diff(vectors.rowids.astype(np.int64)) > 0).all():
+        return vectors
+    order = np.argsort(vectors.rowids, kind="stable")
+    return HostVectors(vectors.rowids[order], vectors.matrix[order], vectors.without)
+
+
 class Host:
     """A LanceDB table and its database.
 
@@ -160,8 +168,8 @@ class Host:
         return query.select([*columns, ROWID]).to_arrow()
 
     def vectors(self, column: str, dim: int) -> HostVectors:
-        """Vectors of all rows."""
-        return vectors_of(self.scan([column]), column, dim)
+        """Vectors of all rows, by ascending row id."""
+        return in_order(vectors_of(self.scan([column]), column, dim))
 
     def dataset(self) -> Any:
         """The Lance dataset behind the table, pinned to the version at hand.

@@ -70,8 +70,11 @@ class LoadedRows:
 class Layout(Protocol):
     """Where the energy columns of a table live."""
 
-    def publish(self, pointer: Pointer, rows: FittedRows) -> Pointer | None:
-        """Write a new generation and make it the current one; returns the one it replaced."""
+    def publish(self, pointer: Pointer, rows: Any) -> Pointer | None:
+        """Write a new generation and make it the current one; returns the one it replaced.
+
+        `rows` are `FittedRows`, and for the columns of the table itself also `SampledRows`.
+        """
 
     def load(self, pointer: Pointer) -> LoadedRows:
         """Read the current generation at the version at hand."""

@@ -1,0 +1,230 @@
+"""Columns written fragment by fragment, here or on a Ray cluster, in one commit.
+
+A field is learned from a sample of the rows. Every fragment is then mapped by itself
+(`map_fragment`): its vectors become columns, in a data file of its own that no version of the
+table knows yet. One commit makes the files of all fragments part of the table. If rows came or
+went meanwhile, the commit is made again with the files that still fit and those of the
+fragments that are new. A file is bound to its fragment's vectors, so nothing is lost or mixed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from energy_lancedb.columns import RowFormat, scatter
+from energy_lancedb.host import ROWID, HostVectors, prints_of, vectors_of
+from energy_lancedb.layout import match
+from energy_plugin.energy import EnergyColumns
+
+SAMPLE_ROWS = 1 << 17  # that a field is fitted on at most, unless told otherwise
+BATCH_ROWS = 1 << 14
+FRAGMENT_SHIFT = np.uint64(32)  # a row address is fragment << 32 | offset
+ADDRESS = "_rowaddr"
+
+
+@dataclass(frozen=True, eq=False)
+class SampledRows:
+    """A field, and the columns of the rows that it was fitted on.
+
+    Parameters
+    ----------
+    field : bytes
+    addresses : ndarray of shape (s,), uint64
+        Row addresses of the sample.
+    fingerprints : ndarray of shape (s,), uint32
+    columns : EnergyColumns
+    engine : "local" or "ray"
+    device : str, optional
+        Of the mapping.
+    """
+
+    field: bytes
+    addresses: NDArray[np.uint64]
+    fingerprints: NDArray[np.uint32]
+    columns: EnergyColumns
+    engine: str
+    device: str | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class MapJob:
+    """What a worker must know to map any fragment of one version of a table."""
+
+    uri: str
+    storage_options: dict[str, str] | None
+    version: int
+    vector_column: str
+    form: RowFormat
+    suffix: str
+    metadata: dict[str, str]
+    rows: SampledRows
+
+
+# -- the sample
+
+
+def read_sample(dataset: Any, column: str, dim: int, count: int, seed: int) -> HostVectors:
+    """Vectors of a random sample of the rows, by row address (in the place of row ids).
+
+    The same seed and the same rows in the same fragments give the same sample.
+    """
+    total = dataset.count_rows()
+    if count >= total:
+        scanner = dataset.scanner(columns=[column], with_row_address=True, with_row_id=True)
+        table = scanner.to_table().sort_by(ROWID)  # as a fit in this process reads them
+        return _by_address(table, column, dim)
+    chosen = np.sort(np.random.default_rng(seed).choice(total, count, replace=False))
+    start, parts = 0, []
+    for fragment in dataset.get_fragments():
+        stop = start + fragment.count_rows()
+        mine = chosen[(chosen >= start) & (chosen < stop)] - start
+        if len(mine):
+            offsets = mine.astype(np.uint64)
+            if fragment.num_deletions:
+                scanner = dataset.scanner(columns=[], fragments=[fragment], with_row_address=True)
+                offsets = scanner.to_table()[ADDRESS].to_numpy().astype(np.uint64)[mine]
+            addresses = offsets | (np.uint64(fragment.fragment_id) << FRAGMENT_SHIFT)
+            found = fragment.take(mine.tolist(), columns=[column])
+            parts.append(found.append_column(ADDRESS, pa.array(addresses, pa.uint64())))
+        start = stop
+    return _by_address(pa.concat_tables(parts), column, dim)
+
+
+def _by_address(table: pa.Table, column: str, dim: int) -> HostVectors:
+    renamed = table.select([column]).append_column(ROWID, table[ADDRESS])
+    return vectors_of(renamed, column, dim)
+
+
+# -- one fragment
+
+
+_mappers: dict[str, Any] = {}  # the last one used in this process, by its inputs
+
+
+def _mapper(job: MapJob) -> Any:
+    from energy_plugin.energy import EnergyField
+    from energy_plugin.energy.mapping import RowMapper
+
+    digest = hashlib.sha256(job.rows.field)
+    digest.update(job.rows.addresses.tobytes() + str(job.rows.device).encode())
+    key = digest.hexdigest()
+    if key not in _mappers:
+        _mappers.clear()
+        field = EnergyField.from_bytes(job.rows.field)
+        _mappers[key] = RowMapper(field, job.rows.columns, device=job.rows.device)
+    return _mappers[key]
+
+
+def map_fragment(job: MapJob, number: int) -> tuple[Any, Any]:
+    """Write the columns of one fragment to a data file that is not committed.
+
+    Returns
+    -------
+    lance.FragmentMetadata
+        With the new file as its last.
+    lance.schema.LanceSchema
+    """
+    import lance
+
+    dataset = lance.dataset(job.uri, version=job.version, storage_options=job.storage_options)
+    schema = pa.schema(job.form.fields(suffix=job.suffix, metadata=job.metadata))
+
+    @lance.batch_udf(output_schema=schema)
+    def columns(batch: pa.RecordBatch) -> pa.RecordBatch:
+        addresses = batch[ADDRESS].to_numpy().astype(np.uint64)
+        return pa.record_batch(_columns(job, batch, addresses), schema=schema)
+
+    fragment: Any = dataset.get_fragment(number)
+    metadata, lance_schema = fragment.merge_columns(
+        columns, columns=[job.vector_column, ADDRESS], batch_size=BATCH_ROWS
+    )
+    return metadata, lance_schema
+
+
+def _columns(job: MapJob, batch: pa.RecordBatch, addresses: NDArray[np.uint64]) -> list[pa.Array]:
+    """The four columns of rows by ascending address; null where there is no vector."""
+    table = pa.table({job.vector_column: batch[job.vector_column], ROWID: pa.array(addresses)})
+    found = vectors_of(table, job.vector_column, job.form.dim)
+    if len(found.rowids) == 0:
+        return [pa.nulls(batch.num_rows, kind) for kind in job.form.types()]
+    prints = prints_of(found.matrix)
+    positions, fitted = match(job.rows.addresses, found.rowids)
+    if fitted.any():
+        fitted &= job.rows.fingerprints[positions] == prints
+    parts = [job.rows.columns.take(positions[fitted])]
+    if not fitted.all():
+        parts.append(_mapper(job).columns(found.matrix[~fitted]))
+    order = np.argsort(np.concatenate([np.flatnonzero(fitted), np.flatnonzero(~fitted)]))
+    arrays = job.form.to_arrow(EnergyColumns.concat(parts).take(order), prints)
+    return scatter(arrays, np.searchsorted(addresses, found.rowids), batch.num_rows)
+
+
+# -- all fragments
+
+
+Run = Callable[[MapJob, list[int]], list[tuple[Any, Any]]]
+
+
+class FragmentColumns:
+    """Data files of mapped fragments, kept over attempts to commit them.
+
+    Parameters
+    ----------
+    run : callable
+        Maps fragments by number: `run_here` or `run_on_ray`.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._files: dict[tuple[Any, ...], Any] = {}
+        self._schema: Any = None
+
+    def commit(self, dataset: Any, job: MapJob) -> None:
+        """Map what is not mapped yet, and commit the columns of every fragment.
+
+        Raises
+        ------
+        lance.commit.CommitConflictError
+            Another writer was faster: try again with the latest version.
+        """
+        from lance import LanceDataset, LanceOperation
+
+        layout = str(dataset.lance_schema)  # field numbers count from it
+        fragments = dataset.get_fragments()
+        keys = {f.fragment_id: (layout, *_identity(f, dataset, job)) for f in fragments}
+        missing = [number for number, key in keys.items() if key not in self._files]
+        self._map(job, keys, missing)
+        if len({tuple(self._files[key].fields) for key in keys.values()}) > 1:
+            self._map(job, keys, list(keys))  # columns came and went: fields are numbered anew
+        complete = [
+            replace(f.metadata, files=[*f.metadata.files, self._files[keys[f.fragment_id]]])
+            for f in fragments
+        ]
+        operation = LanceOperation.Merge(complete, self._schema)
+        LanceDataset.commit(
+            job.uri, operation, read_version=job.version, storage_options=job.storage_options
+        )
+
+    def _map(self, job: MapJob, keys: dict[int, tuple[Any, ...]], numbers: list[int]) -> None:
+        for metadata, schema in self._run(job, numbers) if numbers else ():
+            self._files[keys[metadata.id]] = metadata.files[-1]
+            self._schema = schema
+
+
+def _identity(fragment: Any, dataset: Any, job: MapJob) -> tuple[Any, ...]:
+    """What the vectors of a fragment are known by."""
+    field = dataset.lance_schema.field(job.vector_column).id()
+    files = tuple(item.path for item in fragment.data_files() if field in item.fields)
+    return fragment.fragment_id, files, str(getattr(fragment.metadata, "overlays", ""))
+
+
+def run_here(job: MapJob, numbers: list[int]) -> list[tuple[Any, Any]]:
+    """Map fragments one after the other in this process."""
+    return [map_fragment(job, number) for number in numbers]

@@ -1,0 +1,193 @@
+"""Upkeep of a stored field: each change is a new generation."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from energy_lancedb.companion_layout import keys_of
+from energy_lancedb.fragments import SampledRows
+from energy_lancedb.host import ROWID
+from energy_lancedb.layout import FittedRows, layout_of, match
+from energy_lancedb.pointer import Pointer, embedder_of
+from energy_lancedb.writer import EnergyWriter
+from energy_plugin.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+    from energy_lancedb.snapshot import Snapshot
+    from energy_plugin.energy import EnergyConfig, EnergyField, EnergyIndex, Maintenance
+    from energy_plugin.forgetting import ForgettingPlan, Schedule
+
+
+class EnergyUpkeep(EnergyWriter):
+    """What makes a new generation of a field that stands."""
+
+    def refit(self, config: EnergyConfig | None = None) -> Self:
+        """Fit a new field to the present vectors, as a new generation; see `info().drift`.
+
+        As `build`, with the configuration of the present field; rows that have lost bit planes
+        do not get them back.
+
+        Parameters
+        ----------
+        config : EnergyConfig, optional
+            That of the present field if not given.
+        """
+        with self.lock:
+            snapshot = self._to_change()
+            if len(snapshot):
+                index = snapshot.index.refit(self.live_vectors(snapshot), config)
+                self._republish(snapshot, index)
+        return self
+
+    def maintain(self) -> Maintenance:
+        """Split overloaded cells and merge close ones, as a new generation if that changes any.
+
+        Returns
+        -------
+        energy_plugin.energy.Maintenance
+            What was done, and the drift before and after.
+        """
+        with self.lock:
+            snapshot = self._to_change()
+            index = self._copy(snapshot)
+            vectors = self.live_vectors(snapshot)
+            report = index.maintain(vectors if len(vectors) else None)
+            if index.field is not snapshot.field:
+                self._republish(snapshot, index)
+        return report
+
+    def forget(
+        self, now: Any, *, column: str, schedule: Schedule | None = None, dry_run: bool = True
+    ) -> ForgettingPlan:
+        """Drop bit planes of old rows: they stay and are found, less exactly.
+
+        Parameters
+        ----------
+        now : datetime, date, str or number
+            The point in time that ages are counted from.
+        column : str
+            Column of the table with the time of each row: a timestamp, a date, an ISO 8601
+            string or a number since 1970. Rows without one do not change.
+        schedule : energy_plugin.forgetting.Schedule, optional
+            The default one if not given.
+        dry_run : bool, default True
+            Only say what would change.
+
+        Returns
+        -------
+        energy_plugin.forgetting.ForgettingPlan
+            Of the rows in the order of `snapshot().index.rows`; `bytes_saved` and `rows` say
+            what goes. On disk the bytes go when `optimize(cleanup_older_than=...)` removes the
+            versions before.
+
+        Raises
+        ------
+        InvalidInputError
+            No such column, or its values are no points in time.
+        """
+        from energy_plugin.energy.codes import stored_bits
+        from energy_plugin.forgetting import Schedule, ages_in_days
+
+        with self.lock:
+            snapshot = self._to_change()
+            if column not in self.host.schema.names:
+                raise InvalidInputError(
+                    f"Table {self.host.name!r} has no column {column!r}; its columns are "
+                    f"{self.host.schema.names}. Name the one with the time of each row."
+                )
+            found = self.host.scan([column])
+            positions, _ = match(found[ROWID].to_numpy(), snapshot.live_rowids)
+            times = found[column].combine_chunks().take(pa.array(positions))
+            timed = pa.types.is_timestamp(times.type) or pa.types.is_date(times.type)
+            values = times.to_numpy(zero_copy_only=False) if timed else times.to_pylist()
+            bits = stored_bits(snapshot.index.columns.residual, snapshot.pointer.dim)
+            plan = (schedule or Schedule()).plan(
+                ages_in_days(values, now), bits, snapshot.pointer.dim
+            )
+            if not dry_run and len(plan.rows):
+                index = self._copy(snapshot)
+                for few, rows in plan.by_bits.items():
+                    index.lower(rows, few)
+                self._republish(snapshot, index)
+        return plan
+
+    def live_vectors(self, snapshot: Snapshot) -> NDArray[np.float32]:
+        """The table's vectors of the live rows of a snapshot, in the order of `index.rows`.
+
+        Raises
+        ------
+        RuntimeError
+            Rows were deleted since.
+        """
+        pointer = snapshot.pointer
+        found = self.host.vectors(pointer.vector_column, pointer.dim)
+        positions, known = match(found.rowids, snapshot.live_rowids)
+        if not known.all():
+            raise RuntimeError(f"Table {self.host.name!r} changed while it was read. Try again.")
+        return found.matrix[positions]
+
+    def _to_change(self) -> Snapshot:
+        """A snapshot that a new generation is made of."""
+        self.host.require_latest()
+        return self.snapshot()
+
+    def _copy(self, snapshot: Snapshot) -> EnergyIndex:
+        """The live rows of a snapshot in an index of their own, numbered 0..n−1."""
+        from energy_plugin.energy import EnergyIndex
+
+        columns = snapshot.index.columns
+        return EnergyIndex.from_columns(snapshot.field, columns, device=self._device)
+
+    def _republish(self, snapshot: Snapshot, index: EnergyIndex) -> None:
+        """Store an index of the live rows of a snapshot as the next generation."""
+        pointer = snapshot.pointer
+        rows = FittedRows(
+            version=snapshot.version,
+            rowids=snapshot.live_rowids,
+            keys=lambda: keys_of(self.live_vectors(snapshot)),
+            fingerprints=snapshot.fingerprints[snapshot.index.rows],
+            columns=index.columns,
+        )
+        self._publish(index.field, rows, pointer.layout, pointer.vector_column, pointer)
+        self.refresh()  # rows that came in the meantime
+
+    def _publish(
+        self,
+        field: EnergyField,
+        rows: FittedRows | SampledRows,
+        layout: str,
+        column: str,
+        previous: Pointer | None,
+    ) -> None:
+        from energy_plugin.energy.codes import stored_bits
+
+        artefacts = self.artefacts()
+        generation = 1 + max(
+            artefacts.last_generation(), previous.generation if previous is not None else 0
+        )
+        chunks, sha256 = artefacts.write(generation, field.to_bytes())
+        pointer = Pointer(
+            generation=generation,
+            layout=layout,
+            vector_column=column,
+            dim=field.dim,
+            code_bytes=int(rows.columns.residual.shape[1]),
+            artefacts=artefacts.name,
+            chunks=chunks,
+            sha256=sha256,
+            embedder=embedder_of(self.host.schema, column),
+            n_fitted=field.n_fitted,
+            config=field.config.to_dict(),
+            mixed=bool((stored_bits(rows.columns.residual, field.dim) < field.config.bits).any()),
+        )
+        replaced = layout_of(layout, self.host).publish(pointer, rows)
+        if replaced is not None and replaced.layout != layout:
+            layout_of(replaced.layout, self.host).drop()
+        artefacts.drop_outdated(pointer, replaced)
+        self._snapshot = None
