@@ -116,7 +116,8 @@ def encode(residuals: torch.Tensor, bits: int) -> NDArray[np.uint8]:
         sigma = (norm2 / dim).sqrt()
         scaled = r / sigma.clamp_min(1e-20)[:, None]
         code = torch.bucketize(scaled, borders, right=True)  # (b, d)
-        along = sigma * (r * table[code]).sum(1)  # σ⟨r, l⟩
+        stored = sigma.half().to(sigma.dtype)  # κ makes up for the rounding of σ
+        along = stored * (r * table[code]).sum(1)  # σ⟨r, l⟩
         kappa = torch.where(along > 0, norm2 / along.clamp_min(1e-30), torch.zeros_like(along))
         out[part, 1:3] = _half(sigma)
         out[part, 3:5] = _half(kappa)

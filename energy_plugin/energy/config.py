@@ -66,7 +66,7 @@ class EnergyConfig:
     pool: int = 200  # candidates of the query's graph; a result beyond them keeps its base order
     local_neighbours: int = 8  # nearest candidates of a candidate
     query_neighbours: int = 3  # candidates that heat flows from into the query
-    exhaustive_rows: int = 100_000  # up to here every row is scored
+    exhaustive_rows: int = 20_000  # up to here every row is scored exactly
     probe_share: float = 0.1  # of the rows scored beyond that, in the nearest cells
 
     def __post_init__(self) -> None:

@@ -29,6 +29,7 @@ from energy_plugin.errors import ForeignFieldError, InvalidInputError
 from energy_plugin.validation import as_k, as_queries, as_rows, as_vectors
 
 FIT_STEPS = 6
+SCAN_QUERIES = 16  # so many at once are scored against all rows in less time than cell by cell
 
 
 class EnergyIndex:
@@ -242,7 +243,12 @@ class EnergyIndex:
         few = n_probe is None and len(allowed) <= self.field.config.exhaustive_rows
         if n_probe == "all" or few:
             return searching.exhaustive(store, prepared, k, allowed)
-        return searching.probed(store, prepared, k, None if rows is None else allowed, cells)
+        some = None if rows is None else allowed
+        if n_probe is None and len(checked) >= SCAN_QUERIES:
+            result = searching.scanned(store, prepared, k, some)
+            if result is not None:
+                return result
+        return searching.probed(store, prepared, k, some, cells)
 
     def lower(self, rows: Any, bits: int) -> NDArray[np.int64]:
         """Drop bit planes of some rows; the others keep theirs.

@@ -17,6 +17,7 @@ leave the block carry w·s_a².
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 
@@ -33,18 +34,26 @@ class AnchorGraph:
     bandwidth: float  # h
     affinity: int  # p
 
+    @cached_property
+    def half(self) -> torch.Tensor:
+        """‖a‖²/2 of each anchor; (m,)."""
+        return 0.5 * self.anchors.square().sum(1)
+
+    @cached_property
+    def degrees(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Sums of the weights, and of their squares, at each anchor; (m,) each."""
+        return self.weights.sum(1), self.weights.square().sum(1)
+
     def signal(self, points: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Positions (n, p) and values (n, p) of the signals of points (n, d)."""
-        half = 0.5 * self.anchors.square().sum(1)
         p = min(self.affinity, len(self.anchors))
-        best = (points @ self.anchors.T - half).topk(p, dim=1)
+        best = (points @ self.anchors.T - self.half).topk(p, dim=1)
         gain = best.values - best.values[:, :1]  # −(‖z−a‖² − ‖z−a₁‖²)/2, at most 0
         return best.indices, torch.exp(gain / self.bandwidth**2)
 
     def energies(self, points: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """E (n,) and G (n,) of points (n, d)."""
-        degree = self.weights.sum(1)
-        degree2 = self.weights.square().sum(1)
+        degree, degree2 = self.degrees
         rough, dispersion = [], []
         width = max(len(self.anchors), min(self.affinity, len(self.anchors)) ** 2)
         for part in blocks(len(points), width):
