@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from energy_plugin.energy import maintenance
+from energy_plugin.energy import maintenance, probing
 from energy_plugin.energy import search as searching
 from energy_plugin.energy.adding import encode_rows
 from energy_plugin.energy.build import fit_field
@@ -248,7 +248,7 @@ class EnergyIndex:
             result = searching.scanned(store, prepared, k, some)
             if result is not None:
                 return result
-        return searching.probed(store, prepared, k, some, cells)
+        return probing.probed(store, prepared, k, some, cells)
 
     def lower(self, rows: Any, bits: int) -> NDArray[np.int64]:
         """Drop bit planes of some rows; the others keep theirs.

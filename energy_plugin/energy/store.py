@@ -207,7 +207,8 @@ class RowStore:
             where = torch.from_numpy(order).to(device)
             rows = None
             if self.keeps_rows:
-                rows = self._decoded[where] if self._ready == len(self) else self.decode(order)
+                known = self._decoded if self._ready == len(self) else None
+                rows = self.decode(order) if known is None else known[where]
             integers = table = None
             if rows is not None and coarse.applies(self.projection):
                 integers = coarse.integers(rows)
