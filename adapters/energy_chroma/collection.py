@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from chromadb.api.models.Collection import Collection
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from energy_chroma import query, reembedding, result, writing
 from energy_chroma.keeper import FieldKeeper
 from energy_chroma.staleness import Changes
-from energy_plugin.validation import as_queries
+from energy_plugin.validation import as_k, as_queries
 
 
 class EnergyCollection(FieldKeeper):
@@ -78,6 +78,9 @@ class EnergyCollection(FieldKeeper):
         where: Where | None = None,
         where_document: WhereDocument | None = None,
         include: Sequence[str] = ("metadatas", "documents", "distances"),
+        *,
+        n_probe: int | Literal["all"] | None = None,
+        candidates: int | None = None,
     ) -> QueryResult:
         """The rows of least energy distance to each query.
 
@@ -88,6 +91,12 @@ class EnergyCollection(FieldKeeper):
         ----------
         include : sequence of str
             As in Chroma; ``"energies"`` adds the terms of each distance.
+        n_probe : int or "all", optional
+            Voronoi cells of the field to look into, the nearest ones; see
+            `energy_plugin.energy.EnergyIndex.search`. Fewer are faster, all are exact.
+        candidates : int, optional
+            Rank this many rows of Chroma's own search, in place of the field's. Where that
+            finds fewer than `n_results`, as it may with filters, the field is searched.
 
         Returns
         -------
@@ -105,6 +114,8 @@ class EnergyCollection(FieldKeeper):
             The stored field cannot be used; the message says what to do.
         """
         include = result.checked(include)
+        if candidates is not None:
+            candidates = as_k(candidates, name="candidates")
         with self._lock:
             # before the texts are embedded, which may take longer than anything else
             field = self._open(check=self._verify)
@@ -131,10 +142,14 @@ class EnergyCollection(FieldKeeper):
             hits = query.find(
                 field,
                 queries,
-                n_results,
-                filters,
-                fields,
-                verify=self._verify,
+                query.Plan(
+                    k=n_results,
+                    filters=filters,
+                    include=fields,
+                    verify=self._verify,
+                    n_probe=n_probe,
+                    candidates=candidates,
+                ),
             )
         return result.assemble(hits, include)
 

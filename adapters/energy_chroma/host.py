@@ -168,22 +168,29 @@ class ChromaHost:
     def nearest(
         self, queries: NDArray[np.float32], k: int, filters: dict[str, Any]
     ) -> dict[str, NDArray[np.float32]]:
-        """Chroma's own nearest rows of all queries, ``{id: vector}``.
+        """Chroma's own nearest rows of all queries, ``{id: vector}``."""
+        return self.candidates(queries, k, filters)[1]
+
+    def candidates(
+        self, queries: NDArray[np.float32], k: int, filters: dict[str, Any], *, vectors: bool = True
+    ) -> tuple[list[list[str]], dict[str, NDArray[np.float32]]]:
+        """Chroma's own nearest rows of each query, and the vectors of all, ``{id: vector}``.
 
         An index that another process has changed can fail to resolve an id; such a call finds
         nothing.
         """
+        include: Any = ["embeddings"] if vectors else []
         try:
             got = self.collection.query(
-                query_embeddings=list(queries), n_results=k, include=["embeddings"], **filters
+                query_embeddings=list(queries), n_results=k, include=include, **filters
             )
         except InternalError as error:
-            logger.debug("Chroma could not answer the comparison query: %s", error)
-            return {}
+            logger.debug("Chroma could not answer a query of its own: %s", error)
+            return [[] for _ in queries], {}
         found: dict[str, NDArray[np.float32]] = {}
-        for ids, vectors in zip(got["ids"], got["embeddings"] or [], strict=True):
-            found.update(zip(ids, _matrix(vectors), strict=True))
-        return found
+        for ids, rows in zip(got["ids"], got["embeddings"] or [], strict=False):
+            found.update(zip(ids, _matrix(rows), strict=True))
+        return got["ids"], found
 
     def _readable(self, ids: list[str], include: list[str]) -> dict[str, Any]:
         """``get`` that leaves out rows whose vector this process cannot read."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -126,12 +126,16 @@ class LiveField:
         return self.pointer.dim
 
     def search(
-        self, queries: NDArray[np.float32], k: int, allowed: NDArray[np.int64] | None
+        self,
+        queries: NDArray[np.float32],
+        k: int,
+        allowed: NDArray[np.int64] | None,
+        n_probe: int | Literal["all"] | None = None,
     ) -> SearchResult | None:
         """Nearest rows by energy distance; None where no row is allowed."""
         if len(self) == 0 or (allowed is not None and len(allowed) == 0):
             return None
-        return self.index.search(queries, k, rows=allowed)
+        return self.index.search(queries, k, rows=allowed, n_probe=n_probe)
 
     # -- rows
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,43 @@ COMPARED = 32
 MANY = 0.5
 # Rounds that mend single rows before one that reads all vectors, and one to answer after it.
 MENDING_ROUNDS = 2
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How to search.
+
+    Parameters
+    ----------
+    k : int
+        Results per query; fewer where fewer rows match.
+    filters : dict
+        ``where``, ``where_document``, ``ids``; those that were given.
+    include : sequence of str
+        Fields of the hits to fetch.
+    verify : bool
+        Look for rows that were changed elsewhere, also beyond the hits.
+    n_probe : int, "all" or None
+        Cells of the field to look into, see `EnergyIndex.search`.
+    candidates : int, optional
+        Rank that many rows of Chroma's own search instead.
+    """
+
+    k: int
+    filters: dict[str, Any]
+    include: Sequence[str]
+    verify: bool
+    n_probe: int | Literal["all"] | None = None
+    candidates: int | None = None
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """Rows of one query, nearest first: ids, distances, and the terms of each distance."""
+
+    ids: list[str]
+    distances: list[float]
+    energies: list[dict[str, float]]
 
 
 @dataclass(frozen=True)
@@ -46,38 +83,13 @@ class Hits:
     records: dict[str, dict[str, Any]]
 
 
-def find(
-    live: LiveField,
-    queries: NDArray[np.float32],
-    k: int,
-    filters: dict[str, Any],
-    include: Sequence[str],
-    *,
-    verify: bool,
-) -> Hits:
-    """Search until every hit is what the host holds.
-
-    Parameters
-    ----------
-    live : LiveField
-    queries : ndarray of shape (q, d), float32
-    k : int
-        Results per query; fewer where fewer rows match.
-    filters : dict
-        ``where``, ``where_document``, ``ids``; those that were given.
-    include : sequence of str
-        Fields of the hits to fetch.
-    verify : bool
-        Look for rows that were changed elsewhere, also beyond the hits.
-    """
-    fields = [*dict.fromkeys([*include, "embeddings"])]
+def find(live: LiveField, queries: NDArray[np.float32], plan: Plan) -> Hits:
+    """Search until every hit is what the host holds."""
+    fields = [*dict.fromkeys([*plan.include, "embeddings"])]
     for attempt in range(MENDING_ROUNDS + 2):
-        allowed = _allowed(live, filters)
-        if verify and _notice(live, queries, k, filters):
-            allowed = _allowed(live, filters)
-        search = live.search(queries, k, allowed)
-        names = _names(live, search, len(queries))
-        wanted = list(dict.fromkeys(name for row in names for name in row))
+        of_host = None if plan.candidates is None else _of_host(live, queries, plan)
+        ranked = _of_field(live, queries, plan) if of_host is None else of_host
+        wanted = list(dict.fromkeys(name for one in ranked for name in one.ids))
         records = live.host.records(wanted, fields)
         stale = _compare(live, wanted, records["embeddings"])
         if not stale:
@@ -87,7 +99,37 @@ def find(
             stale = scan(live.host, live.rows)
         live.apply(stale)
     # left without a break, another process writes faster than this one reads: serve what is there
-    return _hits(names, search, records)
+    return _hits(ranked, records)
+
+
+def _of_field(live: LiveField, queries: NDArray[np.float32], plan: Plan) -> list[Ranked]:
+    """Nearest rows of the whole field."""
+    allowed = _allowed(live, plan.filters)
+    if plan.verify and _notice(live, queries, plan.k, plan.filters):
+        allowed = _allowed(live, plan.filters)
+    search = live.search(queries, plan.k, allowed, plan.n_probe)
+    return [_ranked(live, search, row) for row in range(len(queries))]
+
+
+def _of_host(live: LiveField, queries: NDArray[np.float32], plan: Plan) -> list[Ranked] | None:
+    """Chroma's own nearest rows in energy order; None where it found fewer than were asked for.
+
+    Its graph loses rows where a filter leaves few, and may not reach rows that were updated.
+    """
+    count = max(plan.k, plan.candidates or 0)
+    lists, vectors = live.host.candidates(queries, count, plan.filters, vectors=plan.verify)
+    if any(len(names) < plan.k for names in lists):
+        return None
+    if plan.verify:
+        live.apply(by_vectors(live.rows, vectors))
+    unknown = [name for names in lists for name in names if name not in live.rows]
+    if unknown:
+        live.apply(Changes(added=tuple(dict.fromkeys(unknown))))
+    found = []
+    for query, names in zip(queries, lists, strict=True):
+        search = live.search(query[None], plan.k, live.rows.rows(names))
+        found.append(_ranked(live, search, 0))
+    return found
 
 
 def _allowed(live: LiveField, filters: dict[str, Any]) -> NDArray[np.int64] | None:
@@ -126,29 +168,31 @@ def _compare(live: LiveField, wanted: list[str], vectors: dict[str, Any]) -> Cha
     return by_vectors(live.rows, held) | Changes(removed=gone)
 
 
-def _names(live: LiveField, search: SearchResult | None, queries: int) -> list[list[str]]:
+def _ranked(live: LiveField, search: SearchResult | None, row: int) -> Ranked:
     if search is None:
-        return [[] for _ in range(queries)]
-    return [live.rows.names(row) for row in search.ids.tolist()]
+        return Ranked([], [], [])
+    terms = zip(
+        search.terms.lambda_[row].tolist(),
+        search.terms.dispersion[row].tolist(),
+        search.terms.dirichlet[row].tolist(),
+        strict=True,
+    )
+    return Ranked(
+        live.rows.names(search.ids[row].tolist()),
+        search.distances[row].tolist(),
+        [{"lambda": a, "dispersion": b, "dirichlet": c} for a, b, c in terms],
+    )
 
 
-def _hits(
-    names: list[list[str]], search: SearchResult | None, records: dict[str, dict[str, Any]]
-) -> Hits:
-    ids: list[list[str]] = [[] for _ in names]
-    distances: list[list[float]] = [[] for _ in names]
-    energies: list[list[dict[str, float]]] = [[] for _ in names]
-    for query, row in enumerate(names):
-        for place, name in enumerate(row):
-            if search is None or name not in records["embeddings"]:
-                continue
-            ids[query].append(name)
-            distances[query].append(float(search.distances[query, place]))
-            energies[query].append(
-                {
-                    "lambda": float(search.terms.lambda_[query, place]),
-                    "dispersion": float(search.terms.dispersion[query, place]),
-                    "dirichlet": float(search.terms.dirichlet[query, place]),
-                }
-            )
-    return Hits(ids, distances, energies, records)
+def _hits(ranked: list[Ranked], records: dict[str, dict[str, Any]]) -> Hits:
+    """Without rows that are gone."""
+    held = records["embeddings"]
+    kept = [[place for place, name in enumerate(one.ids) if name in held] for one in ranked]
+
+    def column(name: str) -> list[list[Any]]:
+        return [
+            [getattr(one, name)[place] for place in places]
+            for one, places in zip(ranked, kept, strict=True)
+        ]
+
+    return Hits(column("ids"), column("distances"), column("energies"), records)

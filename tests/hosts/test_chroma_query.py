@@ -4,7 +4,7 @@ import chromadb
 import numpy as np
 import pytest
 from chroma_cases import GramEmbedding, client, create, stored, texts, vectors
-from energy_chroma import EnergyCollection
+from energy_chroma import Changes, EnergyCollection
 
 from energy_plugin.energy import EnergyConfig, EnergyIndex
 from energy_plugin.errors import InvalidInputError, NotBuiltError
@@ -161,6 +161,55 @@ def test_one_query_at_a_time_gives_the_same(built):
 def test_without_verification_the_answer_is_the_same(built):
     plain = EnergyCollection(built.collection, verify=False)
     assert plain.query(query_embeddings=QUERIES) == built.query(query_embeddings=QUERIES)
+
+
+def test_all_cells_give_what_no_choice_gives(built):
+    asked = {"query_embeddings": QUERIES, "n_results": 6}
+    everything = built.query(**asked)
+    assert built.query(**asked, n_probe="all")["ids"] == everything["ids"]
+    few = built.query(**asked, n_probe=1)
+    assert all(len(line) == 6 for line in few["ids"])
+    assert few["ids"] != everything["ids"]
+    found = built.query(**asked, n_probe=1, where={"n": {"$in": [3, 77, 250]}})
+    assert [set(line) for line in found["ids"]] == [{"r3", "r77", "r250"}] * 5
+    with pytest.raises(InvalidInputError, match="n_probe"):
+        built.query(**asked, n_probe=0)
+
+
+@pytest.mark.parametrize("verify", [True, False])
+def test_candidates_of_chroma_in_the_order_of_the_field(built, verify):
+    energy = EnergyCollection(built.collection, verify=verify)
+    plain = built.collection.query(query_embeddings=QUERIES, n_results=60, include=[])
+    got = energy.query(query_embeddings=QUERIES, n_results=7, candidates=60)
+    ids, _ = stored(built.collection)
+    index = EnergyIndex.fit(stored(built.collection)[1])
+    for query, names, line, distances in zip(
+        QUERIES, plain["ids"], got["ids"], got["distances"], strict=True
+    ):
+        rows = sorted(ids.index(name) for name in names)
+        expected = index.search(query[None], 7, rows=rows)
+        assert line == [ids[row] for row in expected.ids[0]]
+        np.testing.assert_allclose(distances, expected.distances[0], atol=1e-6)
+
+
+@pytest.mark.parametrize("where", [{"n": {"$in": [3, 77, 250]}}, {"n": -1}, {"even": True}])
+def test_candidates_lose_no_match(built, where):
+    asked = {"query_embeddings": QUERIES, "n_results": 150, "where": where}
+    got = built.query(**asked, candidates=5)
+    assert [set(line) for line in got["ids"]] == [set(built.get(where=where)["ids"])] * 5
+
+
+def test_candidates_that_changed_are_ranked_by_their_present_vector(tmp_path):
+    made = create(client(tmp_path), n=100)
+    energy = EnergyCollection(made).build()
+    made.add(ids=["new"], embeddings=QUERIES[:1])
+    made.update(ids=["r5"], embeddings=QUERIES[1:2])
+    made.delete(ids=["r9"])
+    got = energy.query(query_embeddings=QUERIES[:2], n_results=20, candidates=40)
+    assert [line[0] for line in got["ids"]] == ["new", "r5"]
+    assert energy.refresh() == Changes(added=("new",), removed=("r9",), changed=("r5",))
+    with pytest.raises(InvalidInputError, match="candidates"):
+        energy.query(query_embeddings=QUERIES[:1], candidates=0)
 
 
 def test_texts_are_embedded_by_the_collections_function(tmp_path):
