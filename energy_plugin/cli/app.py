@@ -7,7 +7,17 @@ from typing import Annotated
 import typer
 
 from energy_plugin import __version__
-from energy_plugin.cli import compression, demo, evaluate, render, robustness, sts, train, weights
+from energy_plugin.cli import (
+    bench_chroma,
+    compression,
+    demo,
+    evaluate,
+    render,
+    robustness,
+    sts,
+    train,
+    weights,
+)
 
 app = typer.Typer(
     name="energy-plugin",
@@ -37,6 +47,7 @@ def _options(
     pass
 
 
+app.command("bench-chroma")(bench_chroma.command)
 app.command("compression")(compression.command)
 app.command("demo")(demo.command)
 app.command("eval")(evaluate.command)
