@@ -5,6 +5,10 @@ Shapes: B pages, H = W patches along a side, C channels, h heads of 64 channels.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from itertools import product
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -31,26 +35,20 @@ def resized_grid(table: Tensor, side: int) -> Tensor:
     return resized.permute(0, 2, 3, 1).to(table.dtype)
 
 
-def relative(table: Tensor, side: int) -> Tensor:
-    """Relative-position table (L, 64) to (side, side, 64) by query and key place.
-
-    Tables for another side are interpolated linearly, in float32.
-    """
+def resized_distances(table: Tensor, side: int) -> Tensor:
+    """Relative-position table (L, 64) for another side, (2·side − 1, 64); linear, in float32."""
     length = 2 * side - 1
-    if len(table) != length:
-        resized = F.interpolate(table.T[None].float(), size=length, mode="linear")
-        table = resized[0].T.to(table.dtype)
-    place = torch.arange(side, device=table.device)
-    return table[place[:, None] - place[None, :] + side - 1]
+    if len(table) == length:
+        return table
+    resized = F.interpolate(table.T[None].float(), size=length, mode="linear")
+    return resized[0].T.to(table.dtype)
 
 
 class WindowAttention(Attention):
     """Attention inside windows, or across the page, with relative positions.
 
     The weight of a key is softmax(q·k/8 + q·r_h + q·r_w), r by the distance in rows and
-    in columns (Li et al., "MViTv2", 2022, decomposed relative positions). Both extra
-    products become part of q·k: a query carries its products with all rows and columns,
-    a key a one in its own row and column. So no matrix of tokens × tokens is stored.
+    in columns (Li et al., "MViTv2", 2022, decomposed relative positions).
 
     Windows that reach beyond the page are filled with zeros before the projection to
     q, k, v, as published: their keys and values are the projection's bias and do count.
@@ -73,38 +71,79 @@ class WindowAttention(Attention):
         """X (B, H, W, C) to the same shape; there is no mask."""
         batch, height, width, channels = x.shape
         qkv = self.qkv_proj(x)  # (B, H, W, 3C)
-        side = self.window or height
-        across = -(-height // side)
-        padded = across * side
-        if padded != height:
-            # The projection of a zero is the bias: no need to project the filling.
-            filled = self.qkv_proj.bias.expand(batch, padded, padded, -1).to(qkv.dtype).clone()
-            filled[:, :height, :width] = qkv
-            qkv = filled
-        windows = qkv.view(batch, across, side, across, side, 3, self.heads, HEAD_WIDTH)
-        windows = windows.permute(5, 0, 1, 3, 6, 2, 4, 7)  # (3, B, a, a, h, side, side, 64)
-        shape = (batch * across * across, self.heads, side, side, HEAD_WIDTH)
-        query, key, value = (part.reshape(shape) for part in windows)
-        mixed = self._attend(query, key, value)  # (B·a·a, h, side, side, 64)
-        mixed = mixed.view(batch, across, across, self.heads, side, side, HEAD_WIDTH)
-        mixed = mixed.permute(0, 1, 4, 2, 5, 3, 6).reshape(batch, padded, padded, channels)
-        return self.out_proj(mixed[:, :height, :width])
+        if not self.window:
+            mixed = self._attend(qkv, height)
+        else:
+            # Projected first: the projection of the filling is the bias, known without it.
+            across = -(-height // self.window)
+            side = self.window
+            windows = qkv.new_empty(batch, across, across, side, side, 3 * channels)
+            if height % side:
+                windows[:, -1] = windows[:, :, -1] = self.qkv_proj.bias.to(qkv.dtype)
+            for inside, on_page in _parts(height, side):
+                windows.permute(0, 1, 3, 2, 4, 5)[inside] = on_page(qkv)
+            read = self._attend(windows.view(-1, side, side, 3 * channels), side)
+            read = read.view(batch, across, across, side, side, channels)
+            mixed = x.new_empty(batch, height, width, channels)
+            for inside, on_page in _parts(height, side):
+                on_page(mixed).copy_(read.permute(0, 1, 3, 2, 4, 5)[inside])
+        return self.out_proj(mixed)
 
-    def _attend(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        count, heads, side, _, width = query.shape
-        rows = relative(self.rel_pos_h, side).to(query.dtype)
-        columns = relative(self.rel_pos_w, side).to(query.dtype)
-        by_row = torch.einsum("nhrcd,rkd->nhrck", query, rows)
-        by_column = torch.einsum("nhrcd,ckd->nhrck", query, columns)
-        bias = by_row[..., :, None] + by_column[..., None, :]
-        flat = (count, heads, side * side, width)
-        mixed = F.scaled_dot_product_attention(
-            query.reshape(flat),
-            key.reshape(flat),
-            value.reshape(flat),
-            attn_mask=bias.reshape(count, heads, side * side, side * side),
-        )
-        return mixed.view(count, heads, side, side, width)
+    def _attend(self, qkv: Tensor, side: int) -> Tensor:
+        """Windows (n, side, side, 3C) of queries, keys and values to (n, side, side, C)."""
+        count, length = len(qkv), side * side
+        parts = qkv.view(count, length, 3, self.heads, HEAD_WIDTH).permute(2, 0, 3, 1, 4)
+        query, key, value = parts.unbind()  # each (n, h, side², 64), not contiguous
+        bias = self._distances(query.contiguous(), side)
+        mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
+        return mixed.transpose(1, 2).reshape(count, side, side, -1)
+
+    def _distances(self, query: Tensor, side: int) -> Tensor:
+        """Products of queries (n, h, side², 64) with all distances, (n, h, side², side²).
+
+        A query in row r needs distances r − k for k = 0 … side − 1. With the table turned
+        round these are neighbours and start one place earlier for every row: a view.
+        """
+        tables = (self.rel_pos_h, self.rel_pos_w)
+        turned = [resized_distances(table, side).flip(0).to(query.dtype) for table in tables]
+        products = query @ torch.cat(turned).T  # (n, h, side², 2·(2·side − 1))
+        count, heads, length, width = products.shape
+        shape = (count, heads, side, side, side)
+        head, row = length * width, side * width
+        stride = (heads * head, head, row - 1, width, 1)
+        by_row = products.as_strided(shape, stride, side - 1)
+        stride = (heads * head, head, row, width - 1, 1)
+        by_column = products.as_strided(shape, stride, 3 * side - 2)
+        both = by_row[..., :, None] + by_column[..., None, :]
+        return both.reshape(count, heads, length, length)
+
+
+_Part = tuple[tuple[Any, ...], Callable[[Tensor], Tensor]]
+
+
+def _parts(height: int, side: int) -> Iterator[_Part]:
+    """Corresponding parts of windows (B, a, side, a, side, C) and a page (B, H, H, C).
+
+    The windows that lie wholly on the page, those across its right and lower edge, and
+    the corner.
+    """
+    full, rest = divmod(height, side)
+    spans = [(slice(0, full), full, side)] if full else []
+    if rest:
+        spans.append((slice(full, full + 1), 1, rest))
+    for (rows, n_rows, high), (columns, n_columns, wide) in product(spans, spans):
+
+        def on_page(
+            page: Tensor,
+            top: int = rows.start * side,
+            left: int = columns.start * side,
+            shape: tuple[int, int, int, int] = (n_rows, high, n_columns, wide),
+        ) -> Tensor:
+            n, h, m, w = shape
+            part = page[:, top : top + n * h, left : left + m * w]
+            return part.unflatten(1, (n, h)).unflatten(3, (m, w))
+
+        yield (slice(None), rows, slice(0, high), columns, slice(0, wide)), on_page
 
 
 class PatchEmbed(nn.Module):
