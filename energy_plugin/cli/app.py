@@ -9,6 +9,7 @@ import typer
 from energy_plugin import __version__
 from energy_plugin.cli import (
     bench_chroma,
+    bench_encoder,
     compression,
     demo,
     evaluate,
@@ -48,6 +49,7 @@ def _options(
 
 
 app.command("bench-chroma")(bench_chroma.command)
+app.command("bench-encoder")(bench_encoder.command)
 app.command("compression")(compression.command)
 app.command("demo")(demo.command)
 app.command("eval")(evaluate.command)
