@@ -8,6 +8,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -259,7 +260,7 @@ def compact_speed(
         times = []
         for number in range(rounds):
             texts = texts_of(count, length, seed + 1 + number)
-            times.append(_timed(lambda texts=texts: encoder.encode(texts), encoder.device))
+            times.append(_timed(partial(encoder.encode, texts), encoder.device))
         out[f"{name}_per_second"] = count / statistics.median(t[0] for t in times)
         out[f"{name}_per_cpu_second"] = count / statistics.median(t[1] for t in times)
         out[f"{name}_characters"] = length
