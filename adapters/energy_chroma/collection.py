@@ -243,7 +243,8 @@ class EnergyCollection(FieldKeeper):
         """Delete rows: ``collection.delete``."""
         with self._lock:
             field = self._open_if_built()
-            answer = self.collection.delete(ids, where, where_document, limit)
+            limited = {} if limit is None else {"limit": limit}  # unknown to Chroma 1.5.0
+            answer = self.collection.delete(ids, where, where_document, **limited)
             if field is not None:
                 scope = [ids] if isinstance(ids, str) else ids
                 present = set(self._host.ids(ids=scope))
