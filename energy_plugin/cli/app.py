@@ -13,6 +13,7 @@ from energy_plugin.cli import (
     compression,
     demo,
     evaluate,
+    fidelity,
     render,
     robustness,
     sts,
@@ -53,6 +54,7 @@ app.command("bench-encoder")(bench_encoder.command)
 app.command("compression")(compression.command)
 app.command("demo")(demo.command)
 app.command("eval")(evaluate.command)
+app.command("fidelity")(fidelity.command)
 app.command("render")(render.command)
 app.command("robustness")(robustness.command)
 app.command("sts")(sts.command)
