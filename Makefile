@@ -11,7 +11,7 @@ OTHER := other-python
 endif
 endif
 STAMP := $(VENV)/.installed
-SOURCES := energy_plugin adapters tests examples docs/conf.py
+SOURCES := energy_plugin adapters tests examples docs/conf.py docs/figures.py
 
 .PHONY: help demo install check test test-slow test-oldest test-newest docs format clean
 

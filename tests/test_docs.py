@@ -13,6 +13,7 @@ name (extras, targets of make, commands and their options) has to exist.
 
 from __future__ import annotations
 
+import ast
 import re
 import shlex
 import subprocess
@@ -129,3 +130,19 @@ def test_sphinx_builds_without_a_warning(tmp_path):
     assert (tmp_path / "html" / "index.html").is_file()
     reference = (tmp_path / "html" / "reference" / "energy.html").read_text("utf-8")
     assert "energy_plugin.energy.EnergyReranker.rerank" in reference
+
+
+def test_figures_are_drawn_by_their_script(tmp_path):
+    pytest.importorskip("matplotlib")
+    run = subprocess.run(
+        [sys.executable, str(DOCS / "figures.py"), str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
+    drawn = {path.name for path in tmp_path.iterdir()}
+    concepts = (DOCS / "concepts.md").read_text("utf-8")
+    assert drawn == set(re.findall(r"images/(\w+\.png)", concepts)) - {"page.png"}
+    means = ast.literal_eval(run.stdout)
+    assert means["energy"] > means["cosine"]  # what the page says of the picture
