@@ -187,6 +187,11 @@ class AsyncEnergyQuery:
         self._query.offset(offset)
         return self
 
+    def nprobes(self, nprobes: int) -> AsyncEnergyQuery:
+        """As `EnergyQuery.nprobes`."""
+        self._query.nprobes(nprobes)
+        return self
+
     def with_row_id(self, with_row_id: bool = True) -> AsyncEnergyQuery:
         """As `EnergyQuery.with_row_id`."""
         self._query.with_row_id(with_row_id)

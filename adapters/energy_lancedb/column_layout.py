@@ -85,6 +85,7 @@ class ColumnLayout:
         return replaced
 
     def _has_next(self) -> bool:
+        self.host.latest()
         return NAMES[3] + NEXT in self.host.schema.names
 
     def _own_columns(self) -> list[str]:

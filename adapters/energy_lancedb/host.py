@@ -98,6 +98,8 @@ class Host:
         self.connection = connection
         self.namespace = list(getattr(table, "namespace", None) or [])
         self.pinned: int | None = None  # the version that was checked out
+        self._seen: int | None = None  # the version that `latest` has found
+        self._schema: Any = None  # of that version
 
     @property
     def name(self) -> str:
@@ -106,17 +108,36 @@ class Host:
 
     @property
     def schema(self) -> Any:
-        """Arrow schema of the version at hand."""
-        return self.table.schema
+        """Arrow schema of the version that `latest` has found."""
+        if self._schema is None:
+            self._schema = self.table.schema
+        return self._schema
 
     def latest(self) -> int:
         """Go to the table's latest version, or to the one checked out, and return it."""
         if self.pinned is not None:
-            if self.table.version != self.pinned:  # the handle was moved by someone else
-                self.table.checkout(self.pinned)
-            return self.pinned
-        self.table.checkout_latest()
-        return int(self.table.version)
+            version = self.pinned
+            if int(self.table.version) != version:  # the handle was moved by someone else
+                self.table.checkout(version)
+        else:
+            version = self._newest()
+        if version != self._seen:
+            self._seen, self._schema = version, None
+        return version
+
+    def _newest(self) -> int:
+        """Go to the latest version; one round trip to LanceDB's event loop where that can be."""
+        inner = getattr(self.table, "_table", None)
+        if inner is None:
+            self.table.checkout_latest()
+            return int(self.table.version)
+        from lancedb.background_loop import LOOP
+
+        async def move() -> int:
+            await inner.checkout_latest()
+            return int(await inner.version())
+
+        return int(LOOP.run(move()))
 
     def require_latest(self) -> None:
         """Refuse to write while an older version is checked out.

@@ -17,6 +17,7 @@ from energy_plugin.errors import InvalidInputError, NotBuiltError
 from energy_plugin.validation import as_k, as_queries
 
 if TYPE_CHECKING:
+    from energy_lancedb.pointer import Pointer
     from energy_lancedb.reader import EnergyReader
     from energy_lancedb.snapshot import Snapshot
     from energy_plugin.energy import SearchWork
@@ -58,6 +59,7 @@ class EnergyQuery:
         self._selected: list[str] | dict[str, Any] | None = None
         self._limit = DEFAULT_LIMIT
         self._offset = 0
+        self._probes: int | None = None
         self._row_id = False
         self._terms = False
         self._reranker: Any | None = None
@@ -111,6 +113,15 @@ class EnergyQuery:
         self._offset = max(0, int(offset or 0))
         return self
 
+    def nprobes(self, nprobes: int) -> EnergyQuery:
+        """Score the rows of that many nearest cells; decided by the configuration if not given.
+
+        More cells cost time and find more; a result has `limit` rows in any case where that
+        many match.
+        """
+        self._probes = as_k(nprobes, name="nprobes")
+        return self
+
     def with_row_id(self, with_row_id: bool = True) -> EnergyQuery:
         """Return ``_rowid`` too."""
         self._row_id = with_row_id
@@ -149,12 +160,15 @@ class EnergyQuery:
         ValueError
             LanceDB's, for an unknown column or a malformed condition.
         """
-        queries = self._vectors()
+        energy = self._energy
+        snapshot = energy.snapshot()
+        queries = self._vectors(snapshot.pointer)
         for attempt in range(ATTEMPTS):
-            with self._energy.lock:
-                snapshot = self._energy.snapshot()
+            with energy.lock:
+                if attempt or not energy.is_current(snapshot):  # another thread went on
+                    snapshot = energy.snapshot()
                 hits = self._rank(snapshot, queries)
-            fetched = self._fetch(hits)
+            fetched = self._fetch(snapshot, hits)
             if fetched is not None or attempt + 1 == ATTEMPTS:
                 break
         if fetched is None:
@@ -205,11 +219,9 @@ class EnergyQuery:
 
     # -- steps
 
-    def _vectors(self) -> NDArray[np.float32]:
+    def _vectors(self, pointer: Pointer) -> NDArray[np.float32]:
         """Queries as vectors, (q, d)."""
         energy = self._energy
-        energy.host.latest()
-        pointer = energy.pointer()
         if self._column is not None and self._column != pointer.vector_column:
             raise NotBuiltError(
                 f"The energy field of table {energy.host.name!r} belongs to the vector column "
@@ -217,8 +229,8 @@ class EnergyQuery:
                 "that column, or build a field on it."
             )
         query = self._query
-        if isinstance(query, list) and query and all(isinstance(q, str) for q in query):
-            query = np.stack([energy.embed_query(text) for text in query])
+        if isinstance(query, list) and query and all(_is_source(one) for one in query):
+            query = np.stack([energy.embed_query(one) for one in query])
         elif not isinstance(query, (list, tuple, np.ndarray)) and not hasattr(query, "__array__"):
             query = energy.embed_query(query)
         return as_queries(query, pointer.dim, name="query")
@@ -228,7 +240,7 @@ class EnergyQuery:
         if isinstance(query, str):
             return False
         if isinstance(query, (list, tuple)):
-            return len(query) > 0 and (isinstance(query[0], str) or np.ndim(query[0]) == 1)
+            return len(query) > 0 and (_is_source(query[0]) or np.ndim(query[0]) == 1)
         return np.ndim(query) == 2
 
     def _rank(self, snapshot: Snapshot, queries: NDArray[np.float32]) -> _Hits:
@@ -240,13 +252,15 @@ class EnergyQuery:
             rows = found[known]
         if len(snapshot) == 0 or (rows is not None and len(rows) == 0):
             return _Hits.none(snapshot.pointer.format)
-        result = snapshot.index.search(queries, k=self._limit + self._offset, rows=rows)
+        result = snapshot.index.search(
+            queries, k=self._limit + self._offset, rows=rows, n_probe=self._probes
+        )
         self.work = result.work
         cut = slice(self._offset, self._offset + self._limit)
         parts = (result.terms.lambda_, result.terms.dispersion, result.terms.dirichlet)
         ids = result.ids[:, cut].reshape(-1)
         energies: list[pa.Array] = []
-        if self._projection()[1] is not None:
+        if self._projection(snapshot.pointer)[1] is not None:
             energies = snapshot.pointer.format.to_arrow(
                 snapshot.columns_of(ids), snapshot.fingerprints[ids]
             )
@@ -258,9 +272,9 @@ class EnergyQuery:
             energies=energies,
         )
 
-    def _fetch(self, hits: _Hits) -> pa.Table | None:
+    def _fetch(self, snapshot: Snapshot, hits: _Hits) -> pa.Table | None:
         """Read the rows' columns; None if a row has gone in the meantime."""
-        plain, columns = self._projection()
+        plain, columns = self._projection(snapshot.pointer)
         found = self._take(hits.rowids, plain)
         if found is None:
             return None
@@ -277,9 +291,9 @@ class EnergyQuery:
             found = found.add_column(0, "query_index", pa.array(numbers, pa.int32()))
         return found
 
-    def _projection(self) -> tuple[Any, list[str] | None]:
+    def _projection(self, pointer: Pointer) -> tuple[Any, list[str] | None]:
         """What to ask LanceDB for, and the order of the columns if energy columns are in it."""
-        energies = self._energy_names()
+        energies = self._energy_names(pointer)
         if self._selected is None:
             names = self._energy.host.schema.names
             return [name for name in names if name not in energies], None
@@ -292,9 +306,9 @@ class EnergyQuery:
         plain = [name for name in wanted if name not in energies]
         return plain, wanted if len(plain) < len(wanted) else None
 
-    def _energy_names(self) -> set[str]:
+    def _energy_names(self, pointer: Pointer) -> set[str]:
         """The names that mean energy columns: not those of a user's own columns."""
-        if self._energy.pointer().layout == "columns":
+        if pointer.layout == "columns":
             return set(NAMES)
         return set(NAMES) - set(self._energy.host.schema.names)
 
@@ -311,6 +325,11 @@ class EnergyQuery:
             return None
         order = np.argsort(found[ROWID].to_numpy(), kind="stable")[places]
         return found.take(pa.array(order)).drop_columns([ROWID])
+
+
+def _is_source(one: Any) -> bool:
+    """Whether one of several queries is a text or an image, and no vector."""
+    return isinstance(one, str) or (hasattr(one, "convert") and hasattr(one, "size"))
 
 
 def _plain(query: Any) -> Any:

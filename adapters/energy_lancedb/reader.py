@@ -79,6 +79,10 @@ class EnergyReader:
             )
             return self._snapshot
 
+    def is_current(self, snapshot: Snapshot) -> bool:
+        """Whether a snapshot is the last one that was made; ask under the lock."""
+        return self._snapshot is snapshot
+
     def pointer(self) -> Pointer:
         """The pointer of the version at hand, checked against the table.
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,6 +27,15 @@ LAYOUTS = ("auto", "columns", "companion")
 ENGINES = ("local", "ray")
 
 
+@dataclass(frozen=True)
+class BuildTimes:
+    """Where the time of a build went, in seconds."""
+
+    read: float  # of the vectors
+    fit: float  # of the field; in columns too, unless they were mapped
+    write: float  # of columns and field; mapping of rows outside the sample included
+
+
 class EnergyTable(EnergyUpkeep):
     """A LanceDB table whose searches are ordered by energy distance.
 
@@ -45,6 +56,9 @@ class EnergyTable(EnergyUpkeep):
     >>> energy = EnergyTable(table).build()                              # doctest: +SKIP
     >>> energy.search("heat flow").where("year > 2020").limit(5).to_pandas()  # doctest: +SKIP
     """
+
+    last_build: BuildTimes | None = None
+    """Of the last `build` of this object."""
 
     # -- building
 
@@ -100,6 +114,7 @@ class EnergyTable(EnergyUpkeep):
         limit = SAMPLE_ROWS if sample is None else as_k(sample, name="sample")
         self.host.require_latest()
         with self.lock:
+            started = time.perf_counter()
             version = self.host.latest()
             previous = replaced_pointer(self.host.schema)
             column = self._column or (previous.vector_column if previous else None)
@@ -126,9 +141,11 @@ class EnergyTable(EnergyUpkeep):
                 )
             if mapped and limit < count:
                 config = sample_config(config, count, len(vectors.rowids))
+            read = time.perf_counter()
             index = EnergyIndex.fit(
                 vectors.matrix, config, show_progress_bar=show_progress_bar, device=self._device
             )
+            fitted = time.perf_counter()
             prints = prints_of(vectors.matrix)
             rows: FittedRows | SampledRows
             if mapped:
@@ -147,6 +164,8 @@ class EnergyTable(EnergyUpkeep):
             self._publish(index.field, rows, layout, column, previous)
             if not mapped:
                 self.refresh()  # rows that came while the field was fitted
+            written = time.perf_counter()
+            self.last_build = BuildTimes(read - started, fitted - read, written - fitted)
         return self
 
     def verify(self) -> list[Finding]:

@@ -10,6 +10,7 @@ from energy_plugin import __version__
 from energy_plugin.cli import (
     bench_chroma,
     bench_encoder,
+    bench_lancedb,
     compression,
     demo,
     evaluate,
@@ -51,6 +52,7 @@ def _options(
 
 app.command("bench-chroma")(bench_chroma.command)
 app.command("bench-encoder")(bench_encoder.command)
+app.command("bench-lancedb")(bench_lancedb.command)
 app.command("compression")(compression.command)
 app.command("demo")(demo.command)
 app.command("eval")(evaluate.command)

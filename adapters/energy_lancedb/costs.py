@@ -1,0 +1,194 @@
+"""What the plugin costs a LanceDB table, measured beside LanceDB's own search."""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from energy_lancedb.layout import LoadedRows
+from energy_lancedb.snapshot import snapshot_of
+from energy_lancedb.table import EnergyTable
+
+TOPICS = 400
+SPREAD = 0.8  # of the rows around their topic, whose norm is about 1
+LIMIT = 10
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Seconds, milliseconds (medians) and bytes; see the fields' remarks."""
+
+    rows: int
+    dim: int
+    read_seconds: float
+    fit_seconds: float
+    write_seconds: float  # what the build adds to the computing
+    unindexed_rows: int  # of the user's vector index after the build
+    open_seconds: float  # a new handle, the field, the columns, the first answer
+    native_ms: float  # LanceDB's own IVF_RQ query, refined
+    energy_ms: float  # the energy query with rows from the table, as `native_ms`
+    probe_ms: float  # as `energy_ms`, of `nprobes` cells
+    rank_ms: float  # the ranking alone
+    nprobes: int
+    refine: int
+    memory_rows: int
+    memory_bytes: int | None  # of that many rows with their index, after an answer
+
+
+def clustered(rows: int, dim: int, seed: int) -> NDArray[np.float32]:
+    """Unit vectors around topics, (rows, dim)."""
+    rng = np.random.default_rng(seed)
+    topics = rng.normal(size=(TOPICS, dim)).astype(np.float32) / np.sqrt(dim)
+    noise = rng.normal(size=(rows, dim)).astype(np.float32) / np.sqrt(dim)
+    vectors = topics[rng.integers(0, TOPICS, rows)] + SPREAD * noise
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    return vectors
+
+
+def measure(
+    folder: Path,
+    *,
+    rows: int = 100_000,
+    dim: int = 384,
+    queries: int = 50,
+    nprobes: int = 20,
+    refine: int = 5,
+    memory_rows: int = 1_000_000,
+    seed: int = 0,
+) -> Costs:
+    """Make a table of random clustered vectors, build a field on it, and time both searches.
+
+    Parameters
+    ----------
+    folder : Path
+        An empty folder for the database.
+    rows, dim, queries : int
+    nprobes, refine : int
+        Of LanceDB's query on its IVF_RQ index (1 bit, √rows partitions); `nprobes` also of the
+        energy query with a number of cells.
+    memory_rows : int
+        Rows whose index is held in memory to be weighed: columns of the table, repeated.
+    seed : int
+    """
+    import lancedb
+    from lancedb.index import IvfRq
+
+    vectors = clustered(rows + queries, dim, seed)
+    asked, vectors = vectors[rows:], vectors[:rows]
+    database = lancedb.connect(folder)
+    table = database.create_table(
+        "rows",
+        pa.table(
+            {
+                "id": pa.array(np.arange(rows)),
+                "text": pa.array([f"row {i}" for i in range(rows)]),
+                "vector": pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), dim),
+            }
+        ),
+    )
+    partitions = max(1, round(rows**0.5))
+    table.create_index("vector", config=IvfRq(distance_type="cosine", num_partitions=partitions))
+    times = EnergyTable(table).build().last_build
+    assert times is not None  # a build has just ended
+    indexes = [index for index in table.list_indices() if index.columns == ["vector"]]
+
+    started = time.perf_counter()
+    energy = EnergyTable(lancedb.connect(folder).open_table("rows"))
+    energy.search(asked[0]).limit(LIMIT).to_arrow()
+    opened = time.perf_counter() - started
+
+    def native(query: NDArray[np.float32]) -> Any:
+        search = table.search(query).distance_type("cosine").nprobes(nprobes)
+        chosen = search.refine_factor(refine).limit(LIMIT).select(["id", "text", "_distance"])
+        return chosen.to_arrow()
+
+    def ranked(query: NDArray[np.float32]) -> Any:
+        return energy.search(query).limit(LIMIT).select(["id", "text"]).to_arrow()
+
+    def probed(query: NDArray[np.float32]) -> Any:
+        search = energy.search(query).nprobes(nprobes).limit(LIMIT)
+        return search.select(["id", "text"]).to_arrow()
+
+    index = energy.snapshot().index
+    medians = _medians(asked, [native, ranked, probed, lambda q: index.search(q, LIMIT)])
+    weight = _memory(energy, memory_rows, asked[0])
+    return Costs(
+        rows=rows,
+        dim=dim,
+        read_seconds=times.read,
+        fit_seconds=times.fit,
+        write_seconds=times.write,
+        unindexed_rows=int(indexes[0].num_unindexed_rows),
+        open_seconds=opened,
+        native_ms=medians[0],
+        energy_ms=medians[1],
+        probe_ms=medians[2],
+        rank_ms=medians[3],
+        nprobes=nprobes,
+        refine=refine,
+        memory_rows=memory_rows,
+        memory_bytes=weight,
+    )
+
+
+def _medians(queries: NDArray[np.float32], searches: list[Callable[[Any], Any]]) -> list[float]:
+    """Median milliseconds of each search; they take turns, so that a busy machine hits all."""
+    for search in searches:
+        search(queries[0])
+    taken: list[list[float]] = [[] for _ in searches]
+    for query in queries:
+        for place, search in enumerate(searches):
+            started = time.perf_counter()
+            search(query)
+            taken[place].append(1e3 * (time.perf_counter() - started))
+    return [float(np.median(each)) for each in taken]
+
+
+def _resident() -> int | None:
+    """Bytes of this process in memory, freed ones returned; None where /proc does not tell."""
+    gc.collect()
+    try:
+        ctypes.CDLL(None).malloc_trim(0)
+    except (AttributeError, OSError, TypeError):  # not glibc
+        return None
+    try:
+        pages = int(Path("/proc/self/statm").read_text("ascii").split()[1])
+    except OSError:
+        return None
+    import resource
+
+    return pages * resource.getpagesize()
+
+
+def _memory(energy: EnergyTable, rows: int, query: NDArray[np.float32]) -> int | None:
+    """What an index of that many rows adds to the process, by the columns of another."""
+    snapshot = energy.snapshot()
+    columns = snapshot.index.columns
+    before = _resident()
+    if before is None or len(columns) == 0:
+        return None
+    picks = np.arange(rows) % len(columns)
+    loaded = LoadedRows(
+        rowids=np.arange(rows, dtype=np.uint64),
+        columns=columns.take(picks),
+        fingerprints=snapshot.fingerprints[picks],
+        stale=np.empty(0, dtype=np.uint64),
+        stale_vectors=np.empty((0, snapshot.pointer.dim), dtype=np.float32),
+        emptied=np.empty(0, dtype=np.uint64),
+        without_vector=0,
+    )
+    many = snapshot_of(-1, snapshot.pointer, snapshot.field, loaded)
+    del loaded, picks
+    found = many.index.search(query, LIMIT)
+    many.find_rowids(many.rowids[found.ids[0]])
+    after = _resident()
+    return None if after is None else after - before

@@ -1,0 +1,62 @@
+"""``energy-plugin bench-lancedb``: what the plugin costs a LanceDB table."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from energy_plugin.cli.console import console, print_json, table
+
+
+def command(
+    rows: Annotated[int, typer.Option(min=100, help="Rows of the table.")] = 100_000,
+    dim: Annotated[int, typer.Option(min=2, help="Dimensions of the vectors.")] = 384,
+    queries: Annotated[int, typer.Option(min=1, help="Searches of each kind.")] = 50,
+    nprobes: Annotated[int, typer.Option(min=1, help="Partitions, or cells, of a search.")] = 20,
+    refine: Annotated[int, typer.Option(min=1, help="LanceDB's refine factor.")] = 5,
+    memory_rows: Annotated[
+        int, typer.Option(min=1, help="Rows whose index is weighed in memory.")
+    ] = 1_000_000,
+    seed: Annotated[int, typer.Option(min=0, help="Of the random vectors.")] = 0,
+    folder: Annotated[
+        Path | None, typer.Option(help="Where the database is made; by default thrown away.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Time the build and the searches of a LanceDB table beside LanceDB's own IVF_RQ search."""
+    from energy_lancedb.costs import measure
+
+    with tempfile.TemporaryDirectory() as thrown_away:
+        costs = measure(
+            folder or Path(thrown_away),
+            rows=rows,
+            dim=dim,
+            queries=queries,
+            nprobes=nprobes,
+            refine=refine,
+            memory_rows=memory_rows,
+            seed=seed,
+        )
+    if as_json:
+        print_json(asdict(costs))
+        return
+    made = table(f"{rows:,} rows of {dim} dimensions", "")
+    megabytes = "unknown" if costs.memory_bytes is None else f"{costs.memory_bytes / 1e6:,.0f} MB"
+    for name, value in (
+        ("build: reading the vectors", f"{costs.read_seconds:.2f} s"),
+        ("build: computing", f"{costs.fit_seconds:.2f} s"),
+        ("build: writing", f"{costs.write_seconds:.2f} s"),
+        ("rows that the vector index lost", f"{costs.unindexed_rows:,}"),
+        ("opening and the first answer", f"{costs.open_seconds:.2f} s"),
+        (f"IVF_RQ, {nprobes} partitions, refine {refine}", f"{costs.native_ms:.1f} ms"),
+        ("energy search", f"{costs.energy_ms:.1f} ms"),
+        (f"energy search, {nprobes} cells", f"{costs.probe_ms:.1f} ms"),
+        ("energy ranking alone", f"{costs.rank_ms:.1f} ms"),
+        (f"index of {memory_rows:,} rows in memory", megabytes),
+    ):
+        made.add_row(name, value)
+    console().print(made)
