@@ -107,7 +107,8 @@ def measure(
     opened = time.perf_counter() - started
 
     def native(query: NDArray[np.float32]) -> Any:
-        search = table.search(query).distance_type("cosine").nprobes(nprobes)
+        search: Any = table.search(query)
+        search = search.distance_type("cosine").nprobes(nprobes)
         chosen = search.refine_factor(refine).limit(LIMIT).select(["id", "text", "_distance"])
         return chosen.to_arrow()
 
@@ -127,7 +128,7 @@ def measure(
         read_seconds=times.read,
         fit_seconds=times.fit,
         write_seconds=times.write,
-        unindexed_rows=int(indexes[0].num_unindexed_rows),
+        unindexed_rows=int(indexes[0].num_unindexed_rows or 0),
         open_seconds=opened,
         native_ms=medians[0],
         energy_ms=medians[1],
