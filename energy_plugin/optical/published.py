@@ -80,6 +80,11 @@ def config_of(shapes: Mapping[str, tuple[int, ...]]) -> FullConfig:
                 f"the {name} part of the weights is {width} channels wide, expected a multiple "
                 f"of {HEAD_WIDTH}, the width of a head"
             )
+    if config.compressor[1] != config.width:
+        raise CheckpointError(
+            f"the compressor of the weights gives {config.compressor[1]} channels and the global "
+            f"part takes {config.width}; they belong to different encoders"
+        )
     return config
 
 

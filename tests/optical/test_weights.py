@@ -162,6 +162,12 @@ def test_foreign_state_dicts_are_refused():
         DeepEncoder.from_state_dict(odd)
 
 
+def test_parts_of_different_encoders_are_refused(seeded):
+    mixed = seeded | {"sam_model.net_3.weight": torch.ones(128, 64, 3, 3)}
+    with pytest.raises(CheckpointError, match="gives 128 channels and the global part takes 192"):
+        DeepEncoder.from_state_dict(mixed)
+
+
 def test_state_dict_round_trip(seeded):
     first = DeepEncoder.from_state_dict(seeded)
     again = DeepEncoder.from_state_dict(first.state_dict())
