@@ -163,6 +163,7 @@ def full_speed(
     batch: int = 4,
     rounds: int = 5,
     device: str | None = None,
+    config: Any = None,
     seed: int = 0,
 ) -> dict[str, Any]:
     """Pages a second of the full encoder in bfloat16, and of transformers' one by one.
@@ -170,6 +171,18 @@ def full_speed(
     Weights are seeded, of the published sizes; both read the same pages, taking turns, in
     this process. transformers' implementation gets one image at a time, as the published
     code does.
+
+    Parameters
+    ----------
+    mode : {"tiny", "small", "base", "large"}, default="tiny"
+    batch : int, default=4
+        Pages of a forward pass of ours.
+    rounds : int, default=5
+    device : str, optional
+    config : FullConfig, optional
+        The published sizes unless given.
+    seed : int, default=0
+        Of weights and pages.
 
     Returns
     -------
@@ -179,7 +192,7 @@ def full_speed(
     """
     batch, rounds = as_k(batch, name="batch"), as_k(rounds, name="rounds")
     place, side = as_device(device), as_mode(mode).base
-    config = DeepEncoderConfig.full()
+    config = config or DeepEncoderConfig.full()
     tensors = {key: value.bfloat16() for key, value in seeded_weights(config, seed).items()}
     with tempfile.TemporaryDirectory() as folder:
         published_file(Path(folder), tensors)
