@@ -22,6 +22,9 @@ logger = logging.getLogger(__name__)
 
 # One SQLite statement carries at most 32,766 variables, and Chroma spends one per id.
 PAGE = 5_000
+# Chroma keeps every write in its log until that many rows of the collection have changed, and reads
+# the whole log again in each write: a companion has few rows, and large ones.
+SYNC: Any = {"sync_threshold": 4, "batch_size": 2}
 # Settings of an embedding function that do not change its vectors.
 _NOT_SEMANTIC = frozenset(
     {
@@ -331,11 +334,15 @@ class ChromaHost:
             # the HNSW index of a 1-dimensional dummy vector costs nothing
             model = server.create_collection(
                 name=self.companion_name,
-                configuration={"hnsw": {"space": "l2"}, "embedding_function": None},
+                configuration={"hnsw": {"space": "l2", **SYNC}, "embedding_function": None},
                 get_or_create=True,
                 **place,
             )
-        return Collection(client=server, model=model, embedding_function=None)
+        companion = Collection(client=server, model=model, embedding_function=None)
+        index = companion.configuration_json.get("hnsw") or SYNC
+        if create and index["sync_threshold"] != SYNC["sync_threshold"]:
+            companion.modify(configuration={"hnsw": SYNC})
+        return companion
 
     def delete_companion(self) -> None:
         """Delete the energy columns; the user's rows are not touched."""
