@@ -332,15 +332,16 @@ class ChromaHost:
             if not create:
                 return None
             # the HNSW index of a 1-dimensional dummy vector costs nothing
+            index: Any = {"space": "l2", **SYNC}
             model = server.create_collection(
                 name=self.companion_name,
-                configuration={"hnsw": {"space": "l2", **SYNC}, "embedding_function": None},
+                configuration={"hnsw": index, "embedding_function": None},
                 get_or_create=True,
                 **place,
             )
         companion = Collection(client=server, model=model, embedding_function=None)
-        index = companion.configuration_json.get("hnsw") or SYNC
-        if create and index["sync_threshold"] != SYNC["sync_threshold"]:
+        stored = companion.configuration_json.get("hnsw") or SYNC
+        if create and stored["sync_threshold"] != SYNC["sync_threshold"]:
             companion.modify(configuration={"hnsw": SYNC})
         return companion
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -45,6 +46,7 @@ class LiveField:
         self.pointer = pointer
         self.pending = Changes()
         self.unreadable: set[str] = set()
+        self.counted = -math.inf  # when the host's rows were counted last, by a monotonic clock
 
     @classmethod
     def fit(

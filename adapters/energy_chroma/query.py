@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -21,6 +22,9 @@ COMPARED = 32
 # Share of them that, changed, makes the query read all vectors: updates leave some rows of Chroma's
 # graph without a way in, and of many changed rows such a one would keep its old vector.
 MANY = 0.5
+# Rows up to which every query counts them (5 ms for 100,000), and how often it does beyond.
+COUNTED_ALWAYS = 20_000
+COUNT_SECONDS = 1.0
 # Rounds that mend single rows before one that reads all vectors, and one to answer after it.
 MENDING_ROUNDS = 2
 
@@ -146,7 +150,7 @@ def _allowed(live: LiveField, filters: dict[str, Any]) -> NDArray[np.int64] | No
 def _notice(live: LiveField, queries: NDArray[np.float32], k: int, filters: dict[str, Any]) -> bool:
     """Find rows added, deleted or changed elsewhere, by count and near the queries."""
     changes = Changes()
-    if live.host.count() != len(live) + len(live.unreadable):
+    if _count_is_due(live) and live.host.count() != len(live) + len(live.unreadable):
         changes = live.catch_up()
     if "ids" in filters:
         known = [name for name in dict.fromkeys(filters["ids"]) if name in live.rows]
@@ -160,6 +164,15 @@ def _notice(live: LiveField, queries: NDArray[np.float32], k: int, filters: dict
             found = scan(live.host, live.rows)
         changes = changes | live.apply(found)
     return bool(changes)
+
+
+def _count_is_due(live: LiveField) -> bool:
+    """Always in a small collection; counting a large one takes longer than searching it."""
+    now = time.monotonic()
+    if len(live) > COUNTED_ALWAYS and now < live.counted + COUNT_SECONDS:
+        return False
+    live.counted = now
+    return True
 
 
 def _compare(live: LiveField, wanted: list[str], vectors: dict[str, Any]) -> Changes:

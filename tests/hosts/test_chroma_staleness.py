@@ -7,7 +7,7 @@ import chromadb
 import numpy as np
 import pytest
 from chroma_cases import client, create, vectors
-from energy_chroma import Changes, EnergyCollection
+from energy_chroma import Changes, EnergyCollection, query
 
 from energy_plugin.energy import EnergyIndex
 
@@ -140,6 +140,27 @@ def test_refresh_after_nothing_writes_nothing(made, energy):
     pointer = energy._store.pointer()
     assert energy.refresh() == Changes()
     assert energy._store.pointer() == pointer
+
+
+def test_a_large_collection_is_counted_once_a_while(made, monkeypatch):
+    energy = EnergyCollection(made).build()
+    clock = [100.0]
+    counted = []
+    count = query.LiveField.__len__  # of the rows that the plugin knows
+    monkeypatch.setattr(query.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(query, "COUNTED_ALWAYS", 100)
+    monkeypatch.setattr(
+        "energy_chroma.host.ChromaHost.count", lambda _: counted.append(1) or count(energy._field)
+    )
+    for _ in range(3):
+        energy.query(query_embeddings=NEW[:1])
+    assert len(counted) == 1
+    made.add(ids=["a"], embeddings=NEW[:1])  # found near the question, without a count
+    assert first(energy, NEW[0]) == ["a"]
+    assert len(counted) == 1
+    clock[0] += 1
+    energy.query(query_embeddings=NEW[:1])
+    assert len(counted) == 2
 
 
 def test_more_rows_than_a_page(tmp_path):
