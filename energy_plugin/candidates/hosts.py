@@ -62,11 +62,16 @@ def as_host(host: Any, *, id_column: str = "id", text_column: str = "text") -> H
     Raises
     ------
     InvalidInputError
-        Some other object.
+        Some other object, or an asynchronous one.
     """
-    packages = {each.__module__.partition(".")[0] for each in type(host).__mro__}
     if host is None:
         return None
+    if any(each.__name__.startswith("Async") for each in type(host).__mro__):
+        raise InvalidInputError(
+            f"host is asynchronous, {type(host).__name__}. Pass the synchronous object of the same "
+            "data: what awaits a reranker or retriever runs the host in a thread."
+        )
+    packages = {each.__module__.partition(".")[0] for each in type(host).__mro__}
     if packages & {"energy_chroma", "chromadb"} and hasattr(host, "query"):
         return _Chroma(host, ranked="energy_chroma" in packages)
     if packages & {"energy_lancedb", "lancedb"} and hasattr(host, "search"):

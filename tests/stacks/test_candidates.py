@@ -163,6 +163,22 @@ def test_what_cannot_be_ranked_is_refused(chroma_store, lance_store, tmp_path):
             CandidateRanker(unbuilt).order(QUERY, Candidates(["1"], ["a"], [OWN]))
 
 
+def test_asynchronous_hosts_are_refused(tmp_path):
+    import asyncio
+
+    import lancedb
+    from energy_lancedb import AsyncEnergyTable
+
+    async def opened():
+        connection = await lancedb.connect_async(tmp_path)
+        table = await connection.create_table("a", [{"id": 1, "vector": VECTORS[0]}])
+        return table, AsyncEnergyTable(table)
+
+    for host in asyncio.run(opened()):
+        with pytest.raises(InvalidInputError, match=f"asynchronous, {type(host).__name__}"):
+            as_host(host)
+
+
 def test_one_vector_column_is_needed(tmp_path):
     import lancedb
 
