@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from energy_lancedb.fragments import BATCH_ROWS
 from energy_lancedb.layout import LoadedRows
 from energy_lancedb.snapshot import snapshot_of
 from energy_lancedb.table import EnergyTable
@@ -40,6 +41,7 @@ class Costs:
     rank_ms: float  # the ranking alone
     nprobes: int
     refine: int
+    map_rows_per_second: float  # of rows outside a sample, by one process: see `build(sample=)`
     memory_rows: int
     memory_bytes: int | None  # of that many rows with their index, after an answer
 
@@ -82,6 +84,8 @@ def measure(
     import lancedb
     from lancedb.index import IvfRq
 
+    from energy_plugin.energy.mapping import RowMapper
+
     vectors = clustered(rows + queries, dim, seed)
     asked, vectors = vectors[rows:], vectors[:rows]
     database = lancedb.connect(folder)
@@ -121,6 +125,11 @@ def measure(
 
     index = energy.snapshot().index
     medians = _medians(asked, [native, ranked, probed, lambda q: index.search(q, LIMIT)])
+    mapper = RowMapper(energy.snapshot().field, index.columns)
+    batch = vectors[:BATCH_ROWS]
+    started = time.perf_counter()
+    mapper.columns(batch)
+    mapped = len(batch) / (time.perf_counter() - started)
     weight = _memory(energy, memory_rows, asked[0])
     return Costs(
         rows=rows,
@@ -136,6 +145,7 @@ def measure(
         rank_ms=medians[3],
         nprobes=nprobes,
         refine=refine,
+        map_rows_per_second=mapped,
         memory_rows=memory_rows,
         memory_bytes=weight,
     )

@@ -56,6 +56,7 @@ def command(
         ("energy search", f"{costs.energy_ms:.1f} ms"),
         (f"energy search, {nprobes} cells", f"{costs.probe_ms:.1f} ms"),
         ("energy ranking alone", f"{costs.rank_ms:.1f} ms"),
+        ("rows mapped a second, one process", f"{costs.map_rows_per_second:,.0f}"),
         (f"index of {memory_rows:,} rows in memory", megabytes),
     ):
         made.add_row(name, value)
