@@ -15,7 +15,7 @@ def test_it_measures_and_reuses_the_collection(tmp_path, capsys):
     arguments = ["bench-chroma", str(tmp_path), "--rows", "600", "--dim", "32", "--queries", "3"]
     done = CliRunner().invoke(app, [*arguments, "--json"], catch_exceptions=False)
     result = json.loads(done.stdout)
-    assert result["build"]["seconds"] > result["build"]["write_seconds"] > 0
+    assert min(result["build"]["seconds"], result["build"]["write_seconds"]) > 0  # two runs
     assert 30 < result["build"]["row_bytes"] < 80  # 4 bits of 32 dimensions, and the ids
     assert result["first_query"]["energy"] > 0
     assert result["query"]["collection.query"]["ratio"] == 1

@@ -1,10 +1,12 @@
 """Writes through the plugin: rows and columns together, nothing lost, nothing half-written."""
 
+import inspect
 import threading
 
 import numpy as np
 import pytest
 from chroma_cases import GramEmbedding, client, create, stored, texts, vectors
+from chromadb.api.models.Collection import Collection
 from chromadb.errors import DuplicateIDError
 from energy_chroma import Changes, EnergyCollection, writing
 
@@ -132,9 +134,14 @@ def test_a_changed_document_is_embedded_again(tmp_path):
 
 
 def test_deleted_rows_are_gone(energy):
-    assert energy.delete(ids=["r3", "r4"]) == {"deleted": 2}
-    assert energy.delete(where={"n": {"$gte": 110}}) == {"deleted": 10}
-    assert energy.delete(where_document={"$contains": "document 50 "}) == {"deleted": 1}
+    # Chroma's own answer is passed on, which is None in 1.5.0
+    counts = "limit" in inspect.signature(Collection.delete).parameters
+    for condition, count in (
+        ({"ids": ["r3", "r4"]}, 2),
+        ({"where": {"n": {"$gte": 110}}}, 10),
+        ({"where_document": {"$contains": "document 50 "}}, 1),
+    ):
+        assert energy.delete(**condition) == ({"deleted": count} if counts else None)
     gone = {"r3", "r4", "r50", *(f"r{i}" for i in range(110, 120))}
     ids = energy.query(query_embeddings=vectors(120)[3:4], n_results=200)["ids"][0]
     assert set(ids) == {f"r{i}" for i in range(120)} - gone
