@@ -43,7 +43,8 @@ class Costs:
     refine: int
     map_rows_per_second: float  # of rows outside a sample, by one process: see `build(sample=)`
     memory_rows: int
-    memory_bytes: int | None  # of that many rows with their index, after an answer
+    memory_bytes: int | None  # of that many rows with their index, opened
+    memory_asked_bytes: int | None  # the same after an answer, with the decoded rows it keeps
 
 
 def clustered(rows: int, dim: int, seed: int) -> NDArray[np.float32]:
@@ -147,7 +148,8 @@ def measure(
         refine=refine,
         map_rows_per_second=mapped,
         memory_rows=memory_rows,
-        memory_bytes=weight,
+        memory_bytes=weight[0],
+        memory_asked_bytes=weight[1],
     )
 
 
@@ -180,13 +182,15 @@ def _resident() -> int | None:
     return pages * resource.getpagesize()
 
 
-def _memory(energy: EnergyTable, rows: int, query: NDArray[np.float32]) -> int | None:
-    """What an index of that many rows adds to the process, by the columns of another."""
+def _memory(
+    energy: EnergyTable, rows: int, query: NDArray[np.float32]
+) -> tuple[int | None, int | None]:
+    """What an index of that many rows, by the columns of another, adds to the process."""
     snapshot = energy.snapshot()
     columns = snapshot.index.columns
     before = _resident()
     if before is None or len(columns) == 0:
-        return None
+        return None, None
     picks = np.arange(rows) % len(columns)
     loaded = LoadedRows(
         rowids=np.arange(rows, dtype=np.uint64),
@@ -199,7 +203,10 @@ def _memory(energy: EnergyTable, rows: int, query: NDArray[np.float32]) -> int |
     )
     many = snapshot_of(-1, snapshot.pointer, snapshot.field, loaded)
     del loaded, picks
-    found = many.index.search(query, LIMIT)
-    many.find_rowids(many.rowids[found.ids[0]])
-    after = _resident()
-    return None if after is None else after - before
+    many.find_rowids(many.rowids[:1])
+    opened = _resident()
+    many.index.search(query, LIMIT)
+    asked = _resident()
+    if opened is None or asked is None:
+        return None, None
+    return opened - before, asked - before

@@ -45,7 +45,6 @@ def command(
         print_json(asdict(costs))
         return
     made = table(f"{rows:,} rows of {dim} dimensions", "")
-    megabytes = "unknown" if costs.memory_bytes is None else f"{costs.memory_bytes / 1e6:,.0f} MB"
     for name, value in (
         ("build: reading the vectors", f"{costs.read_seconds:.2f} s"),
         ("build: computing", f"{costs.fit_seconds:.2f} s"),
@@ -57,7 +56,12 @@ def command(
         (f"energy search, {nprobes} cells", f"{costs.probe_ms:.1f} ms"),
         ("energy ranking alone", f"{costs.rank_ms:.1f} ms"),
         ("rows mapped a second, one process", f"{costs.map_rows_per_second:,.0f}"),
-        (f"index of {memory_rows:,} rows in memory", megabytes),
+        (f"index of {memory_rows:,} rows in memory", _megabytes(costs.memory_bytes)),
+        ("the same after an answer", _megabytes(costs.memory_asked_bytes)),
     ):
         made.add_row(name, value)
     console().print(made)
+
+
+def _megabytes(count: int | None) -> str:
+    return "unknown" if count is None else f"{count / 1e6:,.0f} MB"
