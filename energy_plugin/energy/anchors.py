@@ -1,11 +1,12 @@
-"""Voronoi anchors: annealed k-means with plain means, then merge and split of cells.
+"""Voronoi anchors: annealed k-means with trimmed means, then merge and split of cells.
 
 ========== ===================================================================
 n, m, d    rows, anchors, dimensions
 a_c        anchor of cell c: the plain mean of its rows, never re-normalised
            (a mean of fixed length would leave a bias in every residual)
 S_c        distortion of a cell, Σ ‖x − a_c‖²
-T          temperature, 1 → 0: anchors are shaken by T·rms distance before a step
+T          temperature, 1 → 0: anchors are shaken by T·rms distance before a step; while it
+           is above 0, a cell's farthest rows (`trim`) do not count in its mean
 ========== ===================================================================
 """
 
@@ -57,10 +58,35 @@ def cell_means(
     return means, size
 
 
-def _merge_and_split(
+def trimmed_means(
+    points: torch.Tensor,
+    cell: torch.Tensor,
+    squared: torch.Tensor,
+    previous: torch.Tensor,
+    trim: float,
+) -> torch.Tensor:
+    """Means of the cells without the farthest ⌊trim·rows⌋ of each; (m, d).
+
+    `squared` holds the squared distances to the anchors; an empty cell keeps its previous one.
+    """
+    if trim == 0:
+        return cell_means(points, cell, previous)[0]
+    order = torch.argsort(squared, stable=True)
+    order = order[torch.argsort(cell[order], stable=True)]  # by cell, then by distance
+    size = torch.bincount(cell, minlength=len(previous))  # (m,)
+    place = torch.arange(len(cell), device=cell.device) - (size.cumsum(0) - size)[cell[order]]
+    kept = order[place < (size - (trim * size).long())[cell[order]]]
+    return cell_means(points[kept], cell[kept], previous)[0]
+
+
+def merge_and_split(
     points: torch.Tensor, anchors: torch.Tensor, cell: torch.Tensor, squared: torch.Tensor
 ) -> torch.Tensor:
-    """Move anchors from pairs that are cheap to merge into cells that are dear to keep."""
+    """Move anchors from pairs that are cheap to merge into cells that are dear to keep.
+
+    A pair costs Ward's |A||B|/(|A| + |B|)·‖a − b‖² (Ward 1963) and is merged while that is
+    below a quarter of the distortion of the heaviest cell, which gets the free anchor.
+    """
     m = len(anchors)
     size = torch.bincount(cell, minlength=m).to(anchors.dtype)
     distortion = torch.zeros(m, device=anchors.device).index_add_(0, cell, squared)
@@ -100,7 +126,13 @@ def _merge_and_split(
 
 
 def fit_anchors(
-    points: torch.Tensor, count: int, *, seed: int, steps: int, start: torch.Tensor | None = None
+    points: torch.Tensor,
+    count: int,
+    *,
+    seed: int,
+    steps: int,
+    trim: float = 0.0,
+    start: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Learn the anchors.
 
@@ -112,6 +144,8 @@ def fit_anchors(
         Anchors wanted; fewer come back if there are fewer distinct points.
     seed, steps : int
         Random state and annealing steps.
+    trim : float
+        Share of a cell's rows, the farthest, that its mean leaves out while annealing.
     start : tensor of shape (count, d), optional
         First anchors; without them, random points.
 
@@ -133,15 +167,16 @@ def fit_anchors(
         anchors = start.clone()
     cell, squared = assign(points, anchors)
     for step in range(steps):
-        anchors, _ = cell_means(points, cell, anchors)
         temperature = max(0.0, 1 - (step + 1) / max(1, steps - 2))
+        share = trim if temperature > 0 else 0.0
+        anchors = trimmed_means(points, cell, squared, anchors, share)
         if temperature > 0:
             noise = rng.standard_normal(anchors.shape, dtype=np.float32)
             rms = float(squared.mean().sqrt()) / math.sqrt(anchors.shape[1])
             shake = torch.from_numpy(noise).to(anchors.device)
             anchors = anchors + SHAKE * temperature * rms * shake
         elif step == steps - 2 and len(anchors) > 2:
-            anchors = _merge_and_split(points, anchors, cell, squared)
+            anchors = merge_and_split(points, anchors, cell, squared)
         cell, squared = assign(points, anchors)
     anchors, size = cell_means(points, cell, anchors)
     return anchors[size > 0]

@@ -12,6 +12,7 @@ from energy_plugin.energy import graph, metric
 from energy_plugin.energy.anchors import assign, cell_means, default_count, fit_anchors
 from energy_plugin.energy.codes import encode
 from energy_plugin.energy.columns import NO_CELL, EnergyColumns
+from energy_plugin.energy.compression import optical_compression
 from energy_plugin.energy.config import EnergyConfig
 from energy_plugin.energy.device import unit
 from energy_plugin.energy.distance import Energies, robust_scale
@@ -25,6 +26,7 @@ from energy_plugin.energy.neighbours import (
 )
 from energy_plugin.energy.projection import transform
 from energy_plugin.energy.rotation import rotation
+from energy_plugin.energy.splitting import split_dispersed
 from energy_plugin.energy.taumode import AnchorGraph, choose_tau, taumode
 from energy_plugin.validation import as_device
 
@@ -183,7 +185,11 @@ def scatter(columns: EnergyColumns, real: NDArray[np.bool_], bits: int) -> Energ
 def _anchors(
     points: torch.Tensor, coarse: torch.Tensor | None, config: EnergyConfig
 ) -> torch.Tensor:
-    """Anchors of the smoothed rows, warm from the coarse cells if there are any."""
+    """Anchors of the smoothed rows, warm from the coarse cells if there are any.
+
+    Tessellation, then the two stages that are off by default: optical compression to a budget,
+    and splitting of the most dispersed anchors on the bootstrap graph.
+    """
     if len(points) == 0:
         return torch.zeros(1, points.shape[1], device=points.device)
     count = config.n_anchors or default_count(len(points))
@@ -194,7 +200,21 @@ def _anchors(
         start, size = cell_means(points, coarse, empty)
         start = start[size > 0]
         steps = max(2, steps // 2)
-    return fit_anchors(points, count, seed=config.seed, steps=steps, start=start)
+    anchors = fit_anchors(
+        points, count, seed=config.seed, steps=steps, trim=config.anchor_trim, start=start
+    )
+    if config.anchor_budget is not None and config.anchor_budget < len(anchors):
+        cell, _ = assign(points, anchors)
+        held = torch.bincount(cell, minlength=len(anchors))
+        anchors, _ = optical_compression(anchors, held, config.anchor_budget, seed=config.seed)
+    if config.anchor_split > 0 and len(anchors) > 1:
+        k = min(config.affinity_anchors, len(anchors) - 1)
+        _, gaps = graph.nearest_edges(anchors, k)
+        first = graph.bootstrap_weights(anchors, k)
+        bandwidth = float(gaps.median()) or 1.0
+        _, dispersion = AnchorGraph(anchors, first, bandwidth, k).energies(anchors)
+        anchors = split_dispersed(anchors, first, dispersion, config.anchor_split)
+    return anchors
 
 
 def csr(

@@ -27,7 +27,10 @@ class EnergyConfig:
 
     # -- tessellation
     n_anchors: int | None = None  # Voronoi cells; None: about 4·sqrt(n)
-    anchor_steps: int = 8  # annealing steps of k-means
+    anchor_steps: int = 6  # annealing steps of k-means
+    anchor_trim: float = 0.0  # share of a cell's farthest rows that annealing leaves out
+    anchor_budget: int | None = None  # optical compression to so many anchors; None: off
+    anchor_split: float = 0.0  # share of the anchors, of highest dispersion, that are split
     seed: int = 0  # of everything random
 
     # -- row graph
@@ -78,6 +81,12 @@ class EnergyConfig:
             (self.n_anchors is None or self.n_anchors >= 1, "n_anchors must be None or at least 1"),
             (self.bits in BIT_CHOICES, f"bits must be one of {BIT_CHOICES}"),
             (self.tau_mode in TAU_MODES, f"tau_mode must be one of {TAU_MODES}"),
+            (
+                self.anchor_budget is None or self.anchor_budget >= 1,
+                "anchor_budget must be None or at least 1",
+            ),
+            (0 <= self.anchor_trim < 1, "anchor_trim must lie in [0, 1)"),
+            (0 <= self.anchor_split <= 1, "anchor_split must lie in [0, 1]"),
             (self.anchor_steps >= 1, "anchor_steps must be at least 1"),
             (self.neighbours >= 1, "neighbours must be at least 1"),
             (self.affinity_anchors >= 1, "affinity_anchors must be at least 1"),

@@ -19,12 +19,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch.nn.functional import embedding_bag
 
 from energy_plugin.energy.config import EnergyConfig
 from energy_plugin.energy.device import EPS, blocks
 
 REACH = 100  # rows of a neighbourhood
-SAMPLE = 256  # neighbourhoods that are looked at
+SAMPLE = 128  # neighbourhoods that are looked at
 GAMMA_CAP = 1e6  # beyond it M is a multiple of the identity in float32
 
 
@@ -59,7 +60,7 @@ def neighbourhood_similarity(rows: torch.Tensor, seed: int) -> float:
     total = 0.0
     for part in blocks(len(some), max(n, REACH * rows.shape[1])):
         near = (some[part] @ rows.T).topk(REACH, dim=1).indices  # the row itself among them
-        squared = rows[near].mean(1).square().sum(1)  # (b,)
+        squared = embedding_bag(near, rows, mode="mean").square().sum(1)  # (b,)
         total += float(((REACH * squared - 1) / (REACH - 1)).sum())
     return max(0.0, total / len(some))
 
@@ -72,25 +73,22 @@ def strength(similarity: float, pairs: int, dim: int, config: EnergyConfig) -> S
 
 
 def dirichlet_form(rows: torch.Tensor, neighbours: torch.Tensor) -> torch.Tensor:
-    """C, from three products instead of n·k outer products; (d, d)."""
+    """C, from one product instead of n·k outer products; (d, d)."""
     n, k = neighbours.shape
     if n == 0 or k == 0:
         return torch.zeros(rows.shape[1], rows.shape[1], device=rows.device)
-    near = torch.zeros_like(rows)
-    for j in range(k):
-        near += rows[neighbours[:, j]]
-    near /= k  # mean neighbour, (n, d)
+    near = embedding_bag(neighbours, rows, mode="mean")  # mean neighbour, (n, d)
     degree = torch.bincount(neighbours.reshape(-1), minlength=n).to(rows.dtype) / k  # (n,)
-    cross = rows.T @ near
-    return (rows.T @ (rows * (1 + degree)[:, None]) - cross - cross.T) / n
+    half = rows.T @ (rows * (0.5 * (1 + degree))[:, None] - near)
+    return (half + half.T) / n
 
 
 def dirichlet_metric(form: torch.Tensor, gamma: float, exponent: float) -> torch.Tensor:
     """M, symmetric, scaled to largest eigenvalue 1; (d, d) float32."""
-    exact = form.double().cpu()
-    level = float(exact.diagonal().mean())
+    level = float(form.diagonal().mean())
     if level <= EPS:  # no neighbourhood varies at all
         return torch.eye(len(form), device=form.device)
-    values, axes = torch.linalg.eigh(exact / level)
+    whole = form / level
+    values, axes = torch.linalg.eigh(whole.cpu() if whole.device.type == "mps" else whole)
     scale = (values.clamp_min(0) + gamma).pow(-exponent)
     return ((axes * (scale / scale.max())) @ axes.T).float().to(form.device)

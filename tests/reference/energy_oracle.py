@@ -172,3 +172,111 @@ def search(query, lambda_q, dispersion_q, rows, lambdas, dispersions, field):
         tail = tail + max(0.0, final.max() - tail[0])
     ids = np.concatenate([pool[best], order[config.pool :]])
     return ids, np.concatenate([final[best], tail])
+
+
+def trimmed_means(points, cell, squared, previous, trim):
+    """Mean of each cell without its farthest ⌊trim·size⌋ rows."""
+    out = previous.copy()
+    for c in range(len(previous)):
+        rows = np.flatnonzero(cell == c)
+        if len(rows):
+            ranked = rows[np.argsort(squared[rows], kind="stable")]
+            out[c] = points[ranked[: len(rows) - int(trim * len(rows))]].mean(0)
+    return out
+
+
+def bootstrap_weights(anchors, k):
+    """W of L0: exp(−‖a − b‖²/2h²) over each anchor's k nearest, h the median edge."""
+    gaps = np.linalg.norm(anchors[:, None] - anchors[None], axis=2)
+    np.fill_diagonal(gaps, np.inf)
+    near = np.argsort(gaps, axis=1, kind="stable")[:, :k]
+    lengths = np.sort(np.take_along_axis(gaps, near, axis=1).ravel())
+    bandwidth = lengths[(len(lengths) - 1) // 2]
+    weights = np.zeros((len(anchors), len(anchors)))
+    for a, row in enumerate(near):
+        for b in row:
+            weights[a, b] = weights[b, a] = np.exp(-(gaps[a, b] ** 2) / (2 * bandwidth**2))
+    return weights, bandwidth
+
+
+def diffuse(points, weights, heat, steps):
+    """X ← X − η·D⁻¹LX."""
+    for _ in range(steps):
+        points = points - heat * (laplacian(weights) @ points) / weights.sum(1, keepdims=True)
+    return points
+
+
+def energy_laplacian(anchors, config):
+    """L of the edges exp(−d_energy) between the flowed anchors; and the bandwidth."""
+    k = min(config.affinity_anchors, len(anchors) - 1)
+    first, bandwidth = bootstrap_weights(anchors, k)
+    both = [energies(a, anchors, first, bandwidth, k) for a in anchors]
+    rough, dispersion = np.array(both).T
+    tau = np.sort(rough)[round(0.5 * (len(rough) - 1))]
+    lambdas = taumode(rough, dispersion, tau, config.alpha)
+    flowed = diffuse(anchors, first, config.anchor_heat, config.anchor_heat_steps)
+    gaps = np.linalg.norm(flowed[:, None] - flowed[None], axis=2)
+    np.fill_diagonal(gaps, np.inf)
+    ahead = unit(flowed)
+    weights = np.zeros((len(anchors), len(anchors)))
+    for a in range(len(anchors)):
+        for b in np.argsort(gaps[a], kind="stable")[:k]:
+            distance = (
+                config.weight_lambda
+                * min(8.0, abs(lambdas[a] - lambdas[b]) / robust_scale(lambdas))
+                + config.weight_dispersion
+                * min(8.0, abs(dispersion[a] - dispersion[b]) / robust_scale(dispersion))
+                + config.weight_dirichlet * dirichlet(ahead[a] @ ahead[b])
+            )
+            weights[a, b] = weights[b, a] = np.exp(-distance)
+    return laplacian(weights), bandwidth
+
+
+def robust_scale(values):
+    """1.4826·MAD with lower medians."""
+    middle = (len(values) - 1) // 2
+    scale = 1.4826 * np.sort(np.abs(values - np.sort(values)[middle]))[middle]
+    return scale if scale > 1e-6 else 1.0
+
+
+def split_dispersed(anchors, weights, dispersion, share):
+    """a ± ½∇_a in place of the most dispersed anchors; lower halves at the end."""
+    out, lower = anchors.copy(), []
+    ranked = np.argsort(-dispersion, kind="stable")[: int(share * len(anchors))]
+    for a in ranked:
+        gradient = sum(weights[a, b] * (anchors[b] - anchors[a]) for b in range(len(anchors)))
+        gradient /= weights[a].sum()
+        out[a] = anchors[a] + gradient / 2
+        lower.append(anchors[a] - gradient / 2)
+    return np.array([*out, *lower])
+
+
+def optical_compression(anchors, rows, budget, flat, trim):
+    """Bins on a quantile grid, high norms trimmed, least active bins pooled; (b, d), members."""
+    m, side = len(anchors), max(1, int((2 * budget) ** 0.5))
+    rank = [np.argsort(np.argsort(flat[:, axis], kind="stable"), kind="stable") for axis in (0, 1)]
+    squares = (rank[0] * side // m) * side + rank[1] * side // m
+    bins = [np.flatnonzero(squares == s).tolist() for s in np.unique(squares)]
+    norm = np.linalg.norm(anchors, axis=1)
+    kept = set()
+    for members in bins:
+        by_norm = sorted(members, key=lambda a: norm[a])
+        kept.update(by_norm[: len(members) - min(int(trim * len(members)), len(members) - 1)])
+
+    def centre(members):
+        some = [a for a in members if a in kept]
+        return np.average(anchors[some], axis=0, weights=rows[some])
+
+    while len(bins) > budget:
+        least = min(range(len(bins)), key=lambda i: rows[bins[i]].sum())
+        own = centre(bins[least])
+        gaps = [
+            np.inf if i == least else ((centre(b) - own) ** 2).sum() for i, b in enumerate(bins)
+        ]
+        target = int(np.argmin(gaps))
+        bins[target] = bins[target] + bins[least]
+        del bins[least]
+    member = np.empty(m, dtype=int)
+    for i, members in enumerate(bins):
+        member[members] = i
+    return np.array([centre(members) for members in bins]), member
