@@ -28,7 +28,7 @@ class EnergyConfig:
     # -- tessellation
     n_anchors: int | None = None  # Voronoi cells; None: about 4·sqrt(n)
     anchor_steps: int = 6  # annealing steps of k-means
-    anchor_trim: float = 0.0  # share of a cell's farthest rows that annealing leaves out
+    anchor_trim: float = 0.1  # share of a cell's farthest rows that annealing leaves out
     anchor_budget: int | None = None  # optical compression to so many anchors; None: off
     anchor_split: float = 0.0  # share of the anchors, of highest dispersion, that are split
     seed: int = 0  # of everything random
@@ -44,7 +44,7 @@ class EnergyConfig:
     full_strength: float = 0.25  # t = min(1, ν / full_strength) scales every heat
 
     # -- heat flow
-    heat: float = 0.2  # η of the stored rows, times t
+    heat: float = 0.175  # η of the stored rows, times t
     local_heat: float = 0.7  # η of the one-way flow in the query's graph, times t
     query_heat: float = 0.15  # η of the query in its graph, times t
     weight_power: float = 3.0  # an edge weighs max(0, cos)^power

@@ -86,7 +86,7 @@ def dirichlet_form(rows: torch.Tensor, neighbours: torch.Tensor) -> torch.Tensor
 def dirichlet_metric(form: torch.Tensor, gamma: float, exponent: float) -> torch.Tensor:
     """M, symmetric, scaled to largest eigenvalue 1; (d, d) float32."""
     level = float(form.diagonal().mean())
-    if level <= EPS:  # no neighbourhood varies at all
+    if level <= EPS or exponent == 0:  # no neighbourhood varies at all, or no metric is asked
         return torch.eye(len(form), device=form.device)
     whole = form / level
     values, axes = torch.linalg.eigh(whole.cpu() if whole.device.type == "mps" else whole)

@@ -6,7 +6,7 @@ import torch
 
 from energy_plugin.energy.device import blocks
 
-EXACT_ROWS = 4096  # up to here every pair is compared
+EXACT_ROWS = 8192  # up to here every pair is compared
 ADJACENT_CELLS = 24  # cells that a row looks into in larger collections, its own included
 
 
