@@ -46,7 +46,7 @@ class EnergyConfig:
     # -- heat flow
     heat: float = 0.175  # η of the stored rows, times t
     local_heat: float = 0.7  # η of the one-way flow in the query's graph, times t
-    query_heat: float = 0.15  # η of the query in its graph, times t
+    query_heat: float = 0.2  # η of the query in its graph, times t
     weight_power: float = 3.0  # an edge weighs max(0, cos)^power
 
     # -- residual codes

@@ -10,7 +10,7 @@ y'         normalise(y − η_y(y − Py)), P over the nearest candidates, see `
 q'         normalise(q − η_q(q − p·Y')), p over the candidates nearest to q
 η_y        `BOTH_WAYS`·local_heat, on a field `FIELD_HEAT` of that, as its metric has done a
            part already; heat flows both ways here, which needs less than one way
-η_q        `QUERY_SHARE`·query_heat
+η_q        `query_heat`
 d          w_λ|Δλ|/s_λ + w_G|ΔG|/s_G + w_D·D(q', y'), see `distance`; λ and G by the field, or
            else by the energy Laplacian over the candidates themselves
 ========== ===================================================================
@@ -49,7 +49,6 @@ BACKGROUND = 0.3
 MANY = 100
 FIELD_HEAT = 2 / 3
 BOTH_WAYS = 3 / 7
-QUERY_SHARE = 4 / 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -312,7 +311,7 @@ class EnergyReranker:
         )
         pull = (y @ q.T)[:, 0].topk(min(config.query_neighbours, edges))
         weights = stochastic(pull.values, config.weight_power)
-        pulled = heat * QUERY_SHARE * config.query_heat
+        pulled = heat * config.query_heat
         q = unit(q - pulled * (weights.sum() * q - weights @ heated[pull.indices]))
         out[scene.real] = (heated @ q.T)[:, 0]
         return out
