@@ -6,8 +6,9 @@ What stands where
 place                                   contents
 ======================================= ==================================================
 companion ``energy-<collection uuid>``  the pointer, as collection metadata
-record ``<generation>/field/<part>``    the field's artefacts, one blob
-record ``<generation>/rows/<c>/<part>`` chunk c: ids, λ, G, cell, residual, fingerprint
+record ``<generation>/field/0``         the field's artefacts, one blob
+record ``<generation>/rows/<c>/0``      chunk c: ids, λ, G, cell, residual, fingerprint
+record ``.../<token>/<part>``           further parts of a blob that needs several
 ======================================= ==================================================
 
 A blob is base64 text in the record's metadata, at most 1 MB a record (documents would enter the
@@ -25,6 +26,7 @@ import base64
 import binascii
 import json
 import logging
+import secrets
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -177,7 +179,8 @@ class FieldStore:
 
     def _blob(self, companion: Collection, prefix: str) -> bytes:
         first = self._parts(companion, [f"{prefix}/0"])[0]
-        names = [f"{prefix}/{part}" for part in range(1, int(first["parts"]))]
+        stem = f"{prefix}/{first['token']}" if "token" in first else prefix
+        names = [f"{stem}/{part}" for part in range(1, int(first["parts"]))]
         texts = [str(first["data"])]
         for start in range(0, len(names), PARTS_PER_CALL):
             for part in self._parts(companion, names[start : start + PARTS_PER_CALL]):
@@ -270,20 +273,33 @@ class FieldStore:
         return True
 
     def _write(self, companion: Collection, generation: int, name: str, blob: bytes) -> None:
+        """Write a blob, its first record last.
+
+        The token keeps the parts of two processes apart that write a blob of one name at the
+        same time: the first record that stands names parts of its own.
+        """
         text = base64.b64encode(blob).decode("ascii")
         parts = [
             text[start : start + PART_CHARACTERS] for start in range(0, len(text), PART_CHARACTERS)
         ]
-        for start in range(0, len(parts), PARTS_PER_CALL):
-            batch = list(enumerate(parts))[start : start + PARTS_PER_CALL]
+        common: dict[str, Any] = {"generation": generation, "parts": len(parts)}
+        stem = f"{generation}/{name}"
+        if len(parts) > 1:
+            common["token"] = secrets.token_hex(4)
+            stem = f"{stem}/{common['token']}"
+        rest = list(enumerate(parts))[1:]
+        for start in range(0, len(rest), PARTS_PER_CALL):
+            batch = rest[start : start + PARTS_PER_CALL]
             companion.upsert(
-                ids=[f"{generation}/{name}/{part}" for part, _ in batch],
+                ids=[f"{stem}/{part}" for part, _ in batch],
                 embeddings=np.array([[part] for part, _ in batch], dtype=np.float32),
-                metadatas=[
-                    {"generation": generation, "parts": len(parts), "data": data}
-                    for _, data in batch
-                ],
+                metadatas=[{**common, "data": data} for _, data in batch],
             )
+        companion.upsert(
+            ids=[f"{generation}/{name}/0"],
+            embeddings=np.zeros((1, 1), dtype=np.float32),
+            metadatas=[{**common, "data": parts[0]}],
+        )
 
     def _flip(self, companion: Collection, pointer: Pointer) -> None:
         companion.modify(metadata={"energy_format": FORMAT_VERSION, **asdict(pointer)})

@@ -99,7 +99,7 @@ class SlowEmbedding(GramEmbedding):
     """Embeds as a large model does: for a while."""
 
     def __call__(self, input):
-        time.sleep(0.5)
+        time.sleep(1.5)
         return super().__call__(input)
 
 
@@ -124,8 +124,8 @@ def test_the_event_loop_is_free_while_texts_are_embedded(server):
         assert len(gaps) > 5
         return sorted(gaps)[len(gaps) // 2]
 
-    # the loop would have stood still for half a second
-    assert asyncio.run(work()) < 0.25
+    # the loop would have stood still for all that time
+    assert asyncio.run(work()) < 0.5
 
 
 class HeldEmbedding(GramEmbedding):

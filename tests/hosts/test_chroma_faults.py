@@ -14,6 +14,7 @@ import pytest
 from chroma_cases import client, create, vectors
 from chroma_server import Server
 from chromadb.api.shared_system_client import SharedSystemClient
+from chromadb.errors import ChromaError
 from energy_chroma import Changes, EnergyCollection
 
 from energy_plugin.errors import NotBuiltError
@@ -232,7 +233,7 @@ def test_a_server_that_goes_away_in_a_query_and_comes_back(tmp_path):
             while not stop.is_set():
                 try:
                     answers.append(answer(energy))
-                except (httpx.HTTPError, ValueError) as error:
+                except (httpx.HTTPError, ChromaError, ValueError) as error:
                     errors.append(error)
                     time.sleep(0.02)
 
