@@ -18,7 +18,9 @@ from energy_plugin.cli import (
     render,
     robustness,
     sts,
+    sweep,
     train,
+    tune,
     weights,
 )
 
@@ -60,5 +62,7 @@ app.command("fidelity")(fidelity.command)
 app.command("render")(render.command)
 app.command("robustness")(robustness.command)
 app.command("sts")(sts.command)
+app.command("sweep")(sweep.command)
 app.command("train")(train.command)
+app.command("tune")(tune.command)
 app.add_typer(weights.app, name="weights")

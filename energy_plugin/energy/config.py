@@ -134,7 +134,7 @@ class EnergyConfig:
         InvalidInputError
             Unknown name, or an unknown setting.
         """
-        cls._refuse_unknown(changes)
+        cls.refuse_unknown(changes)
         if name == "default":
             return cls(**changes)
         if name == "arrowspace":
@@ -158,7 +158,7 @@ class EnergyConfig:
         InvalidInputError
             Other bits, or an unknown setting.
         """
-        cls._refuse_unknown(changes)
+        cls.refuse_unknown(changes)
         off: dict[str, Any] = {
             "centring": 0.0,
             "metric_exponent": 0.0,
@@ -194,11 +194,18 @@ class EnergyConfig:
                 f"EnergyConfig has format version {version!r}, expected {FORMAT_VERSION}. "
                 "It was written by another version of energy-plugin: build the field again."
             )
-        cls._refuse_unknown(values)
+        cls.refuse_unknown(values)
         return cls(**values)
 
     @classmethod
-    def _refuse_unknown(cls, names: Iterable[str]) -> None:
+    def refuse_unknown(cls, names: Iterable[str]) -> None:
+        """Check names of settings.
+
+        Raises
+        ------
+        InvalidInputError
+            One is no setting.
+        """
         known = [field.name for field in fields(cls)]
         unknown = sorted(map(str, set(names) - set(known)))
         if unknown:
