@@ -8,6 +8,7 @@ import typer
 
 from energy_plugin import __version__
 from energy_plugin.cli import (
+    bench,
     bench_chroma,
     bench_encoder,
     bench_lancedb,
@@ -52,6 +53,7 @@ def _options(
     pass
 
 
+app.command("bench")(bench.command)
 app.command("bench-chroma")(bench_chroma.command)
 app.command("bench-encoder")(bench_encoder.command)
 app.command("bench-lancedb")(bench_lancedb.command)

@@ -1,0 +1,81 @@
+"""Recall per byte: the residual codes beside the rivals', every row scored."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from energy_plugin.energy import EnergyConfig, EnergyIndex
+from energy_plugin.evaluation.bench.data import DEPTH, Vectors, exact_top, recall
+from energy_plugin.evaluation.bench.peers import (
+    Answer,
+    eden_answers,
+    faiss_answers,
+    lancedb_answers,
+)
+
+SIZES = (56, 104, 200)  # bytes a vector at which codecs are compared
+NEAR = 1.1  # a rival of up to this many times the size counts as near it
+CELL_BYTES = 4
+
+
+def own_answers(vectors: Vectors) -> Iterator[Answer]:
+    """The codec alone, `EnergyConfig.plain`; code and cell count as bytes."""
+    for bits in (1, 2, 4, 8):
+        index = EnergyIndex.fit(vectors.rows, EnergyConfig.plain(bits))
+        size = index.columns.residual.shape[1] + CELL_BYTES
+        found = index.search(vectors.queries, DEPTH, n_probe="all").ids
+        yield Answer(f"energy {bits} bit", size, found)
+
+
+def measure(
+    vectors: Vectors, *, lancedb: bool = True, note: Callable[[str], None] = lambda name: None
+) -> dict[str, Any]:
+    """Recall@10 of exact search for each codec.
+
+    Parameters
+    ----------
+    vectors : Vectors
+    lancedb : bool, default True
+        Build LanceDB's indexes as well, which takes longest.
+    note : callable
+        Called with each codec's name before it is scored.
+    """
+    from energy_plugin.energy.anchors import default_count
+
+    wanted = exact_top(vectors)
+    cells = default_count(len(vectors.rows))
+    sources = [own_answers(vectors), faiss_answers(vectors, cells), eden_answers(vectors)]
+    if lancedb:
+        sources.append(lancedb_answers(vectors))
+    results = []
+    for source in sources:
+        for answer in source:
+            note(answer.name)
+            results.append(
+                {
+                    "name": answer.name,
+                    "bytes": answer.bytes,
+                    "recall@10": recall(answer.found, wanted),
+                }
+            )
+    return {
+        "vectors": vectors.name,
+        "rows": len(vectors.rows),
+        "dim": vectors.rows.shape[1],
+        "queries": len(vectors.queries),
+        "codecs": results,
+        "at": [_at(results, size) for size in SIZES],
+    }
+
+
+def _at(results: list[dict[str, Any]], size: int) -> dict[str, Any]:
+    """The best of both sides at one size."""
+    near = [r for r in results if r["bytes"] <= NEAR * size]
+    own = max((r for r in near if r["name"].startswith("energy")), key=_score)
+    rival = max((r for r in near if not r["name"].startswith("energy")), key=_score)
+    return {"bytes": size, "energy": own, "rival": rival}
+
+
+def _score(result: dict[str, Any]) -> float:
+    return float(result["recall@10"])
