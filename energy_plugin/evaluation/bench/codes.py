@@ -14,8 +14,7 @@ from energy_plugin.evaluation.bench.peers import (
     lancedb_answers,
 )
 
-SIZES = (56, 104, 200)  # bytes a vector at which codecs are compared
-NEAR = 1.1  # a rival of up to this many times the size counts as near it
+NEAR = 1.12  # a rival of up to this many times the bytes is compared, and any smaller one
 CELL_BYTES = 4
 
 
@@ -65,17 +64,22 @@ def measure(
         "dim": vectors.rows.shape[1],
         "queries": len(vectors.queries),
         "codecs": results,
-        "at": [_at(results, size) for size in SIZES],
+        "at": _pairs(results),
     }
 
 
-def _at(results: list[dict[str, Any]], size: int) -> dict[str, Any]:
-    """The best of both sides at one size."""
-    near = [r for r in results if r["bytes"] <= NEAR * size]
-    own = max((r for r in near if r["name"].startswith("energy")), key=_score)
-    rival = max((r for r in near if not r["name"].startswith("energy")), key=_score)
-    return {"bytes": size, "energy": own, "rival": rival}
-
-
-def _score(result: dict[str, Any]) -> float:
-    return float(result["recall@10"])
+def _pairs(results: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Each of the residual codes and the best rival of about its bytes or fewer."""
+    pairs = []
+    for own in results:
+        if not own["name"].startswith("energy"):
+            continue
+        near = [
+            rival
+            for rival in results
+            if not rival["name"].startswith("energy") and rival["bytes"] <= NEAR * own["bytes"]
+        ]
+        if near:
+            best = max(near, key=lambda rival: float(rival["recall@10"]))
+            pairs.append({"bytes": own["bytes"], "energy": own, "rival": best})
+    return pairs
