@@ -9,7 +9,7 @@ import numpy as np
 from lancedb.embeddings import TextEmbeddingFunction, get_registry
 from numpy.typing import NDArray
 
-from energy_plugin.errors import EnergyPluginError, ForeignFieldError
+from energy_plugin.errors import EnergyPluginError, ForeignFieldError, InvalidInputError
 from energy_plugin.validation import as_k
 
 if TYPE_CHECKING:
@@ -118,6 +118,17 @@ class OpticalEmbeddingFunction(TextEmbeddingFunction):  # type: ignore[misc,unus
             )
         return encoder
 
+    def compute_source_embeddings(self, texts: Any, *args: Any, **kwargs: Any) -> list[Any]:
+        """Embed documents: texts, or page images as bytes of a file (PNG, JPEG) or PIL images."""
+        inputs = list(self.sanitize_input(texts))
+        if not any(_is_picture(one) for one in inputs):
+            return self.generate_embeddings(inputs)
+        if not all(_is_picture(one) for one in inputs):
+            raise InvalidInputError(
+                "The source column holds images and something else; expected an image in every row."
+            )
+        return self._vectors(self.encoder().encode_images, [_picture(one) for one in inputs])
+
     def generate_embeddings(self, texts: Any, *args: Any, **kwargs: Any) -> list[Any]:
         """Embed documents, one float32 vector of shape (d,) each."""
         return self._vectors(self.encoder().encode_document, list(texts))
@@ -125,10 +136,10 @@ class OpticalEmbeddingFunction(TextEmbeddingFunction):  # type: ignore[misc,unus
     def compute_query_embeddings(self, query: Any, *args: Any, **kwargs: Any) -> list[Any]:
         """Embed one query or several, one float32 vector of shape (d,) each.
 
-        A PIL image is read as a page.
+        A PIL image, or the bytes of an image file, is read as a page.
         """
-        if hasattr(query, "convert") and hasattr(query, "size"):
-            return self._vectors(self.encoder().encode_images, [query])
+        if _is_picture(query):
+            return self._vectors(self.encoder().encode_images, [_picture(query)])
         return self._vectors(self.encoder().encode_query, list(self.sanitize_input(query)))
 
     # LanceDB's wrapper turns every error into a bare Exception once its retries are used up.
@@ -150,6 +161,29 @@ class OpticalEmbeddingFunction(TextEmbeddingFunction):  # type: ignore[misc,unus
         if not inputs:
             return []
         return list(np.asarray(encode(inputs, batch_size=self.batch_size), dtype=np.float32))
+
+
+def _is_picture(one: Any) -> bool:
+    """Whether a document is a page image, as a PIL image or the bytes of a file."""
+    return isinstance(one, bytes) or (hasattr(one, "convert") and hasattr(one, "size"))
+
+
+def _picture(one: Any) -> Any:
+    if not isinstance(one, bytes):
+        return one
+    import io
+
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        picture = Image.open(io.BytesIO(one))
+        picture.load()
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+        raise InvalidInputError(
+            f"A document of {len(one)} bytes is no image that Pillow reads ({error}). "
+            "Store the bytes of a PNG or JPEG file."
+        ) from error
+    return picture
 
 
 def optical(

@@ -116,6 +116,37 @@ def test_search_by_text_and_by_page_image(table, model):
     by_image = energy.search(page).limit(1).to_list()
     assert by_image[0]["id"] == 7
     assert by_image[0]["_distance"] == pytest.approx(rows[0]["_distance"], abs=1e-3)
+    both = energy.search([page, page]).limit(1).to_list()
+    assert [(row["query_index"], row["id"]) for row in both] == [(0, 7), (1, 7)]
+
+
+def test_page_images_as_documents(tmp_path, model):
+    import io
+
+    from lancedb.pydantic import LanceModel, Vector
+    from PIL import Image
+
+    function = optical(model)
+
+    class Scan(LanceModel):
+        id: int
+        page: bytes = function.SourceField()
+        vector: Vector(function.ndims()) = function.VectorField()
+
+    def png(i):
+        tiles = load_encoder(model).typesetter.tiles(text_of(i))
+        file = io.BytesIO()
+        Image.fromarray(np.concatenate(list(tiles), axis=1)).save(file, "PNG")
+        return file.getvalue()
+
+    table = lancedb.connect(tmp_path).create_table("scans", schema=Scan)
+    table.add([{"id": i, "page": png(i)} for i in range(30)])
+    energy = EnergyTable(table).build()
+    assert energy.search(text_of(7)).limit(1).to_list()[0]["id"] == 7
+    assert energy.search(Image.open(io.BytesIO(png(9)))).limit(1).to_list()[0]["id"] == 9
+    with pytest.raises(InvalidInputError, match="no image that Pillow reads"):
+        energy.add([{"id": 99, "page": b"not an image"}])
+    assert table.count_rows() == 30
 
 
 def test_a_field_survives_settings_that_change_no_vector(database, model, table):
