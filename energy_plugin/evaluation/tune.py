@@ -123,6 +123,7 @@ def tune(
     config = as_config(base)
     rows = normalise(as_vectors(vectors))
     rng = np.random.default_rng(seed)
+    wanted: Grades
     if queries is None or grades is None:
         asked, wanted = own_questions(rows, rng)
     else:
@@ -207,7 +208,7 @@ def _candidates(base: EnergyConfig, trials: int, rng: np.random.Generator) -> li
         return replace(base, **values)
 
     alone = [changed({name: f}) for name, factors in FACTORS.items() for f in factors]
-    rng.shuffle(alone)  # type: ignore[arg-type]
+    rng.shuffle(alone)
     found = list(dict.fromkeys([base, *alone]))[: max(1, (trials + 1) // 2)]
     for _ in range(50 * trials):
         if len(found) >= trials:
