@@ -9,7 +9,6 @@ release = version = importlib.metadata.version("energy-plugin")
 
 extensions = ["myst_parser", "numpydoc", "sphinx.ext.autodoc", "sphinx.ext.viewcode"]
 exclude_patterns = ["_build"]
-suppress_warnings = ["toc.not_included", "toc.empty_glob"]
 
 myst_enable_extensions = ["deflist"]
 myst_heading_anchors = 3
