@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from statistics import fmean
@@ -22,6 +23,7 @@ from energy_plugin.cli.console import (
 from energy_plugin.errors import InvalidInputError
 
 if TYPE_CHECKING:
+    from energy_plugin.energy import EnergyConfig
     from energy_plugin.evaluation import CollectionVectors, JudgedCollection, SetReport
 
 MEANS = ("ndcg@10", "map", "mrr", "recall@10", "recall@100")
@@ -55,6 +57,10 @@ def command(
         int | None,
         typer.Option(min=1, help="Also rerank cosine's first so many: on a field, and alone."),
     ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(help="JSON file of an EnergyConfig, as from tune --out; else the defaults."),
+    ] = None,
     save_vectors: Annotated[
         Path | None,
         typer.Option(help="Folder to keep the vectors in, as NAME.npz, for a later --vectors."),
@@ -67,6 +73,7 @@ def command(
     """
     from energy_plugin.evaluation import evaluate
 
+    settings = None if config is None else _settings(config)
     reports = []
     for collection, found in judged(folders, vectors, encoder):
         if save_vectors is not None:
@@ -79,6 +86,7 @@ def command(
                 collection,
                 found,
                 k=k,
+                config=settings,
                 ablate=ablate,
                 rerank_first=rerank,
                 show_progress_bar=show_progress(),
@@ -88,6 +96,15 @@ def command(
         print_json(_as_json(reports))
     else:
         _print_tables(reports)
+
+
+def _settings(path: Path) -> EnergyConfig:
+    from energy_plugin.energy import EnergyConfig
+
+    try:
+        return EnergyConfig.from_dict(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError) as error:
+        raise InvalidInputError(f"{path} is no configuration: {error}") from error
 
 
 def judged(
