@@ -16,8 +16,10 @@ from energy_plugin.cli import (
     demo,
     evaluate,
     fidelity,
+    index,
     render,
     robustness,
+    search,
     sts,
     sweep,
     train,
@@ -61,8 +63,10 @@ app.command("compression")(compression.command)
 app.command("demo")(demo.command)
 app.command("eval")(evaluate.command)
 app.command("fidelity")(fidelity.command)
+app.command("index")(index.command)
 app.command("render")(render.command)
 app.command("robustness")(robustness.command)
+app.command("search")(search.command)
 app.command("sts")(sts.command)
 app.command("sweep")(sweep.command)
 app.command("train")(train.command)
