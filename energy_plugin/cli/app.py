@@ -16,7 +16,9 @@ from energy_plugin.cli import (
     demo,
     evaluate,
     fidelity,
+    forget,
     index,
+    info,
     render,
     robustness,
     search,
@@ -24,6 +26,7 @@ from energy_plugin.cli import (
     sweep,
     train,
     tune,
+    verify,
     weights,
 )
 
@@ -63,7 +66,9 @@ app.command("compression")(compression.command)
 app.command("demo")(demo.command)
 app.command("eval")(evaluate.command)
 app.command("fidelity")(fidelity.command)
+app.command("forget")(forget.command)
 app.command("index")(index.command)
+app.command("info")(info.command)
 app.command("render")(render.command)
 app.command("robustness")(robustness.command)
 app.command("search")(search.command)
@@ -71,4 +76,5 @@ app.command("sts")(sts.command)
 app.command("sweep")(sweep.command)
 app.command("train")(train.command)
 app.command("tune")(tune.command)
+app.command("verify")(verify.command)
 app.add_typer(weights.app, name="weights")

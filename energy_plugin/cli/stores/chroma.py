@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,9 @@ from numpy.typing import NDArray
 from energy_plugin._lazy import optional
 from energy_plugin.cli.stores.store import Content, Hit, Row, Store
 from energy_plugin.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    from energy_plugin.energy import EnergyColumns, EnergyField
 
 _PAGE = 5000  # rows of one read
 
@@ -137,6 +141,43 @@ class ChromaStore(Store):
     def forget(self, now: Any, column: str, *, dry_run: bool) -> Any:
         """See `EnergyCollection.forget`."""
         return self.energy.forget(now, key=column, dry_run=dry_run)
+
+    def describe(self) -> dict[str, Any]:
+        """See `Store.describe`."""
+        from energy_plugin.energy.codes import stored_bits
+
+        info = self.energy.info()
+        _, columns, _ = self.columns()
+        bits = Counter(stored_bits(columns.residual, info.dim).tolist())
+        return {
+            "rows": info.rows,
+            "dim": info.dim,
+            "generation": info.generation,
+            "layout": "companion, metadata" if info.row_columns else "companion",
+            "cells": info.n_anchors,
+            "bits": {str(bit): bits[bit] for bit in sorted(bits)},
+            "vector_bytes": 4 * info.dim * info.rows,
+            "energy_column_bytes": info.row_bytes,
+            "field_bytes": info.field_bytes,
+            "drift": asdict(info.drift),
+            "pending": len(info.pending),
+            "embedder": None if info.embedder is None else json.dumps(info.embedder),
+        }
+
+    def repair(self) -> None:
+        """See `Store.repair`."""
+        from energy_plugin.errors import NotBuiltError
+
+        try:
+            self.energy.repair()
+        except NotBuiltError:
+            self.energy.build()
+
+    def columns(self) -> tuple[EnergyField, EnergyColumns, list[str]]:
+        """See `Store.columns`."""
+        live = self.energy._open()
+        numbers = live.index.rows
+        return live.index.field, live.columns_of(numbers), live.rows.names(numbers.tolist())
 
     def _pages(self, include: list[str]) -> Iterable[Any]:
         for start in range(0, self.count(), _PAGE):

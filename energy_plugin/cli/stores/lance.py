@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,9 @@ from numpy.typing import NDArray
 from energy_plugin._lazy import optional
 from energy_plugin.cli.stores.store import FIELDS, Content, Hit, Row, Store
 from energy_plugin.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    from energy_plugin.energy import EnergyColumns, EnergyField
 
 
 def names(path: Path) -> list[str]:
@@ -140,6 +144,41 @@ class LanceStore(Store):
     def forget(self, now: Any, column: str, *, dry_run: bool) -> Any:
         """See `EnergyTable.forget`."""
         return self.energy.forget(now, column=column, dry_run=dry_run)
+
+    def describe(self) -> dict[str, Any]:
+        """See `Store.describe`."""
+        info = self.energy.info()
+        return {
+            "rows": info.rows,
+            "dim": info.dim,
+            "generation": info.generation,
+            "layout": info.layout,
+            "cells": self.energy.snapshot().field.n_anchors,
+            "bits": {str(bits): rows for bits, rows in info.fidelity.items()},
+            "vector_bytes": 4 * info.dim * info.rows,
+            "energy_column_bytes": info.column_bytes,
+            "field_bytes": info.field_bytes,
+            "drift": asdict(info.drift),
+            "pending": info.stale,
+            "embedder": info.embedder,
+        }
+
+    def repair(self) -> None:
+        """See `Store.repair`."""
+        self.energy.repair(rebuild=True)
+
+    def columns(self) -> tuple[EnergyField, EnergyColumns, list[str]]:
+        """See `Store.columns`."""
+        from energy_lancedb.host import ROWID
+
+        snapshot = self.energy.snapshot()
+        live = [str(row) for row in snapshot.live_rowids.tolist()]
+        if "id" in self.energy.host.schema.names:
+            rows = self.energy.host.scan(["id"])
+            given = zip(rows[ROWID].to_pylist(), rows["id"].to_pylist(), strict=True)
+            names = {str(row): str(value) for row, value in given}
+            live = [names[row] for row in live]
+        return snapshot.field, snapshot.index.columns, live
 
     @property
     def _column(self) -> str:

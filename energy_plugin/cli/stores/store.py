@@ -6,10 +6,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from energy_plugin.energy import EnergyColumns, EnergyField
 
 FIELDS = ("id", "text", "source", "part", "parts", "sha256", "modified")
 
@@ -115,6 +118,25 @@ class Store(ABC):
     @abstractmethod
     def forget(self, now: Any, column: str, *, dry_run: bool) -> Any:
         """Lower the fidelity of old rows; the ForgettingPlan."""
+
+    @abstractmethod
+    def describe(self) -> dict[str, Any]:
+        """Rows, bytes, generation and drift of the energy field."""
+
+    @abstractmethod
+    def repair(self) -> None:
+        """Mend what `findings` finds, with a new field where the present one is unusable."""
+
+    @abstractmethod
+    def columns(self) -> tuple[EnergyField, EnergyColumns, list[str]]:
+        """Field, columns of its rows and their ids."""
+
+    def findings(self) -> list[dict[str, str]]:
+        """What is wrong: kind and message of each."""
+        return [
+            {"kind": str(each.kind), "message": " ".join(str(each.message).split())}
+            for each in self.energy.verify()
+        ]
 
     def build_or_refresh(self, *, show_progress_bar: bool) -> str:
         """Give every row its energy columns; what was done, "built" or "refreshed"."""

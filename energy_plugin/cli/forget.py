@@ -1,0 +1,51 @@
+"""``energy-plugin forget``: old rows lose fidelity, not their place."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from energy_plugin.cli.console import console, print_json, table
+from energy_plugin.errors import InvalidInputError
+
+
+def command(
+    path: Annotated[Path, typer.Argument(help="Folder of a LanceDB or Chroma database.")],
+    column: Annotated[str, typer.Option(help="Column or metadata key with each row's time.")],
+    now: Annotated[
+        str | None, typer.Option(help="Count ages from this time, ISO 8601; from now if left out.")
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do it; otherwise only say what.")] = False,
+    name: Annotated[str | None, typer.Option(help="Table or collection, if several.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Drop bit planes of old rows; without --yes nothing changes."""
+    from energy_plugin.cli.stores.opening import open_store
+
+    try:
+        moment = datetime.fromisoformat(now) if now else datetime.now(timezone.utc)
+    except ValueError as error:
+        raise InvalidInputError(f"--now is {now!r}, expected ISO 8601, as 2026-01-31.") from error
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=timezone.utc)
+    store = open_store(path, name)
+    plan = store.forget(moment, column, dry_run=not yes)
+    found = plan.to_dict()
+    if as_json:
+        print_json({"done": yes, **found})
+        return
+    made = table("from age, days", "mode", "bits", "rows", "rows that change", numbers_from=2)
+    for step in found["steps"]:
+        made.add_row(
+            f"{step['age_days']:g}",
+            step["mode"],
+            *(f"{step[key]:,}" for key in ("bits", "rows", "rows_changed")),
+        )
+    console().print(made)
+    verb = "saved" if yes else "would be saved"
+    print(f"{plan.bytes_saved:,} of {plan.bytes_now:,} bytes of residual codes {verb}")
+    if not yes and len(plan.rows):
+        print("nothing was changed; do it with: --yes")
