@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from energy_plugin.energy.anchors import assign
-from energy_plugin.energy.codes import decode
+from energy_plugin.energy.codes import decode, squared_residuals
 from energy_plugin.energy.columns import NO_CELL
 from energy_plugin.energy.device import blocks, unit
 from energy_plugin.energy.distance import Energies
@@ -19,6 +19,10 @@ from energy_plugin.energy.taumode import AnchorGraph, taumode
 
 if TYPE_CHECKING:
     from energy_plugin.energy.field import EnergyField
+
+
+EXACT_BITS = 8  # codes of so many bits say ⟨a, r⟩ better than the float16 lengths do
+SHORT = 1e-2  # ‖a‖² below which an anchor has hardly a direction
 
 
 def transform(
@@ -97,7 +101,14 @@ class Projection:
         """Rows that the stored cell and code stand for; zeros without direction; (n, d)."""
         rows = torch.from_numpy(decode(residual, self.field.dim)).to(self.device)
         where = torch.from_numpy(cell.astype(np.int64)).to(self.device)
-        rows += self.graph.anchors[where.clamp_min(0)]
+        anchors = self.graph.anchors[where.clamp_min(0)]
+        # rows have length 1, so that ⟨a, r⟩ = (1 − ‖a‖² − ρ²)/2 need not be read from the code
+        squared = anchors.square().sum(1)
+        rho2 = torch.from_numpy(squared_residuals(residual, self.field.dim)).to(self.device)
+        short = torch.from_numpy(residual[:, 0] < EXACT_BITS).to(self.device)
+        missing = 0.5 * (1 - squared - rho2) - (anchors * rows).sum(1)
+        share = torch.where(short & (squared > SHORT), missing / squared.clamp_min(SHORT), 0.0)
+        rows += (1 + share)[:, None] * anchors
         return rows.masked_fill_((where < 0)[:, None], 0.0)
 
 
