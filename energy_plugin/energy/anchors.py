@@ -97,9 +97,9 @@ def merge_and_split(
     cost = torch.where(size == 0, torch.zeros_like(cost), cost)
     cheap = torch.argsort(cost, stable=True).tolist()
     dear = torch.argsort(distortion, descending=True, stable=True).tolist()
-    farthest = torch.zeros(m, dtype=torch.long, device=anchors.device)
     order = torch.argsort(squared, stable=True)
-    farthest[cell[order]] = order  # the last write of a cell is its farthest row
+    order = order[torch.argsort(cell[order], stable=True)]  # by cell, then by distance
+    farthest = order[(size.long().cumsum(0) - 1).clamp_min(0)]  # of a cell that has rows
     anchors = anchors.clone()
     touched: set[int] = set()
     moves = 0

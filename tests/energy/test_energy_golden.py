@@ -1,7 +1,8 @@
 """Stored bytes of format version 1: they must stay readable and mean the same.
 
 `golden/field_v1.bin` and `golden/columns_v1.bin` were written by `write()` below, which is run
-by hand when a new format version is released, never to make this test pass.
+by hand when a new format version is released, never to make this test pass. Before the first
+release they follow the recipe.
 """
 
 from __future__ import annotations

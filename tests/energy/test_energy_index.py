@@ -363,3 +363,15 @@ def test_the_plain_codec_ranks_by_distance_alone(rows, queries, bits):
     assert not index.field.centre.any()
     with pytest.raises(InvalidInputError, match="bits must be"):
         EnergyConfig.plain(3)
+
+
+def test_the_same_seed_gives_the_same_bytes_on_several_threads():
+    rows, _ = clustered(4000, 48)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(4)
+    try:
+        made = [EnergyIndex.fit(rows, device="cpu") for _ in range(4)]
+    finally:
+        torch.set_num_threads(threads)
+    assert len({index.field.to_bytes() for index in made}) == 1
+    assert len({index.columns.residual.tobytes() for index in made}) == 1

@@ -19,7 +19,7 @@ def _unit(x):
     return x / np.linalg.norm(x, axis=-1, keepdims=True)
 
 
-def _by_hand(query, rows, heat=0.3, query_heat=0.2, k=8, kq=3):
+def _by_hand(query, rows, heat=0.3, query_heat=0.2, k=8, kq=3, beta=0.3):
     """The notation table of `rerank` in numpy, from unit vectors; w_λ = w_G = 0."""
 
     def pull(near):
@@ -29,7 +29,7 @@ def _by_hand(query, rows, heat=0.3, query_heat=0.2, k=8, kq=3):
     query, rows = query.astype(float), rows.astype(float)
     count = len(rows)
     farther = np.argsort(rows @ query, kind="stable")[: count // 2]
-    background = 0.3 * min(1, count / 100) * rows[farther].mean(0)
+    background = beta * min(1, count / 100) * rows[farther].mean(0)
     query, rows = _unit(query - background), _unit(rows - background)
     k, kq = min(k, max(1, count // 8)), min(kq, max(1, count // 8))
     heated = np.empty_like(rows)
@@ -67,7 +67,7 @@ def test_on_a_field_it_is_the_formula_in_its_coordinates(index, rows, queries):
         points = field.projection("cpu").project(np.float32(rows[some]))[0].numpy()
         one = field.projection("cpu").project(np.float32(query[None]))[0].numpy()[0]
         result = EnergyReranker(field, terms).rerank(query, rows[some])
-        expected = _by_hand(one, points, heat=0.2 * heat, query_heat=0.2 * heat)
+        expected = _by_hand(one, points, heat=0.2 * heat, query_heat=0.2 * heat, beta=0.12)
         np.testing.assert_allclose(result.distances, expected[result.order], atol=2e-5)
         # and the terms of the default are those of the field's own λ
         default = EnergyReranker(field).rerank(query, rows[some])
@@ -86,7 +86,7 @@ def test_stored_columns_are_what_they_decode_to(index, queries):
     config = EnergyConfig(weight_lambda=0.0)
     result = EnergyReranker(field, config).rerank(queries[0], None, columns=columns)
     heat = 0.2 * field.scalars.heat
-    expected = _by_hand(one, _unit(decoded), heat=heat, query_heat=heat)
+    expected = _by_hand(one, _unit(decoded), heat=heat, query_heat=heat, beta=0.12)
     np.testing.assert_allclose(result.distances, expected[result.order], atol=2e-5)
 
 
