@@ -20,6 +20,7 @@ from energy_plugin.cli import (
     index,
     info,
     render,
+    report,
     robustness,
     search,
     sts,
@@ -70,6 +71,7 @@ app.command("forget")(forget.command)
 app.command("index")(index.command)
 app.command("info")(info.command)
 app.command("render")(render.command)
+app.command("report")(report.command)
 app.command("robustness")(robustness.command)
 app.command("search")(search.command)
 app.command("sts")(sts.command)

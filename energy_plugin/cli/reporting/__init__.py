@@ -1,0 +1,1 @@
+"""A page about a field: what it shows, its pictures, its HTML."""
