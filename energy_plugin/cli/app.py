@@ -24,6 +24,7 @@ from energy_plugin.cli import (
     robustness,
     search,
     sts,
+    study,
     sweep,
     train,
     tune,
@@ -75,6 +76,7 @@ app.command("report")(report.command)
 app.command("robustness")(robustness.command)
 app.command("search")(search.command)
 app.command("sts")(sts.command)
+app.command("study")(study.command)
 app.command("sweep")(sweep.command)
 app.command("train")(train.command)
 app.command("tune")(tune.command)
