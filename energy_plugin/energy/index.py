@@ -28,7 +28,7 @@ from energy_plugin.energy.store import RowStore
 from energy_plugin.errors import ForeignFieldError, InvalidInputError
 from energy_plugin.validation import as_k, as_queries, as_rows, as_vectors
 
-FIT_STEPS = 6
+FIT_STEPS = 7
 SCAN_QUERIES = 16  # so many at once are scored against all rows in less time than cell by cell
 
 
