@@ -17,6 +17,7 @@ from energy_plugin.evaluation.bench.data import Vectors
 
 ROUNDS = 3
 LIMIT_S = 900
+FIRST_ROWS = 10_000  # where growth begins to be measured; doubled up to the rows there are
 
 # Run by the other interpreter. Builds once: the reference takes seconds.
 SCRIPT = """
@@ -66,10 +67,29 @@ def measure(vectors: Vectors, arrowspace: Path | None) -> dict[str, Any]:
         "energy_s": min(own),
         "energy_all_s": own,
     }
+    if len(vectors.rows) >= 2 * FIRST_ROWS:
+        out["growth"] = growth(vectors)
     if arrowspace is not None:
         out["arrowspace"] = _reference(vectors, arrowspace)
         out["times_faster"] = out["arrowspace"]["seconds"] / out["energy_s"]
     return out
+
+
+def growth(vectors: Vectors) -> dict[str, Any]:
+    """Seconds of a fit, the better of two, at doubling rows, and p of seconds ~ rows^p."""
+    sizes, seconds = [], []
+    count = FIRST_ROWS
+    while count <= len(vectors.rows):
+        both = []
+        for _ in range(2):
+            start = time.perf_counter()
+            EnergyIndex.fit(vectors.rows[:count])
+            both.append(time.perf_counter() - start)
+        seconds.append(min(both))
+        sizes.append(count)
+        count *= 2
+    exponent = float(np.polyfit(np.log(sizes), np.log(seconds), 1)[0])
+    return {"rows": sizes, "seconds": seconds, "exponent": exponent}
 
 
 def _reference(vectors: Vectors, interpreter: Path) -> dict[str, Any]:

@@ -134,6 +134,13 @@ def build(run: dict[str, Any]) -> str:
                 f"{part['times_faster']:.0f}" if other else "",
             ]
         )
+        grown = part.get("growth", {"rows": [], "seconds": [], "exponent": 0.0})
+        rows += [
+            [f"{count:,} × {part['dim']}", f"{seconds:.2f}", "", ""]
+            for count, seconds in zip(grown["rows"], grown["seconds"], strict=True)
+        ]
+        if grown["rows"]:
+            rows.append(["seconds grow as rows to the power", f"{grown['exponent']:.2f}", "", ""])
     return _table(["rows", "EnergyIndex.fit s", "arrowspace build_energy s", "times faster"], rows)
 
 
