@@ -11,15 +11,22 @@ OTHER := other-python
 endif
 endif
 STAMP := $(VENV)/.installed
-SOURCES := energy_plugin adapters tests examples docs/conf.py docs/figures.py
+SOURCES := .ci energy_plugin adapters tests examples docs/conf.py docs/figures.py
 
-.PHONY: help demo install check test test-slow test-oldest test-newest docs format clean
+# What the coverage must reach, in per cent of the lines; and what `audit` accepts.
+LINES ?= 90
+AUDIT ?=
+
+.PHONY: help demo install lint audit coverage check test test-slow test-oldest test-newest docs format clean
 
 help:
 	@echo "make demo    install into .venv and run the demonstration"
-	@echo "make test    install, static checks, tests"
+	@echo "make test    install, static checks, tests: what continuous integration runs"
 	@echo "make test-slow  the tests that take minutes each"
-	@echo "make check   static checks only (ruff, mypy)"
+	@echo "make lint    static checks only (ruff, mypy)"
+	@echo "make check   before a release: lint, audit, and the tests under coverage"
+	@echo "make audit   known vulnerabilities of the pinned dependencies"
+	@echo "make coverage   the tests of make test, with the lines and branches that they run"
 	@echo "make test-oldest  the hosts' tests on the oldest versions of the databases, likewise test-newest"
 	@echo "make docs    the documentation, into build/docs"
 	@echo "make format  rewrite the sources in house style"
@@ -42,12 +49,25 @@ $(STAMP): pyproject.toml constraints.txt $(OTHER)
 .PHONY: other-python
 other-python:
 
-check: $(STAMP)
+lint: $(STAMP)
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/mypy
 
-test: check
+# Fails where no advisory service answers; AUDIT=--unreachable-ok accepts that.
+audit: $(STAMP)
+	$(BIN)/python .ci/audit.py constraints.txt $(AUDIT)
+
+coverage: $(STAMP)
+	$(BIN)/python -m coverage erase
+	$(BIN)/python -m coverage run -m pytest
+	$(BIN)/python -m coverage combine -q
+	$(BIN)/python -m coverage json -q -o build/coverage.json
+	$(BIN)/python .ci/coverage_table.py build/coverage.json --lines $(LINES)
+
+check: lint audit coverage
+
+test: lint
 	$(BIN)/python -m pytest
 
 test-slow: $(STAMP)
@@ -64,4 +84,4 @@ format: $(STAMP)
 	$(BIN)/ruff format $(SOURCES)
 
 clean:
-	rm -rf .demo .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
+	rm -rf .coverage* .demo .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
