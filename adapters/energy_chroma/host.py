@@ -114,15 +114,16 @@ class ChromaHost:
     def records(self, ids: Sequence[str], include: Sequence[str]) -> dict[str, dict[str, Any]]:
         """Fields of the given rows, ``{field: {id: value}}``; rows that are gone are missing.
 
-        ``"embeddings"`` are float64 arrays holding float32 numbers, as Chroma returns them.
+        ``"embeddings"`` are float64 arrays holding float32 numbers, as Chroma returns them. The
+        rows that are there are the keys of the field ``"ids"``.
         """
-        fields: dict[str, dict[str, Any]] = {name: {} for name in include}
+        fields: dict[str, dict[str, Any]] = {name: {} for name in ("ids", *include)}
         for page in _pages(list(ids)):
             if page:
                 got = self._readable(page, list(include))
-                for name in include:
+                for name, values in fields.items():
                     if got[name] is not None:
-                        fields[name].update(zip(got["ids"], got[name], strict=True))
+                        values.update(zip(got["ids"], got[name], strict=True))
         return fields
 
     def vectors(self, ids: Sequence[str]) -> tuple[list[str], NDArray[np.float32]]:

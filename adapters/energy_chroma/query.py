@@ -78,7 +78,7 @@ class Hits:
     energies : list of list of dict
         The distance's terms: ``lambda``, ``dispersion``, ``dirichlet``.
     records : dict
-        ``{field: {id: value}}`` of all hits, embeddings always among the fields.
+        ``{field: {id: value}}`` of all hits, and of ids that are there.
     """
 
     ids: list[list[str]]
@@ -89,13 +89,15 @@ class Hits:
 
 def find(live: LiveField, queries: NDArray[np.float32], plan: Plan) -> Hits:
     """Search until every hit is what the host holds."""
-    fields = [*dict.fromkeys([*plan.include, "embeddings"])]
     for attempt in range(MENDING_ROUNDS + 2):
         of_host = None if plan.candidates is None else _of_host(live, queries, plan)
         ranked = _of_field(live, queries, plan) if of_host is None else of_host
         wanted = list(dict.fromkeys(name for one in ranked for name in one.ids))
-        records = live.host.records(wanted, fields)
-        stale = _compare(live, wanted, records["embeddings"])
+        # the vectors of verified candidates have just been read
+        compared = plan.verify and of_host is not None
+        checks = [] if compared else ["embeddings"]
+        records = live.host.records(wanted, list(dict.fromkeys([*plan.include, *checks])))
+        stale = _compare(live, wanted, records)
         if not stale:
             break
         if attempt == MENDING_ROUNDS:
@@ -175,10 +177,10 @@ def _count_is_due(live: LiveField) -> bool:
     return True
 
 
-def _compare(live: LiveField, wanted: list[str], vectors: dict[str, Any]) -> Changes:
-    held = {name: np.asarray(vector, dtype=np.float32) for name, vector in vectors.items()}
-    gone = tuple(name for name in wanted if name not in held)
-    return by_vectors(live.rows, held) | Changes(removed=gone)
+def _compare(live: LiveField, wanted: list[str], records: dict[str, dict[str, Any]]) -> Changes:
+    found = by_vectors(live.rows, records.get("embeddings", {}))
+    gone = tuple(name for name in wanted if name not in records["ids"])
+    return found | Changes(removed=gone) if gone else found
 
 
 def _ranked(live: LiveField, search: SearchResult | None, row: int) -> Ranked:
@@ -199,7 +201,7 @@ def _ranked(live: LiveField, search: SearchResult | None, row: int) -> Ranked:
 
 def _hits(ranked: list[Ranked], records: dict[str, dict[str, Any]]) -> Hits:
     """Without rows that are gone."""
-    held = records["embeddings"]
+    held = records["ids"]
     kept = [[place for place, name in enumerate(one.ids) if name in held] for one in ranked]
 
     def column(name: str) -> list[list[Any]]:

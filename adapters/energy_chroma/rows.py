@@ -29,9 +29,9 @@ class RowMap:
     """
 
     def __init__(self, ids: Sequence[str], fingerprints: NDArray[np.uint32]) -> None:
-        self._row_of = {name: row for row, name in enumerate(ids)}
+        self._row_of = dict(zip(ids, range(len(ids)), strict=True))
         self._id_of = list(ids)
-        self._fingerprints = [int(value) for value in fingerprints]
+        self._fingerprints = np.array(fingerprints, dtype=np.uint32)  # grown ahead of the rows
 
     def __len__(self) -> int:
         return len(self._row_of)
@@ -42,15 +42,32 @@ class RowMap:
     @property
     def ids(self) -> list[str]:
         """Ids of the live rows, in the order of their row numbers."""
+        if len(self._row_of) == len(self._id_of):  # no row has gone
+            return list(self._id_of)
         return sorted(self._row_of, key=self._row_of.__getitem__)
 
-    def fingerprint(self, name: str) -> int:
-        """Fingerprint of a live row's vector."""
-        return self._fingerprints[self._row_of[name]]
+    def are(self, ids: set[str]) -> bool:
+        """Whether these are the ids of all live rows."""
+        return self._row_of.keys() == ids
+
+    def changed(
+        self, ids: Sequence[str], fingerprints: NDArray[np.uint32]
+    ) -> tuple[list[str], list[str]]:
+        """Those of the ids that are not known, and those of another fingerprint."""
+        numbers = [self._row_of.get(name, -1) for name in ids]
+        if -1 not in numbers and (self._fingerprints[numbers] == fingerprints).all():
+            return [], []
+        added, changed = [], []
+        for name, row, value in zip(ids, numbers, fingerprints.tolist(), strict=True):
+            if row < 0:
+                added.append(name)
+            elif self._fingerprints[row] != value:
+                changed.append(name)
+        return added, changed
 
     def fingerprints(self, rows: NDArray[np.int64]) -> NDArray[np.uint32]:
         """Fingerprints of row numbers."""
-        return np.array([self._fingerprints[row] for row in rows.tolist()], dtype=np.uint32)
+        return self._fingerprints[rows]
 
     def names(self, rows: Iterable[int]) -> list[str]:
         """Ids of row numbers."""
@@ -70,14 +87,15 @@ class RowMap:
     ) -> None:
         """Put ids on new row numbers; an id that had one leaves it."""
         top = int(rows.max(initial=-1)) + 1
-        grow = top - len(self._id_of)
-        if grow > 0:
-            self._id_of.extend([""] * grow)
-            self._fingerprints.extend([0] * grow)
-        for name, row, value in zip(ids, rows.tolist(), fingerprints.tolist(), strict=True):
+        if top > len(self._id_of):
+            self._id_of.extend([""] * (top - len(self._id_of)))
+        if top > len(self._fingerprints):
+            room = np.zeros(max(top, top + top // 2) - len(self._fingerprints), dtype=np.uint32)
+            self._fingerprints = np.concatenate([self._fingerprints, room])
+        self._fingerprints[rows] = fingerprints
+        for name, row in zip(ids, rows.tolist(), strict=True):
             self._row_of[name] = row
             self._id_of[row] = name
-            self._fingerprints[row] = value
 
     def forget(self, ids: Iterable[str]) -> None:
         """Drop ids, known ones."""
@@ -166,8 +184,8 @@ def unpack_all(
     ids = [name for names, _, _ in parts for name in names]
     columns = EnergyColumns.concat([part for _, part, _ in parts])
     fingerprints = np.concatenate([values for _, _, values in parts])
-    last = {name: position for position, name in enumerate(ids)}
-    if len(last) < len(ids):
+    if len(set(ids)) < len(ids):
+        last = {name: position for position, name in enumerate(ids)}
         keep = np.array(sorted(last.values()), dtype=np.int64)
         ids = [ids[position] for position in keep]
         columns, fingerprints = columns.take(keep), fingerprints[keep]

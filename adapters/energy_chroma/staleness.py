@@ -63,6 +63,8 @@ def by_ids(rows: RowMap, present: Iterable[str]) -> Changes:
     """Compare with all ids of the host."""
     present = list(present)
     there = set(present)
+    if rows.are(there):
+        return Changes()
     return Changes(
         added=tuple(name for name in present if name not in rows),
         removed=tuple(name for name in rows.ids if name not in there),
@@ -73,13 +75,8 @@ def by_vectors(rows: RowMap, vectors: Mapping[str, NDArray[np.float32]]) -> Chan
     """Compare with some rows' vectors: unknown ids, and fingerprints that differ."""
     if not vectors:
         return Changes()
-    prints = fingerprint(np.stack(list(vectors.values()))).tolist()
-    added, changed = [], []
-    for name, value in zip(vectors, prints, strict=True):
-        if name not in rows:
-            added.append(name)
-        elif rows.fingerprint(name) != value:
-            changed.append(name)
+    prints = fingerprint(np.stack(list(vectors.values())))
+    added, changed = rows.changed(list(vectors), prints)
     return Changes(added=tuple(added), changed=tuple(changed))
 
 

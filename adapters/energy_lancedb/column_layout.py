@@ -248,7 +248,8 @@ class ColumnLayout:
         verified = np.isin(fragments, _fragments_with(dataset, pointer, set(pointer.files)))
 
         vectors = self._vectors_to_check(dataset, pointer, fragments, written, verified)
-        columns, prints = pointer.format.from_arrow(table.filter(pa.array(written)))
+        some = table if written.all() else table.filter(pa.array(written))
+        columns, prints = pointer.format.from_arrow(some)
         mine = rowids[written]
         fresh = np.isin(mine, vectors.without, invert=True)
         stale = np.ones(len(vectors.rowids), dtype=bool)
@@ -260,7 +261,7 @@ class ColumnLayout:
             stale = ~right
         return LoadedRows(
             rowids=mine[fresh],
-            columns=columns.take(fresh),
+            columns=columns if fresh.all() else columns.take(fresh),
             fingerprints=prints[fresh],
             stale=vectors.rowids[stale],
             stale_vectors=vectors.matrix[stale],
