@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import re
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +13,9 @@ from energy_plugin.errors import InvalidInputError
 
 if TYPE_CHECKING:
     import torch
+
+
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(?:([kmgt])(i?)b?|b?)")
 
 
 def _as_float_matrix(x: Any, name: str, *, allow_single: bool) -> NDArray[np.float32]:
@@ -117,6 +121,52 @@ def as_k(k: Any, *, name: str = "k") -> int:
     if isinstance(k, (bool, np.bool_)) or value < 1:
         raise InvalidInputError(f"{name} must be an integer of at least 1, got {k!r}.")
     return value
+
+
+def as_probe(n_probe: Any) -> int | None:
+    """Check `n_probe` of a search; None for the configuration's choice, and for all cells.
+
+    Raises
+    ------
+    InvalidInputError
+        Not a positive number and not ``"all"``.
+    """
+    if n_probe is None or (isinstance(n_probe, str) and n_probe == "all"):
+        return None
+    if isinstance(n_probe, bool) or not isinstance(n_probe, (int, np.integer)) or n_probe < 1:
+        raise InvalidInputError(
+            f"n_probe must be a positive number of cells or 'all', got {n_probe!r}."
+        )
+    return int(n_probe)
+
+
+def as_memory_limit(limit: Any, *, name: str = "memory_limit") -> int | None:
+    """Check a limit of memory: a number of bytes, or a text such as ``"2 GB"``; None: no limit.
+
+    kB, MB, GB and TB are powers of 1000, KiB, MiB, GiB and TiB powers of 1024; capitals do not
+    matter.
+
+    Raises
+    ------
+    InvalidInputError
+        Not positive, or not to be read as a size.
+    """
+    if limit is None:
+        return None
+    value = 0.0
+    if isinstance(limit, str):
+        found = _SIZE.fullmatch(limit.strip().lower())
+        if found:
+            base = 1024 if found[3] else 1000
+            value = float(found[1]) * base ** " kmgt".index(found[2] or " ")
+    elif isinstance(limit, (int, np.integer)) and not isinstance(limit, bool):
+        value = int(limit)
+    if value < 1:
+        raise InvalidInputError(
+            f"{name} must be a positive number of bytes, or a text such as '512 MB' or '2 GiB', "
+            f"got {limit!r}. Leave it out to use as much memory as it takes."
+        )
+    return int(value)
 
 
 def as_rows(rows: Any, *, name: str = "rows") -> NDArray[np.int64]:

@@ -14,7 +14,7 @@ from energy_plugin.energy.codes import encode
 from energy_plugin.energy.columns import NO_CELL, EnergyColumns
 from energy_plugin.energy.compression import optical_compression
 from energy_plugin.energy.config import EnergyConfig
-from energy_plugin.energy.device import unit
+from energy_plugin.energy.device import blocks, unit
 from energy_plugin.energy.distance import Energies, robust_scale
 from energy_plugin.energy.field import EnergyField, Scalars
 from energy_plugin.energy.heat import smooth
@@ -101,8 +101,9 @@ def fit_field(
     everything = torch.from_numpy(vectors).to(where)
     n, dim = vectors.shape
     none = torch.zeros(dim, device=where)
-    straight, real = transform(everything, none, None)
-    rows = straight[real]
+    rows, real = transform(everything, none, None)
+    if not real.all():
+        rows = rows[real]
 
     progress("row graph")
     near, coarse = row_graph(rows, config)
@@ -115,7 +116,9 @@ def fit_field(
     stored_metric = matrix.cpu().numpy().astype(np.float16)
     centre = config.centring * (rows.mean(0) if len(rows) else none)
     rotated = stored_metric.astype(np.float32) @ rotation(dim, config.seed)
+    count = len(rows)
     points, _ = transform(rows, centre, torch.from_numpy(rotated).to(where))
+    del rows  # a large collection is held no more often than needed
     progress("heat flow")
     heat = strength.heat * config.heat
     smoothed = smooth(points, points, near, heat, config.weight_power)
@@ -128,15 +131,16 @@ def fit_field(
     indptr, indices, data = csr(graph.laplacian(weights))
     progress("taumode")
     signals = AnchorGraph(anchors, weights, bandwidth, config.affinity_anchors)
-    if len(rows):
+    if count:
         rough, dispersion = signals.energies(points)
     else:
         rough = dispersion = torch.zeros(0, device=where)
     tau = choose_tau(rough, config) if len(rough) else 1.0
     lambda_ = taumode(rough, dispersion, tau, config.alpha)
     progress("residual codes")
-    cell, squared = assign(smoothed, anchors) if len(rows) else (real.nonzero()[:, 0], rough)
-    residual = encode(smoothed - anchors[cell], config.bits)
+    del points
+    cell, squared = assign(smoothed, anchors) if count else (real.nonzero()[:, 0], rough)
+    residual = residual_codes(smoothed, anchors, cell, config.bits)
     field = EnergyField(
         config=config,
         n_fitted=n,
@@ -149,8 +153,8 @@ def fit_field(
             tau=tau,
             scale_lambda=robust_scale(lambda_),
             scale_dispersion=robust_scale(dispersion),
-            distortion=float(squared.mean()) if len(rows) else 0.0,
-            median_lambda=float(lambda_.median()) if len(rows) else 0.0,
+            distortion=float(squared.mean()) if count else 0.0,
+            median_lambda=float(lambda_.median()) if count else 0.0,
         ),
         centre=centre.cpu().numpy(),
         metric=stored_metric,
@@ -163,6 +167,15 @@ def fit_field(
         lambda_.cpu().numpy(), dispersion.cpu().numpy(), cell.cpu().numpy(), residual
     )
     return field, scatter(columns, real.cpu().numpy(), config.bits)
+
+
+def residual_codes(
+    points: torch.Tensor, anchors: torch.Tensor, cell: torch.Tensor, bits: int
+) -> NDArray[np.uint8]:
+    """Codes of the offsets of points (n, d) from their anchors, a block at a time."""
+    parts = blocks(len(points), points.shape[1])
+    codes = [encode(points[part] - anchors[cell[part]], bits) for part in parts]
+    return np.concatenate(codes)
 
 
 def scatter(columns: EnergyColumns, real: NDArray[np.bool_], bits: int) -> EnergyColumns:

@@ -3,19 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 import torch
 
 BLOCK_VALUES = 1 << 23  # floats of a temporary block: 32 MiB
 EPS = 1e-12
 
+_values: ContextVar[int] = ContextVar("block_values", default=BLOCK_VALUES)
+
+
+@contextmanager
+def blocks_of(values: int) -> Iterator[None]:
+    """Smaller blocks in a ``with`` statement, in this thread alone."""
+    token = _values.set(values)
+    try:
+        yield
+    finally:
+        _values.reset(token)
+
 
 def blocks(count: int, width: int) -> Iterator[slice]:
     """Slices over `count` rows such that rows × width stays near `BLOCK_VALUES`.
 
-    No rows give one empty slice, so that results can be joined without a special case.
+    `blocks_of` changes that number. No rows give one empty slice, so that results can be joined
+    without a special case.
     """
-    step = max(1, min(count, BLOCK_VALUES // max(1, width)))
+    step = max(1, min(count, _values.get() // max(1, width)))
     for start in range(0, max(1, count), step):
         yield slice(start, min(count, start + step))
 

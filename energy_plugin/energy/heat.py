@@ -39,15 +39,15 @@ def smooth(
     """
     if heat == 0 or neighbours.shape[1] == 0:
         return rows.clone()
-    out = []
+    out = torch.empty_like(rows)
     for part in blocks(len(rows), neighbours.shape[1] * rows.shape[1]):
         x = rows[part]  # (b, d)
         near = pool[neighbours[part]]  # (b, k, d)
         weights = stochastic(torch.bmm(near, x[:, :, None])[:, :, 0], power)  # (b, k)
         mean = torch.bmm(weights[:, None, :], near)[:, 0]  # Px, (b, d)
         fed = weights.sum(1, keepdim=True)  # 1, or 0 without any positive neighbour
-        out.append(unit(x - heat * (fed * x - mean)))
-    return torch.cat(out)
+        out[part] = unit(x - heat * (fed * x - mean))
+    return out
 
 
 def warmed(

@@ -8,10 +8,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from energy_plugin.energy import maintenance, probing
+from energy_plugin.energy import maintenance, passes, probing
 from energy_plugin.energy import search as searching
 from energy_plugin.energy.adding import encode_rows
-from energy_plugin.energy.build import fit_field
 from energy_plugin.energy.codes import (
     code_bytes,
     drop_planes,
@@ -26,9 +25,8 @@ from energy_plugin.energy.maintenance import Drift, Maintenance
 from energy_plugin.energy.result import SearchResult
 from energy_plugin.energy.store import RowStore
 from energy_plugin.errors import ForeignFieldError, InvalidInputError
-from energy_plugin.validation import as_k, as_queries, as_rows, as_vectors
+from energy_plugin.validation import as_k, as_probe, as_queries, as_rows, as_vectors
 
-FIT_STEPS = 7
 SCAN_QUERIES = 16  # so many at once are scored against all rows in less time than cell by cell
 
 
@@ -53,6 +51,7 @@ class EnergyIndex:
         *,
         show_progress_bar: bool = False,
         device: str | None = None,
+        memory_limit: int | str | None = None,
     ) -> EnergyIndex:
         """Learn the field of a collection and index its rows as numbers 0..n−1.
 
@@ -64,24 +63,23 @@ class EnergyIndex:
         show_progress_bar : bool, default False
         device : {"cuda", "mps", "cpu"}, optional
             The best one there is if not given.
+        memory_limit : int or str, optional
+            Bytes, or ``"2 GB"``, that the fit may take beyond `vectors`, which may be
+            memory-mapped; see `energy_plugin.energy.passes`.
 
         Raises
         ------
         InvalidInputError
-            `config` is no `EnergyConfig`, the device is not available, or see
-            `energy_plugin.validation.as_vectors`.
+            `config` is no `EnergyConfig`, the device is not available, the limit is too small,
+            or see `energy_plugin.validation.as_vectors`.
         """
-        from tqdm.auto import tqdm
-
-        settings = as_config(config)
-        rows = as_vectors(vectors)
-        with tqdm(total=FIT_STEPS, desc="energy field", disable=not show_progress_bar) as bar:
-
-            def step(name: str) -> None:
-                bar.set_postfix_str(name)
-                bar.update()
-
-            field, columns = fit_field(rows, settings, device=device, progress=step)
+        field, columns = passes.fit(
+            vectors,
+            as_config(config),
+            device=device,
+            memory_limit=memory_limit,
+            show_progress_bar=show_progress_bar,
+        )
         return cls(field, columns, device=device)
 
     @classmethod
@@ -233,7 +231,7 @@ class EnergyIndex:
         """
         checked = as_queries(queries, self.field.dim)
         k = as_k(k)
-        cells = _as_probe(n_probe)
+        cells = as_probe(n_probe)
         store = self._store
         live = np.flatnonzero(store.alive)
         allowed = live if rows is None else store.positions(as_rows(rows))
@@ -337,7 +335,13 @@ class EnergyIndex:
             )
         return report
 
-    def refit(self, vectors: Any | None = None, config: EnergyConfig | None = None) -> EnergyIndex:
+    def refit(
+        self,
+        vectors: Any | None = None,
+        config: EnergyConfig | None = None,
+        *,
+        memory_limit: int | str | None = None,
+    ) -> EnergyIndex:
         """A new index of the live rows with a field fitted on them; row numbers are kept.
 
         Rows that have lost planes do not get them back.
@@ -349,6 +353,8 @@ class EnergyIndex:
             decoded rows, which costs a little precision.
         config : EnergyConfig, optional
             That of the present field if not given.
+        memory_limit : int or str, optional
+            As in `fit`, beyond this index.
 
         Raises
         ------
@@ -359,12 +365,14 @@ class EnergyIndex:
         live = np.flatnonzero(store.alive)
         if len(live) == 0:
             raise InvalidInputError("The index has no rows to fit a field on. Add rows first.")
-        if vectors is None:
-            known = maintenance.recovered(self._projection, store.decode(live))
-        else:
-            known = self._live_vectors(vectors)
+        known = maintenance.Recovered(store, live) if vectors is None else vectors
+        if memory_limit is None or not hasattr(known, "shape"):
+            known = self._live_vectors(known)
+        self._check_live(len(known))
         settings = self.field.config if config is None else as_config(config)
-        field, columns = fit_field(known, settings, device=self.device)
+        field, columns = passes.fit(
+            known, settings, dim=self.field.dim, device=self.device, memory_limit=memory_limit
+        )
         bits = stored_bits(store.columns.residual[live], self.field.dim)
         columns = maintenance.keep_fidelity(columns, self.field.dim, bits)
         index = EnergyIndex(field, columns, device=self.device)
@@ -373,20 +381,12 @@ class EnergyIndex:
 
     def _live_vectors(self, vectors: Any) -> NDArray[np.float32]:
         given = as_vectors(vectors, dim=self.field.dim)
-        if len(given) != len(self):
-            raise InvalidInputError(
-                f"Got {len(given)} vectors for {len(self)} live rows. Pass one for each of "
-                "index.rows, in that order."
-            )
+        self._check_live(len(given))
         return given
 
-
-def _as_probe(n_probe: Any) -> int | None:
-    """The number of cells, None for the configuration's choice or all of them."""
-    if n_probe is None or (isinstance(n_probe, str) and n_probe == "all"):
-        return None
-    if isinstance(n_probe, bool) or not isinstance(n_probe, (int, np.integer)) or n_probe < 1:
-        raise InvalidInputError(
-            f"n_probe must be a positive number of cells or 'all', got {n_probe!r}."
-        )
-    return int(n_probe)
+    def _check_live(self, count: int) -> None:
+        if count != len(self):
+            raise InvalidInputError(
+                f"Got {count} vectors for {len(self)} live rows. Pass one for each of index.rows, "
+                "in that order."
+            )

@@ -15,6 +15,7 @@ second coding adds about 1 % of a residual's energy to its error.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -30,6 +31,7 @@ from energy_plugin.energy.distance import robust_scale
 from energy_plugin.energy.field import EnergyField
 from energy_plugin.energy.heat import smooth
 from energy_plugin.energy.projection import Projection
+from energy_plugin.energy.store import RowStore
 from energy_plugin.energy.taumode import AnchorGraph, choose_tau, taumode
 
 OVERLOAD = 4.0
@@ -271,6 +273,25 @@ def keep_fidelity(columns: EnergyColumns, dim: int, bits: NDArray[np.uint8]) -> 
         rows = np.flatnonzero((bits == level) & (now > level))
         residual[rows] = lowered(residual[rows], dim, level)
     return replace(columns, residual=residual)
+
+
+class Recovered:
+    """`recovered` vectors of rows of a store, made when they are read; shape (n, d)."""
+
+    def __init__(self, store: RowStore, positions: NDArray[np.int64]) -> None:
+        self._store = store
+        self._positions = positions
+        self.shape = (len(positions), store.projection.field.dim)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, rows: slice) -> NDArray[np.float32]:
+        store = self._store
+        return recovered(store.projection, store.decode(self._positions[rows]))
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        return self[:].astype(dtype or np.float32, copy=False)
 
 
 def recovered(projection: Projection, points: torch.Tensor) -> NDArray[np.float32]:
