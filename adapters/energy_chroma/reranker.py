@@ -26,7 +26,8 @@ class EnergyReranker:
     """Energy ranking for the results of ``collection.query``.
 
     With a collection that has an energy field, candidates are ranked by the field and their
-    stored columns; otherwise by the graph that they and the query form.
+    stored columns, as ``query(candidates=...)`` ranks them; otherwise by the graph that they and
+    the query form.
 
     Parameters
     ----------
@@ -35,7 +36,7 @@ class EnergyReranker:
         the results lack. Without one, results must hold their embeddings, and queries are
         vectors.
     config : EnergyConfig, optional
-        Weights and heats; those of the field where there is one.
+        Weights and heats. By default those of the field where there is one.
     device : str, optional
         Where the numerics run.
 
@@ -181,7 +182,7 @@ def rank_by_field(
     limit: int | None,
     config: EnergyConfig | None = None,
 ) -> tuple[list[list[int]], list[Reranking]]:
-    """Order rows by the field and their columns.
+    """Order rows by the field and their columns, as a search among these rows alone does.
 
     Returns
     -------
@@ -190,15 +191,49 @@ def rank_by_field(
     found : list of Reranking
         Their order, a list per query.
     """
-    from energy_plugin.energy import EnergyReranker as Core
-
-    core = Core(live.index.field, config, device=live.index.device)
     kept = [[place for place, name in enumerate(names) if name in live.rows] for names in ids]
     found = []
     for query, names, places in zip(queries, ids, kept, strict=True):
-        columns = live.columns_of(live.rows.numbers([names[place] for place in places]))
-        found.append(core.rerank(query, None, columns=columns, k=limit))
+        numbers = live.rows.numbers([names[place] for place in places])
+        rank = _searched if config is None else _with_config
+        found.append(rank(live, query, numbers, limit, config))
     return kept, found
+
+
+def _searched(
+    live: LiveField,
+    query: NDArray[np.float32],
+    numbers: NDArray[np.int64],
+    limit: int | None,
+    _: EnergyConfig | None,
+) -> Reranking:
+    from energy_plugin.energy import EnergyTerms, Reranking
+
+    found = live.search(query[None], limit or max(1, len(numbers)), np.unique(numbers), "all")
+    if found is None:
+        none = np.empty(0, dtype=np.float32)
+        return Reranking(np.empty(0, dtype=np.int64), none, EnergyTerms(none, none, none))
+    by_number = np.argsort(numbers, kind="stable")
+    order = by_number[np.searchsorted(numbers[by_number], found.ids[0])]
+    terms = found.terms
+    return Reranking(
+        order,
+        found.distances[0],
+        EnergyTerms(terms.lambda_[0], terms.dispersion[0], terms.dirichlet[0]),
+    )
+
+
+def _with_config(
+    live: LiveField,
+    query: NDArray[np.float32],
+    numbers: NDArray[np.int64],
+    limit: int | None,
+    config: EnergyConfig | None,
+) -> Reranking:
+    from energy_plugin.energy import EnergyReranker as Core
+
+    core = Core(live.index.field, config, device=live.index.device)
+    return core.rerank(query, None, columns=live.columns_of(numbers), k=limit)
 
 
 def _dim(query: Any) -> int:

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from energy_lancedb.host import ROWID, is_vector, prints_of, vectors_of
+from energy_lancedb.columns import NAMES
+from energy_lancedb.host import ROWID, Host, is_vector, prints_of, vectors_of
+from energy_lancedb.pointer import Pointer, pointer_of
+from energy_lancedb.reader import EnergyReader
 from energy_lancedb.snapshot import Snapshot
 from energy_plugin.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    from energy_plugin.energy import EnergyField
 
 
 def vector_column_of(results: pa.Table, name: str | None) -> str:
@@ -63,6 +71,69 @@ def distances_alone(
     distances = distances[np.searchsorted(kept, first)][places]
     distances[~vectors.any(axis=1)] = np.inf  # rows without a vector are last
     return distances
+
+
+def distances_by_columns(
+    reader: EnergyReader,
+    pointer: Pointer,
+    field: EnergyField,
+    query: NDArray[np.float32],
+    results: pa.Table,
+) -> NDArray[np.float32] | None:
+    """Energy distance of every candidate to one query by its own stored columns, (n,).
+
+    None where that cannot be: columns beside the table, candidates that cannot be told, or
+    without columns of their present vector.
+    """
+    from energy_plugin.energy import EnergyIndex
+
+    if pointer.layout != "columns":
+        return None
+    stored = _stored(reader.host, pointer, results, held=reader.holds_rows())
+    if stored is None:
+        return None
+    numbered = stored.append_column(ROWID, pa.array(np.arange(stored.num_rows), pa.uint64()))
+    vectors = vectors_of(numbered, pointer.vector_column, pointer.dim)
+    places = vectors.rowids.astype(np.int64)
+    written = stored.take(pa.array(places))
+    if any(written[name].null_count for name in NAMES):
+        return None
+    columns, prints = pointer.format.from_arrow(written)
+    if not np.array_equal(prints, prints_of(vectors.matrix)):
+        return None
+    distances = np.full(stored.num_rows, np.inf, dtype=np.float32)  # rows without a vector are last
+    if len(places):
+        _, first, same = np.unique(prints, return_index=True, return_inverse=True)
+        kept = np.sort(first)  # in the order of the first search, which decides ties
+        index = EnergyIndex.from_columns(field, columns.take(kept), device=reader.device)
+        found = index.search(query, k=len(kept), n_probe="all")
+        ranked = np.empty(len(kept), dtype=np.float32)
+        ranked[found.ids[0]] = found.distances[0]
+        distances[places] = ranked[np.searchsorted(kept, first)][same]
+    return distances
+
+
+def _stored(host: Host, pointer: Pointer, results: pa.Table, *, held: bool) -> pa.Table | None:
+    """Energy columns and vector of the candidates: out of the results, or else by row id.
+
+    Row ids are not looked up where `held`, as all rows are in memory then.
+    """
+    column, names = pointer.vector_column, set(results.column_names)
+    if {*NAMES, column} <= names:
+        of = pointer_of(results.schema)  # the columns say themselves which field they are of
+        if of is not None and of.same_field(pointer):
+            return results.select([*NAMES, column])
+    if held or ROWID not in names:
+        return None
+    unique, places = np.unique(results[ROWID].to_numpy().astype(np.uint64), return_inverse=True)
+    wanted = [*NAMES] if column in names else [*NAMES, column]
+    found = host.table.take_row_ids(unique.tolist()).select(wanted).with_row_id().to_arrow()
+    if found.num_rows < len(unique):
+        return None
+    order = np.argsort(found[ROWID].to_numpy(), kind="stable")[places]
+    found = found.take(pa.array(order)).drop_columns([ROWID])
+    # a vector in the results counts: the row id may be that of another table
+    return found.append_column(column, results[column]) if column in names else found
 
 
 def distances_in_field(

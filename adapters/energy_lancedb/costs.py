@@ -50,8 +50,8 @@ class Costs:
 def clustered(rows: int, dim: int, seed: int) -> NDArray[np.float32]:
     """Unit vectors around topics, (rows, dim)."""
     rng = np.random.default_rng(seed)
-    topics = rng.normal(size=(TOPICS, dim)).astype(np.float32) / np.sqrt(dim)
-    noise = rng.normal(size=(rows, dim)).astype(np.float32) / np.sqrt(dim)
+    topics = rng.normal(size=(TOPICS, dim)).astype(np.float32) / np.float32(dim**0.5)
+    noise = rng.normal(size=(rows, dim)).astype(np.float32) / np.float32(dim**0.5)
     vectors = topics[rng.integers(0, TOPICS, rows)] + SPREAD * noise
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     return vectors

@@ -98,7 +98,7 @@ class Host:
         self.connection = connection
         self.namespace = list(getattr(table, "namespace", None) or [])
         self.pinned: int | None = None  # the version that was checked out
-        self._seen: int | None = None  # the version that `latest` has found
+        self.seen: int | None = None  # the version that `latest` has found
         self._schema: Any = None  # of that version
 
     @property
@@ -121,8 +121,8 @@ class Host:
                 self.table.checkout(version)
         else:
             version = self._newest()
-        if version != self._seen:
-            self._seen, self._schema = version, None
+        if version != self.seen:
+            self.seen, self._schema = version, None
         return version
 
     def _newest(self) -> int:

@@ -52,6 +52,11 @@ class EnergyReader:
         """The LanceDB table itself."""
         return self.host.table
 
+    @property
+    def device(self) -> str | None:
+        """Where the numerics run, as it was asked for."""
+        return self._device
+
     def snapshot(self) -> Snapshot:
         """The index as of the table's latest version, from memory where that has not changed.
 
@@ -65,19 +70,37 @@ class EnergyReader:
             cached = self._snapshot
             if cached is not None and cached.version == version:
                 return cached
-            pointer = self.pointer()
-            try:
-                field = self._field(pointer)
-            except CorruptFieldError:
-                version, again = self.host.latest(), self.pointer()
-                if again.generation == pointer.generation:
-                    raise
-                pointer, field = again, self._field(again)  # another process has just built
+            version, pointer, field = self._opened(version)
             loaded = layout_of(pointer.layout, self.host).load(pointer)
             self._snapshot = snapshot_of(
                 version, pointer, field, loaded, device=self._device, previous=self._snapshot
             )
             return self._snapshot
+
+    def opened(self) -> tuple[Pointer, EnergyField]:
+        """Pointer and field of the table's latest version, without the rows.
+
+        Raises
+        ------
+        NotBuiltError, ForeignFieldError, CorruptFieldError
+            See `snapshot`.
+        """
+        with self.lock:
+            return self._opened(self.host.latest())[1:]
+
+    def _opened(self, version: int) -> tuple[int, Pointer, EnergyField]:
+        pointer = self.pointer()
+        try:
+            return version, pointer, self._field(pointer)
+        except CorruptFieldError:
+            version, again = self.host.latest(), self.pointer()
+            if again.generation == pointer.generation:
+                raise
+            return version, again, self._field(again)  # another process has just built
+
+    def holds_rows(self) -> bool:
+        """Whether the snapshot of the version that was seen last is in memory."""
+        return self._snapshot is not None and self._snapshot.version == self.host.seen
 
     def is_current(self, snapshot: Snapshot) -> bool:
         """Whether a snapshot is the last one that was made; ask under the lock."""

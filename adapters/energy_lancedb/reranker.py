@@ -5,21 +5,29 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 from lancedb.rerankers import Reranker
 from numpy.typing import NDArray
 
-from energy_lancedb.candidates import distances_alone, distances_in_field, vector_column_of
+from energy_lancedb.candidates import (
+    distances_alone,
+    distances_by_columns,
+    distances_in_field,
+    vector_column_of,
+)
 from energy_lancedb.host import ROWID
 from energy_lancedb.layout import match
+from energy_lancedb.pointer import Pointer
 from energy_lancedb.reader import EnergyReader
-from energy_lancedb.snapshot import Snapshot
 from energy_lancedb.sync import as_energy_table
 from energy_plugin.errors import InvalidInputError, NotBuiltError
 from energy_plugin.validation import as_k, as_queries
+
+if TYPE_CHECKING:
+    from energy_plugin.energy import EnergyField
 
 SCORE = "_relevance_score"
 QUERY_INDEX = "query_index"
@@ -29,8 +37,11 @@ CACHED_QUERIES = 64
 class EnergyReranker(Reranker):  # type: ignore[misc,unused-ignore]
     """Order LanceDB's own results by energy distance.
 
-    With the field of a table, a candidate is recognised by its vector, or else by its
-    ``_rowid``; one that is no row of the table is scored from its vector. Without a field the
+    With the field of a table, candidates are ranked by their own energy columns: those in the
+    results, or else read by their ``_rowid``. Where that cannot be, all rows are loaded: without
+    these columns and without ``_rowid``, with columns beside the table (``layout="companion"``),
+    with rows that wait for `EnergyTable.refresh`, and with candidates of another table, which are
+    scored from their vector. Without a field the
     candidates and the query form a graph of their own, which the distances are measured on:
     worth more, the more candidates there are.
 
@@ -161,13 +172,13 @@ class EnergyReranker(Reranker):  # type: ignore[misc,unused-ignore]
             parts = self._ranked_parts(query, results, None)
         else:
             with self.energy.lock:
-                parts = self._ranked_parts(query, results, self._snapshot())
+                parts = self._ranked_parts(query, results, self._opened())
         return self._keep_relevance_score(pa.concat_tables(parts))
 
-    def _snapshot(self) -> Snapshot | None:
+    def _opened(self) -> tuple[Pointer, EnergyField] | None:
         """The field of the table, if there is one."""
         try:
-            return None if self.energy is None else self.energy.snapshot()
+            return None if self.energy is None else self.energy.opened()
         except NotBuiltError:
             return None
 
@@ -182,15 +193,15 @@ class EnergyReranker(Reranker):  # type: ignore[misc,unused-ignore]
         return np.asarray(self._embed(query), dtype=np.float32)
 
     def _ranked_parts(
-        self, query: str | None, results: pa.Table, snapshot: Snapshot | None
+        self, query: str | None, results: pa.Table, opened: tuple[Pointer, EnergyField] | None
     ) -> list[pa.Table]:
         """The candidates of each query in their order, with their scores."""
         vector = self._query_vector(query)
-        if snapshot is None:
+        if opened is None:
             column = self._column(results)
             dim = int(results.schema.field(column).type.list_size)
         else:
-            column, dim = snapshot.pointer.vector_column, snapshot.pointer.dim
+            column, dim = opened[0].vector_column, opened[0].dim
         queries = as_queries(vector, dim, name="query")
         groups = [results]
         if QUERY_INDEX in results.column_names:
@@ -203,14 +214,24 @@ class EnergyReranker(Reranker):  # type: ignore[misc,unused-ignore]
             )
         parts = []
         for one, group in zip(queries, groups, strict=True):
-            if snapshot is None:
+            if opened is None:
                 distances = distances_alone(one, group, column, dim, self.device)
             else:
-                distances = distances_in_field(snapshot, one[None], group)
+                distances = self._distances(opened, one[None], group)
             order = np.argsort(distances, kind="stable")[: self.top_k]
             scores = pa.array(-distances[order], pa.float32())
             parts.append(group.take(pa.array(order)).append_column(SCORE, scores))
         return parts
+
+    def _distances(
+        self, opened: tuple[Pointer, EnergyField], query: NDArray[np.float32], results: pa.Table
+    ) -> NDArray[np.float32]:
+        """Distances by the candidates' own columns, or else by those of all rows."""
+        assert self.energy is not None
+        found = distances_by_columns(self.energy, *opened, query, results)
+        if found is None:
+            found = distances_in_field(self.energy.snapshot(), query, results)
+        return found
 
     def _column(self, results: pa.Table) -> str:
         """Vector column of results without a field."""

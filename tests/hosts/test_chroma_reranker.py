@@ -7,7 +7,7 @@ import pytest
 from chroma_cases import GramEmbedding, client, create, texts, vectors
 from energy_chroma import AsyncEnergyReranker, EnergyCollection, EnergyReranker
 
-from energy_plugin.energy import EnergyConfig
+from energy_plugin.energy import EnergyConfig, EnergyIndex
 from energy_plugin.energy import EnergyReranker as Core
 from energy_plugin.errors import InvalidInputError
 
@@ -43,19 +43,34 @@ def rows_of(names):
 
 
 def test_by_the_field_and_its_columns(built):
+    """As the index ranks these rows alone, whatever else is in it."""
     found = ask(built)
     energy = EnergyCollection(built)
     got = EnergyReranker(built).rerank(found, QUERIES)
-    core = Core(energy.field)
     live = energy._open()
     for query, names, ids, distances in zip(
         QUERIES, found["ids"], got["ids"], got["distances"], strict=True
     ):
         columns = live.columns_of(live.rows.numbers(names))
-        expected = core.rerank(query, None, columns=columns)
-        assert ids == [names[place] for place in expected.order]
-        np.testing.assert_allclose(distances, expected.distances, atol=1e-6)
+        expected = EnergyIndex.from_columns(energy.field, columns).search(query, len(names))
+        assert ids == [names[place] for place in expected.ids[0]]
+        np.testing.assert_allclose(distances, expected.distances[0], atol=1e-6)
     assert got["ids"] != found["ids"]
+    same = energy.query(query_embeddings=QUERIES, n_results=40, candidates=40)
+    assert got["ids"] == same["ids"]
+
+
+def test_by_the_field_with_a_configuration_of_ones_own(built):
+    found = ask(built)
+    energy = EnergyCollection(built)
+    config = EnergyConfig(weight_lambda=0.5)
+    got = EnergyReranker(built, config=config).rerank(found, QUERIES)
+    core = Core(energy.field, config)
+    live = energy._open()
+    for query, names, ids in zip(QUERIES, found["ids"], got["ids"], strict=True):
+        columns = live.columns_of(live.rows.numbers(names))
+        assert ids == [names[place] for place in core.rerank(query, None, columns=columns).order]
+    assert got["ids"] != EnergyReranker(built).rerank(found, QUERIES)["ids"]
 
 
 def test_on_the_candidates_alone(plain):

@@ -9,6 +9,7 @@ from lancedb.index import FTS
 from lancedb.rerankers import Reranker
 from lancedb_data import embed, ngrams, plain_rows, plain_schema, rows_of, text_schema
 
+from energy_plugin.energy import EnergyConfig
 from energy_plugin.energy import EnergyReranker as CoreReranker
 from energy_plugin.errors import InvalidInputError
 
@@ -140,6 +141,54 @@ def rowids(table, result):
 def test_row_ids_alone_are_enough(table, energy):
     picked = table.search(QUERY).select(["id", "_distance"]).with_row_id(True).limit(30)
     assert_reranked(picked.rerank(EnergyReranker(energy)).to_arrow(), energy)
+
+
+def lines(result):
+    return list(zip(result["id"].to_pylist(), result["_relevance_score"].to_pylist(), strict=True))
+
+
+SEARCHES = {
+    "vector": lambda t: t.search(QUERY),
+    "vector, row ids alone": lambda t: t.search(QUERY).select(["id"]).with_row_id(True),
+    "vector, no columns": lambda t: t.search(QUERY).select(["id", "vector"]).with_row_id(True),
+    "full text": lambda t: t.search(QUERY, query_type="fts"),
+    "hybrid": lambda t: t.search(QUERY, query_type="hybrid"),
+    "hybrid, row ids alone": lambda t: t.search(QUERY, query_type="hybrid").select(["id"]),
+}
+
+
+@pytest.mark.parametrize("kind", SEARCHES)
+def test_candidates_bring_their_own_columns(database, energy, kind, monkeypatch):
+    """No other row is read, and the order is that of a search among these rows."""
+    table = database.open_table("pages")
+    fresh = EnergyTable(table)
+    search = SEARCHES[kind](table)
+    got = lines(search.limit(25).rerank(EnergyReranker(fresh)).to_arrow())
+    assert len(got) == 25
+    assert fresh._snapshot is None
+    monkeypatch.setattr("energy_lancedb.reranker.distances_by_columns", lambda *_: None)
+    slow = lines(SEARCHES[kind](table).limit(25).rerank(EnergyReranker(fresh)).to_arrow())
+    assert fresh._snapshot is not None
+    assert [name for name, _ in got] == [name for name, _ in slow]
+    np.testing.assert_allclose([s for _, s in got], [s for _, s in slow], atol=1e-5)
+
+
+def test_columns_of_a_former_field_are_not_mixed_with_the_present_one(tmp_path):
+    """A handle that lags behind a build returns the former columns."""
+    database = lancedb.connect(tmp_path)
+    table = database.create_table("t", schema=plain_schema())
+    table.add(plain_rows(80))
+    energy = EnergyTable(table).build()
+    behind = database.open_table("t")
+    query = np.array(plain_rows(1, start=500)[0]["vector"], dtype=np.float32)
+    lagging = behind.search(query).limit(20).to_arrow()
+    energy.build(EnergyConfig(bits=8, seed=5))
+    ranker = EnergyReranker(EnergyTable(table)).for_vector(query)
+    got = ranker.rerank_vector("", lagging)
+    present = database.open_table("t").search(query).limit(20).to_arrow()
+    expected = ranker.rerank_vector("", present)
+    assert got["id"].to_pylist() == expected["id"].to_pylist()
+    np.testing.assert_allclose(got["_relevance_score"], expected["_relevance_score"], atol=1e-6)
 
 
 def test_candidates_without_a_vector_are_last(database):
