@@ -9,8 +9,7 @@ pointer of one generation.
 from __future__ import annotations
 
 import logging
-import random
-import time
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -20,7 +19,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from energy_lancedb.cluster import run_on_ray
-from energy_lancedb.columns import NAMES, OWN, scatter
+from energy_lancedb.columns import NAMES, OWN
 from energy_lancedb.fragments import (
     ADDRESS,
     FRAGMENT_SHIFT,
@@ -34,17 +33,16 @@ from energy_lancedb.host import (
     ROWID,
     Host,
     HostVectors,
-    is_conflict,
     prints_of,
     vectors_of,
 )
 from energy_lancedb.layout import Encode, FittedRows, LoadedRows, match
+from energy_lancedb.placing import Placing
 from energy_lancedb.pointer import KEY, Pointer, pointer_of, replaced_pointer
 from energy_lancedb.rewriting import update_of, values_of
-from energy_plugin.errors import CorruptFieldError, EnergyPluginError, InvalidInputError
+from energy_plugin.errors import CorruptFieldError, InvalidInputError
 
 NEXT, OLD = "__next", "__old"
-PAUSE = 0.01  # seconds, at most, before the second attempt; grows with each
 
 log = logging.getLogger(__name__)
 
@@ -66,14 +64,14 @@ class ColumnLayout:
         """Write a new generation and make it the current one; returns the one it replaced."""
         replaced = None
         self._refuse_foreign_columns()
-        mapped = None
         if isinstance(rows, SampledRows):
-            mapped = FragmentColumns(run_on_ray if rows.engine == "ray" else run_here)
+            run = run_on_ray if rows.engine == "ray" else run_here
+            columns = FragmentColumns(lambda _, job, numbers: run(job, numbers))
+        else:
+            arrays = pointer.format.to_arrow(rows.columns, rows.fingerprints)
+            columns = FragmentColumns(Placing(rows, arrays))
         for attempt in range(ATTEMPTS):
-            if isinstance(rows, SampledRows) and mapped is not None:
-                self._map_next(pointer, rows, mapped)
-            elif isinstance(rows, FittedRows):
-                self._add_next(pointer, rows)
+            self._add_next(pointer, rows, columns)
             try:
                 replaced = self._swap()
                 break
@@ -104,47 +102,27 @@ class ColumnLayout:
                 "build(layout='companion')."
             )
 
-    def _add_next(self, pointer: Pointer, rows: FittedRows) -> None:
-        arrays = pointer.format.to_arrow(rows.columns, rows.fingerprints)
-
-        def add() -> None:
-            version = self.host.latest()
-            self._drop_suffixed()
-            dataset = self.host.dataset()
-            order = dataset.scanner(columns=[], with_row_id=True).to_table()[ROWID].to_numpy()
-            positions, known = match(order, rows.rowids)
-            if version != rows.version:
-                known &= self._unchanged(dataset, pointer, rows)
-            kept = np.flatnonzero(known)
-            placed = [array.take(pa.array(kept)) for array in arrays]
-            metadata = {KEY: replace(pointer, files=_vector_files(dataset, pointer)).to_json()}
-            schema = pa.schema(pointer.format.fields(suffix=NEXT, metadata=metadata))
-            full = scatter(placed, positions[kept], len(order))
-            batches = pa.table(full, schema=schema).to_batches(max_chunksize=1 << 16)
-            dataset.add_columns(pa.RecordBatchReader.from_batches(schema, batches))
-
-        self._retry(add)
-
-    def _map_next(self, pointer: Pointer, rows: SampledRows, mapped: FragmentColumns) -> None:
-        """Add the new columns fragment by fragment, each a function of its vectors alone."""
+    def _add_next(
+        self, pointer: Pointer, rows: FittedRows | SampledRows, columns: FragmentColumns
+    ) -> None:
+        """Add the new columns, in one commit for all fragments."""
 
         def add() -> None:
             self.host.latest()
             self._drop_suffixed()
-            version = self.host.latest()
             dataset = self.host.dataset()
             metadata = {KEY: replace(pointer, files=_vector_files(dataset, pointer)).to_json()}
             job = MapJob(
                 uri=dataset.uri,
                 storage_options=self.host.connection.storage_options,
-                version=version,
+                version=dataset.version,
                 vector_column=pointer.vector_column,
                 form=pointer.format,
                 suffix=NEXT,
                 metadata=metadata,
-                rows=rows,
+                rows=rows if isinstance(rows, SampledRows) else None,
             )
-            mapped.commit(dataset, job)
+            columns.commit(dataset, job)
             self._describe_next(metadata)
 
         self._retry(add)
@@ -157,21 +135,6 @@ class ColumnLayout:
             self.host.table.update_field_metadata(
                 {"path": NAMES[3] + NEXT, "metadata": {KEY: metadata[KEY]}}
             )
-
-    def _unchanged(self, dataset: Any, pointer: Pointer, rows: FittedRows) -> NDArray[np.bool_]:
-        """Which fitted rows still have their vector; reads only files that are new since."""
-        then = dataset.checkout_version(rows.version)
-        known = _fragments_with(dataset, pointer, set(_vector_files(then, pointer)))
-        fragments = [f for f in dataset.get_fragments() if f.fragment_id not in known]
-        same = np.ones(len(rows.rowids), dtype=bool)
-        if fragments:
-            column = pointer.vector_column
-            scanner = dataset.scanner(columns=[column], fragments=fragments, with_row_id=True)
-            now = vectors_of(scanner.to_table(), column, pointer.dim)
-            same &= np.isin(rows.rowids, now.without, invert=True)
-            positions, found = match(now.rowids, rows.rowids)
-            same[found] = prints_of(now.matrix)[positions[found]] == rows.fingerprints[found]
-        return same
 
     def _swap(self) -> Pointer | None:
         replaced = None
@@ -207,20 +170,9 @@ class ColumnLayout:
         except Exception as error:  # the index only speeds up users' own filters
             log.warning("energy_cell of table %r has no index: %s", self.host.name, error)
 
-    def _retry(self, commit: Any) -> None:
-        for attempt in range(ATTEMPTS):
-            try:
-                commit()
-            except EnergyPluginError:
-                raise
-            except Exception as error:
-                if attempt + 1 == ATTEMPTS or not is_conflict(error):
-                    raise
-                log.info("table %r: another writer was faster, trying again", self.host.name)
-                time.sleep(random.uniform(0, PAUSE * (attempt + 1)))
-            else:
-                self.host.latest()
-                return
+    def _retry(self, commit: Callable[[], None]) -> None:
+        self.host.insist(commit)
+        self.host.latest()
 
     # -- reading
 

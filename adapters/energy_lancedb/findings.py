@@ -37,7 +37,7 @@ class Finding:
 def findings_of(energy: EnergyTable) -> Iterator[Finding]:
     """See `EnergyTable.verify`."""
     try:
-        snapshot = energy.snapshot()
+        snapshot, vectors = energy.snapshot_and_vectors()
     except (NotBuiltError, ForeignFieldError, CorruptFieldError, InvalidInputError) as error:
         yield Finding("field", str(error), "repair(rebuild=True)")
         return
@@ -48,7 +48,7 @@ def findings_of(energy: EnergyTable) -> Iterator[Finding]:
             f"{pointer.artefacts!r}, which a cleaning removes."
         )
         yield Finding("history", message, "repair()")
-    wrong = wrong_rows(energy, snapshot)
+    wrong = wrong_rows(snapshot, vectors)
     if len(wrong):
         message = f"{len(wrong)} rows have another λ or G than their vector gives."
         yield Finding("values", message, "repair()", len(wrong))
@@ -59,9 +59,8 @@ def findings_of(energy: EnergyTable) -> Iterator[Finding]:
         yield Finding("leftover", message, "repair()")
 
 
-def wrong_rows(energy: EnergyTable, snapshot: Snapshot) -> NDArray[np.int64]:
+def wrong_rows(snapshot: Snapshot, vectors: NDArray[np.float32]) -> NDArray[np.int64]:
     """Positions among the live rows whose λ or G is not that of their vector."""
-    vectors = energy.live_vectors(snapshot)
     if len(vectors) == 0:
         return np.empty(0, dtype=np.int64)
     columns = snapshot.index.columns

@@ -64,7 +64,7 @@ class MapJob:
     form: RowFormat
     suffix: str
     metadata: dict[str, str]
-    rows: SampledRows
+    rows: SampledRows | None = None  # for `map_fragment`
 
 
 # -- the sample
@@ -112,6 +112,7 @@ def _mapper(job: MapJob) -> Any:
     from energy_plugin.energy import EnergyField
     from energy_plugin.energy.mapping import RowMapper
 
+    assert job.rows is not None
     digest = hashlib.sha256(job.rows.field)
     digest.update(job.rows.addresses.tobytes() + str(job.rows.device).encode())
     key = digest.hexdigest()
@@ -150,6 +151,7 @@ def map_fragment(job: MapJob, number: int) -> tuple[Any, Any]:
 
 def _columns(job: MapJob, batch: pa.RecordBatch, addresses: NDArray[np.uint64]) -> list[pa.Array]:
     """The four columns of rows by ascending address; null where there is no vector."""
+    assert job.rows is not None
     table = pa.table({job.vector_column: batch[job.vector_column], ROWID: pa.array(addresses)})
     found = vectors_of(table, job.vector_column, job.form.dim)
     if len(found.rowids) == 0:
@@ -169,16 +171,21 @@ def _columns(job: MapJob, batch: pa.RecordBatch, addresses: NDArray[np.uint64]) 
 # -- all fragments
 
 
-Run = Callable[[MapJob, list[int]], list[tuple[Any, Any]]]
+# From a dataset, a job and numbers of fragments: what `map_fragment` returns of each.
+Run = Callable[[Any, MapJob, list[int]], list[tuple[Any, Any]]]
 
 
 class FragmentColumns:
-    """Data files of mapped fragments, kept over attempts to commit them.
+    """Data files of fragments, kept over attempts to commit them.
+
+    A commit of columns loses against every other commit, also against rows that are only added.
+    On a table that is written to all the time it succeeds because an attempt writes no more than
+    the files of fragments that are new.
 
     Parameters
     ----------
     run : callable
-        Maps fragments by number: `run_here` or `run_on_ray`.
+        Writes the files of fragments by number.
     """
 
     def __init__(self, run: Run) -> None:
@@ -198,27 +205,32 @@ class FragmentColumns:
 
         layout = str(dataset.lance_schema)  # field numbers count from it
         fragments = dataset.get_fragments()
-        keys = {f.fragment_id: (layout, *_identity(f, dataset, job)) for f in fragments}
+        if not fragments:
+            schema = pa.schema(job.form.fields(suffix=job.suffix, metadata=job.metadata))
+            dataset.add_columns(schema)
+            return
+        keys = {f.fragment_id: (layout, *identity_of(f, dataset, job)) for f in fragments}
         missing = [number for number, key in keys.items() if key not in self._files]
-        self._map(job, keys, missing)
+        self._map(dataset, job, keys, missing)
         if len({tuple(self._files[key].fields) for key in keys.values()}) > 1:
-            self._map(job, keys, list(keys))  # columns came and went: fields are numbered anew
+            # columns came and went: fields are numbered anew
+            self._map(dataset, job, keys, list(keys))
         complete = [
             replace(f.metadata, files=[*f.metadata.files, self._files[keys[f.fragment_id]]])
             for f in fragments
         ]
         operation = LanceOperation.Merge(complete, self._schema)
-        LanceDataset.commit(
-            job.uri, operation, read_version=job.version, storage_options=job.storage_options
-        )
+        LanceDataset.commit(dataset, operation, read_version=dataset.version)
 
-    def _map(self, job: MapJob, keys: dict[int, tuple[Any, ...]], numbers: list[int]) -> None:
-        for metadata, schema in self._run(job, numbers) if numbers else ():
+    def _map(
+        self, dataset: Any, job: MapJob, keys: dict[int, tuple[Any, ...]], numbers: list[int]
+    ) -> None:
+        for metadata, schema in self._run(dataset, job, numbers) if numbers else ():
             self._files[keys[metadata.id]] = metadata.files[-1]
             self._schema = schema
 
 
-def _identity(fragment: Any, dataset: Any, job: MapJob) -> tuple[Any, ...]:
+def identity_of(fragment: Any, dataset: Any, job: MapJob) -> tuple[Any, ...]:
     """What the vectors of a fragment are known by."""
     field = dataset.lance_schema.field(job.vector_column).id()
     files = tuple(item.path for item in fragment.data_files() if field in item.fields)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import logging
+import random
 import re
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -13,10 +16,14 @@ from numpy.typing import NDArray
 
 from energy_plugin._lazy import optional
 from energy_plugin.energy.fingerprint import fingerprint
-from energy_plugin.errors import InvalidInputError
+from energy_plugin.errors import EnergyPluginError, InvalidInputError
 
+T = TypeVar("T")
 ROWID = "_rowid"
-ATTEMPTS = 15  # commits that lose against another writer are tried again
+ATTEMPTS = 60  # commits that lose against another writer are tried again
+PAUSE, LONGEST_PAUSE = 0.01, 0.2  # seconds, at most, before the second attempt and before any
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,6 +158,30 @@ class Host:
                 f"Version {self.pinned} of table {self.name!r} is checked out, which can only be "
                 "read. Call checkout_latest() to write, or restore() to make it the latest."
             )
+
+    def insist(self, commit: Callable[[], T], *, move: bool = False) -> T:
+        """Call what commits, again as long as another writer is faster.
+
+        A lost commit has written nothing. The errors of this project are final.
+
+        Parameters
+        ----------
+        commit : callable
+        move : bool, default False
+            Go to the latest version before another attempt; for what does not do so itself.
+        """
+        for attempt in range(ATTEMPTS):
+            try:
+                return commit()
+            except Exception as error:
+                final = isinstance(error, EnergyPluginError) or not is_conflict(error)
+                if final or attempt + 1 == ATTEMPTS:
+                    raise
+            log.info("table %r: another writer was faster, trying again", self.name)
+            time.sleep(random.uniform(0, min(LONGEST_PAUSE, PAUSE * (attempt + 1))))
+            if move:
+                self.latest()
+        raise AssertionError
 
     def vector_column(self, name: str | None) -> tuple[str, int]:
         """Name and dimension of the vector column.

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 DISTANCE = "_distance"
 TERMS = ("_term_lambda", "_term_dispersion", "_term_dirichlet")
 DEFAULT_LIMIT = 10
-ATTEMPTS = 3  # rows may be deleted between ranking and reading them
+ATTEMPTS = 15  # rows may be deleted or replaced between ranking and reading them
 
 
 class EnergyQuery:

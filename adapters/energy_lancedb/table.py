@@ -20,7 +20,6 @@ from energy_plugin.errors import InvalidInputError
 from energy_plugin.validation import as_k
 
 if TYPE_CHECKING:
-    from energy_lancedb.snapshot import Snapshot
     from energy_plugin.energy import EnergyConfig
 
 LAYOUTS = ("auto", "columns", "companion")
@@ -208,26 +207,27 @@ class EnergyTable(EnergyUpkeep):
                 if "history" in kinds:
                     self.artefacts(pointer.artefacts).revive(pointer)
                 if "values" in kinds:
-                    self._mend(snapshot)
+                    self._mend()
                 if "pending" in kinds:
                     self.refresh()
                 if "leftover" in kinds:
                     layout_of(pointer.layout, self.host).tidy()
             return list(findings_of(self))
 
-    def _mend(self, snapshot: Snapshot) -> None:
+    def _mend(self) -> None:
         """Write the columns of rows with wrong values anew."""
         from energy_plugin.energy import EnergyColumns, EnergyIndex
 
-        wrong = wrong_rows(self, snapshot)
+        snapshot, vectors = self.snapshot_and_vectors()
+        wrong = wrong_rows(snapshot, vectors)
         index = self._copy(snapshot)
         keep = np.ones(len(index), dtype=bool)
         keep[wrong] = False
         columns = index.columns
-        mended = snapshot.index.encode(self.live_vectors(snapshot)[wrong])
+        mended = snapshot.index.encode(vectors[wrong])
         order = np.argsort(np.concatenate([np.flatnonzero(keep), wrong]))
         both = EnergyColumns.concat([columns.take(keep), mended]).take(order)
-        self._republish(snapshot, EnergyIndex.from_columns(snapshot.field, both))
+        self._republish(snapshot, EnergyIndex.from_columns(snapshot.field, both), vectors)
 
     def drop(self) -> None:
         """Remove the energy columns, the pointer and the companion tables."""

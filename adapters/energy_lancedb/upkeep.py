@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from energy_lancedb.companion_layout import keys_of
 from energy_lancedb.fragments import SampledRows
-from energy_lancedb.host import ROWID
+from energy_lancedb.host import ATTEMPTS, ROWID
 from energy_lancedb.layout import FittedRows, layout_of, match
 from energy_lancedb.pointer import Pointer, embedder_of
 from energy_lancedb.writer import EnergyWriter
@@ -39,10 +39,11 @@ class EnergyUpkeep(EnergyWriter):
             That of the present field if not given.
         """
         with self.lock:
-            snapshot = self._to_change()
+            self.host.require_latest()
+            snapshot, vectors = self.snapshot_and_vectors()
             if len(snapshot):
-                index = snapshot.index.refit(self.live_vectors(snapshot), config)
-                self._republish(snapshot, index)
+                index = snapshot.index.refit(vectors, config)
+                self._republish(snapshot, index, vectors)
         return self
 
     def maintain(self) -> Maintenance:
@@ -54,12 +55,12 @@ class EnergyUpkeep(EnergyWriter):
             What was done, and the drift before and after.
         """
         with self.lock:
-            snapshot = self._to_change()
+            self.host.require_latest()
+            snapshot, vectors = self.snapshot_and_vectors()
             index = self._copy(snapshot)
-            vectors = self.live_vectors(snapshot)
             report = index.maintain(vectors if len(vectors) else None)
             if index.field is not snapshot.field:
-                self._republish(snapshot, index)
+                self._republish(snapshot, index, vectors)
         return report
 
     def forget(
@@ -95,7 +96,8 @@ class EnergyUpkeep(EnergyWriter):
         from energy_plugin.forgetting import Schedule, ages_in_days
 
         with self.lock:
-            snapshot = self._to_change()
+            self.host.require_latest()
+            snapshot, vectors = self.snapshot_and_vectors()
             if column not in self.host.schema.names:
                 raise InvalidInputError(
                     f"Table {self.host.name!r} has no column {column!r}; its columns are "
@@ -114,7 +116,7 @@ class EnergyUpkeep(EnergyWriter):
                 index = self._copy(snapshot)
                 for few, rows in plan.by_bits.items():
                     index.lower(rows, few)
-                self._republish(snapshot, index)
+                self._republish(snapshot, index, vectors)
         return plan
 
     def live_vectors(self, snapshot: Snapshot) -> NDArray[np.float32]:
@@ -123,19 +125,36 @@ class EnergyUpkeep(EnergyWriter):
         Raises
         ------
         RuntimeError
-            Rows were deleted since.
+            The table has changed since.
         """
+        vectors = self._vectors_of(snapshot)
+        if vectors is None:
+            raise RuntimeError(f"Table {self.host.name!r} changed while it was read. Try again.")
+        return vectors
+
+    def snapshot_and_vectors(self) -> tuple[Snapshot, NDArray[np.float32]]:
+        """A snapshot and its `live_vectors`, of one version of the table.
+
+        Raises
+        ------
+        RuntimeError
+            Others change the table faster than it can be read.
+        """
+        for _ in range(ATTEMPTS):
+            snapshot = self.snapshot()
+            vectors = self._vectors_of(snapshot)
+            if vectors is not None:  # else another thread has deleted rows by the same handle
+                return snapshot, vectors
+        raise RuntimeError(
+            f"Table {self.host.name!r} changed {ATTEMPTS} times while it was read. Try again."
+        )
+
+    def _vectors_of(self, snapshot: Snapshot) -> NDArray[np.float32] | None:
         pointer = snapshot.pointer
         found = self.host.vectors(pointer.vector_column, pointer.dim)
         positions, known = match(found.rowids, snapshot.live_rowids)
-        if not known.all():
-            raise RuntimeError(f"Table {self.host.name!r} changed while it was read. Try again.")
-        return found.matrix[positions]
-
-    def _to_change(self) -> Snapshot:
-        """A snapshot that a new generation is made of."""
-        self.host.require_latest()
-        return self.snapshot()
+        same = known.all() and int(self.host.table.version) == snapshot.version
+        return found.matrix[positions] if same else None
 
     def _copy(self, snapshot: Snapshot) -> EnergyIndex:
         """The live rows of a snapshot in an index of their own, numbered 0..n−1."""
@@ -144,13 +163,15 @@ class EnergyUpkeep(EnergyWriter):
         columns = snapshot.index.columns
         return EnergyIndex.from_columns(snapshot.field, columns, device=self._device)
 
-    def _republish(self, snapshot: Snapshot, index: EnergyIndex) -> None:
+    def _republish(
+        self, snapshot: Snapshot, index: EnergyIndex, vectors: NDArray[np.float32]
+    ) -> None:
         """Store an index of the live rows of a snapshot as the next generation."""
         pointer = snapshot.pointer
         rows = FittedRows(
             version=snapshot.version,
             rowids=snapshot.live_rowids,
-            keys=lambda: keys_of(self.live_vectors(snapshot)),
+            keys=lambda: keys_of(vectors),
             fingerprints=snapshot.fingerprints[snapshot.index.rows],
             columns=index.columns,
         )

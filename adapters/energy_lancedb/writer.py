@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -53,7 +53,9 @@ class EnergyWriter(EnergyReader):
             out. Nothing is added.
         """
         return self._changed(
-            lambda: self.host.table.add(data, **options), check=options.get("mode") != "overwrite"
+            lambda: self.host.table.add(data, **options),
+            check=options.get("mode") != "overwrite",
+            again=not isinstance(data, Iterator),
         )
 
     def merge_insert(self, on: Any) -> Any:
@@ -73,7 +75,9 @@ class EnergyWriter(EnergyReader):
         execute = builder.execute
 
         def executed(*arguments: Any, **options: Any) -> Any:
-            return self._changed(lambda: execute(*arguments, **options))
+            given = [*arguments, *options.values()]
+            again = not any(isinstance(one, Iterator) for one in given)
+            return self._changed(lambda: execute(*arguments, **options), again=again)
 
         builder.execute = executed
         return builder
@@ -98,7 +102,7 @@ class EnergyWriter(EnergyReader):
     def delete(self, where: Any) -> Any:
         """Delete rows as `table.delete` does."""
         self.host.require_latest()
-        return self.host.table.delete(where)
+        return self.host.insist(lambda: self.host.table.delete(where), move=True)
 
     def optimize(self, *, cleanup_older_than: timedelta | None = None, **options: Any) -> Any:
         """Compact the table as `table.optimize` does, and note that its columns still agree.
@@ -166,15 +170,19 @@ class EnergyWriter(EnergyReader):
                 self._snapshot = replace(snapshot, version=UNKNOWN_VERSION)
             return count
 
-    def _changed(self, change: Callable[[], Any], *, check: bool = True) -> Any:
-        """Run a change of rows, then write the columns of what it left stale."""
+    def _changed(self, change: Callable[[], Any], *, check: bool = True, again: bool = True) -> Any:
+        """Run a change of rows, then write the columns of what it left stale.
+
+        LanceDB gives rows up that lose against a commit of columns, as any build makes one; they
+        are written again where their data can be read twice.
+        """
         with self.lock:
             self.host.require_latest()
             self.host.latest()
             if check and pointer_of(self.host.schema) is not None:
                 self.snapshot()  # raises before anything is written
             try:
-                result = change()
+                result = self.host.insist(change, move=True) if again else change()
             except Exception as error:
                 own = error_behind(error)
                 if own is None:
