@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from energy_plugin.energy import maintenance, passes, probing
+from energy_plugin.energy import maintenance, passes, probing, sketch
 from energy_plugin.energy import search as searching
 from energy_plugin.energy.adding import encode_rows
 from energy_plugin.energy.codes import (
@@ -26,8 +26,6 @@ from energy_plugin.energy.result import SearchResult
 from energy_plugin.energy.store import RowStore
 from energy_plugin.errors import ForeignFieldError, InvalidInputError
 from energy_plugin.validation import as_k, as_probe, as_queries, as_rows, as_vectors
-
-SCAN_QUERIES = 16  # so many at once are scored against all rows in less time than cell by cell
 
 
 class EnergyIndex:
@@ -241,11 +239,9 @@ class EnergyIndex:
         few = n_probe is None and len(allowed) <= self.field.config.exhaustive_rows
         if n_probe == "all" or few:
             return searching.exhaustive(store, prepared, k, allowed)
+        if n_probe is None and sketch.applies(self._projection):
+            return searching.sketched(store, prepared, k, allowed)
         some = None if rows is None else allowed
-        if n_probe is None and len(checked) >= SCAN_QUERIES:
-            result = searching.scanned(store, prepared, k, some)
-            if result is not None:
-                return result
         return probing.probed(store, prepared, k, some, cells)
 
     def lower(self, rows: Any, bits: int) -> NDArray[np.int64]:

@@ -1,8 +1,7 @@
 """Search in the nearest cells of each query.
 
-Rows of a cell lie side by side in the store's layout. Queries that probe the same cell are
-scored with one matrix product over its rows; the products of a block of queries go into one
-flat buffer and are then put together query by query.
+Queries that probe the same cell are scored with one matrix product over its rows; the products
+of a block of queries go into one flat buffer and are then put together query by query.
 """
 
 from __future__ import annotations
@@ -11,12 +10,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from energy_plugin.energy import coarse, ranking
+from energy_plugin.energy import ranking
 from energy_plugin.energy.projection import Projection
 from energy_plugin.energy.ranking import Prepared, Ranked
 from energy_plugin.energy.result import SearchResult
-from energy_plugin.energy.search import collect, rank_candidates
-from energy_plugin.energy.store import RowStore
+from energy_plugin.energy.search import collect
+from energy_plugin.energy.store import RowStore, cell_lists
 
 PROBE_BLOCK = 1 << 22  # products that one block of queries keeps: 16 MiB
 SPREAD = 0.2  # of a cell's radius; .1 to .4 find alike, ‖q − a‖ alone finds 2 % less
@@ -35,10 +34,12 @@ def probed(
     """
     projection = store.projection
     config = projection.field.config
-    layout = store.layout()
-    open_rows = layout.open_rows(store, allowed)
-    sizes = layout.sizes if open_rows is None else layout.count(open_rows)
-    count = int(sizes.sum())
+    if allowed is None:
+        lists = _Lists(*store.lists())
+    else:
+        lists = _Lists(*cell_lists(allowed, store.columns.cell, projection.field.n_anchors))
+    sizes = lists.sizes
+    count = len(lists.order)
     k = min(k, count)
     share = max(config.pool, int(config.probe_share * count)) if n_probe is None else 1
     want = min(count, max(k, share))
@@ -50,10 +51,24 @@ def probed(
         block = queries.part(slice(start, start + step))
         ranked = _ranked_cells(projection, block, sizes, want, n_probe or 1)
         probes = _Probes.of(ranked, sizes, want, n_probe or 1)
-        parts.append(_block(store, block, probes, k, open_rows))
+        parts.append(_block(store, lists, block, probes, k))
         cells.append(probes.cells)
         rows.append(probes.rows)
     return collect(store, parts, np.concatenate(cells), np.concatenate(rows))
+
+
+class _Lists:
+    """The rows that may be found, sorted by cell."""
+
+    def __init__(self, order: NDArray[np.int64], ends: NDArray[np.int64]) -> None:
+        self.order = order  # (n,) positions, ascending within a cell
+        self.starts = np.concatenate([[0], ends[:-1]])  # (m + 1,); the last list has no cell
+        self.sizes = np.diff(ends, prepend=0)  # (m + 1,)
+
+    def rows_of(self, cell: int) -> NDArray[np.int64]:
+        """Positions of a cell's rows."""
+        start = self.starts[cell]
+        return self.order[start : start + self.sizes[cell]]
 
 
 def _ranked_cells(
@@ -126,25 +141,17 @@ class _Probes:
         return some
 
 
-def _block(
-    store: RowStore,
-    queries: Prepared,
-    probes: _Probes,
-    k: int,
-    open_rows: torch.Tensor | None,
-) -> Ranked:
+def _block(store: RowStore, lists: _Lists, queries: Prepared, probes: _Probes, k: int) -> Ranked:
     """Rank a block of queries; those that found fewer rows than a pool one by one.
 
     The pool of a query must not depend on the others of its block.
     """
     enough = probes.rows >= ranking.wanted_rows(store.projection, k, len(store))
     if enough.all() or len(enough) == 1:
-        return _score(store, queries, probes, k, open_rows)
+        return _score(store, lists, queries, probes, k)
     groups = [np.flatnonzero(enough), *np.flatnonzero(~enough)[:, None]]
     groups = [group for group in groups if len(group)]
-    parts = [
-        _score(store, queries.take(group), probes.take(group), k, open_rows) for group in groups
-    ]
+    parts = [_score(store, lists, queries.take(group), probes.take(group), k) for group in groups]
     back = torch.from_numpy(np.argsort(np.concatenate(groups))).to(queries.points.device)
     terms = [torch.cat([part.terms[i] for part in parts])[back] for i in range(4)]
     return Ranked(
@@ -153,63 +160,34 @@ def _block(
     )
 
 
-def _score(
-    store: RowStore,
-    queries: Prepared,
-    probes: _Probes,
-    k: int,
-    open_rows: torch.Tensor | None,
-) -> Ranked:
+def _score(store: RowStore, lists: _Lists, queries: Prepared, probes: _Probes, k: int) -> Ranked:
     """Rank the rows of the probed cells of a block of queries."""
-    projection, layout = store.projection, store.layout()
-    table, slots = _lines(store, queries.points, probes)
-    count = int(probes.rows.min())
-    wanted = ranking.wanted_rows(projection, k, count)
-    closed = slots < 0
-    slots = slots.clamp_min(0)
-    if open_rows is not None:
-        closed |= ~open_rows[slots]
-    if layout.coarse is not None:
-        table.masked_fill_(closed, torch.iinfo(torch.int32).min)
-        some = min(count, coarse.candidates(wanted))
-        best = table.topk(some, dim=1, sorted=False).indices
-        return rank_candidates(store, queries, slots.gather(1, best), wanted, k)
-    scalars = layout.scalars.take(slots)
-    base = ranking.base_distances(projection, queries, table, scalars)
-    base = base.masked_fill_(closed, torch.inf)
-    positions = layout.order[slots]
+    projection = store.projection
+    products, positions = _lines(store, lists, queries.points, probes)
+    wanted = ranking.wanted_rows(projection, k, int(probes.rows.min()))
+    padding = positions < 0
+    positions = positions.clamp_min(0)
+    scalars = store.scalars().take(positions)
+    base = ranking.base_distances(projection, queries, products, scalars)
+    base.masked_fill_(padding, torch.inf)
     # in the order of positions, so that ties go to the smaller row number
     places, values = _nearest_by_position(base, positions, wanted)
     positions = positions.gather(1, places)
-    near = queries.points[:0]
-    if ranking.local_graph(projection):
-        pool = min(projection.field.config.pool, wanted)
-        near = store.rows_of_slots(layout, slots.gather(1, places[:, :pool]))
-    return ranking.finish(
-        projection,
-        queries,
-        positions=positions,
-        base=values,
-        decoded=near,
-        rows=store.scalars().take(positions),
-        k=k,
-    )
+    return ranking.finish(store, queries, positions=positions, base=values, k=k)
 
 
 def _lines(
-    store: RowStore, points: torch.Tensor, probes: _Probes
+    store: RowStore, lists: _Lists, points: torch.Tensor, probes: _Probes
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Products of each query with the rows of its cells: one line a query, and their slots.
+    """Products of each query with the rows of its cells: one line a query, and their positions.
 
-    Both (b, w), padded to the longest line; slots of the padding are −1. Products are coarse
-    scores where the layout has coarse rows.
+    Both (b, w), padded to the longest line; positions of the padding are −1.
     """
-    layout, device = store.layout(), points.device
+    device = points.device
     by_cell = np.argsort(probes.cell, kind="stable")
-    lengths = layout.lengths[probes.cell]  # rows of each pair's cell, closed ones included
+    lengths = lists.sizes[probes.cell]  # rows of each pair's cell
     offsets = np.zeros(len(by_cell), dtype=np.int64)  # of each pair's products in the buffer
     offsets[by_cell] = np.cumsum(lengths[by_cell]) - lengths[by_cell]
-    products = _products(store, points, probes.query[by_cell], probes.cell[by_cell])
     total = np.bincount(probes.query, lengths, minlength=len(points)).astype(np.int64)
     width = int(total.max())
     before = np.cumsum(lengths) - lengths
@@ -220,53 +198,35 @@ def _lines(
         """First value of each pair → values of all its rows."""
         return torch.from_numpy(count + np.repeat(values - before, lengths)).to(device)
 
-    own_slots = spread(layout.starts[probes.cell])
+    own = (
+        torch.from_numpy(lists.order).to(device).index_select(0, spread(lists.starts[probes.cell]))
+    )
     if len(points) == 1:  # one line, in the order of the pairs
-        return products[None], own_slots[None]
+        return points @ store.rows_at(own).T, own[None]
+    products = _products(store, lists, points, probes.query[by_cell], probes.cell[by_cell])
     source = spread(offsets)
     target = spread(probes.query * width + before - line)
-    table = torch.zeros(len(points) * width, dtype=products.dtype, device=device)
+    table = torch.zeros(len(points) * width, device=device)
     table[target] = products[source]
-    slots = torch.full((len(table),), -1, dtype=torch.int64, device=device)
-    slots[target] = own_slots
-    return table.view(-1, width), slots.view(-1, width)
+    positions = torch.full((len(table),), -1, dtype=torch.int64, device=device)
+    positions[target] = own
+    return table.view(-1, width), positions.view(-1, width)
 
 
 def _products(
-    store: RowStore, points: torch.Tensor, query: NDArray[np.int64], cell: NDArray[np.int64]
+    store: RowStore,
+    lists: _Lists,
+    points: torch.Tensor,
+    query: NDArray[np.int64],
+    cell: NDArray[np.int64],
 ) -> torch.Tensor:
     """Products of pairs sorted by cell, pair by pair in one flat buffer."""
-    layout, device = store.layout(), points.device
-    integers = layout.coarse
-    if integers is not None:
-        points = coarse.query_integers(points)
-    if integers is not None and len(points) == 1:  # one product over a copy of all its cells
-        starts = layout.starts[cell]
-        ends = starts + layout.lengths[cell]
-        ranges = zip(starts.tolist(), ends.tolist(), strict=True)
-        rows = torch.cat([integers[start:end] for start, end in ranges])
-        return torch._int_mm(rows, points.T).flatten()
-    points = points[torch.from_numpy(query).to(device)]
-    out = []
+    points = points[torch.from_numpy(query).to(points.device)]
     borders = np.flatnonzero(np.diff(cell, prepend=-1))
-    stops = [*borders[1:].tolist(), len(cell)]
-    first_slots = layout.starts[cell[borders]]
-    last_slots = first_slots + layout.lengths[cell[borders]]
-    for first, stop, start, end, c in zip(
-        borders.tolist(),
-        stops,
-        first_slots.tolist(),
-        last_slots.tolist(),
-        cell[borders].tolist(),
-        strict=True,
-    ):
-        if integers is None:
-            product = points[first:stop] @ store.rows_of_cell(layout, c).T
-        elif stop == first + 1:
-            product = torch._int_mm(integers[start:end], points[first:stop].T)
-        else:
-            product = torch._int_mm(points[first:stop], integers[start:end].T)
-        out.append(product.flatten())
+    out = []
+    for first, stop in zip(borders, [*borders[1:], len(cell)], strict=True):
+        rows = store.rows_at(torch.from_numpy(lists.rows_of(cell[first])).to(points.device))
+        out.append((points[first:stop] @ rows.T).flatten())
     return torch.cat(out)
 
 

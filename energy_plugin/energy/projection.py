@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from energy_plugin.energy.anchors import assign
-from energy_plugin.energy.codes import decode, squared_residuals
+from energy_plugin.energy.codes import DECODE_ROWS, decode, squared_residuals
 from energy_plugin.energy.columns import NO_CELL
 from energy_plugin.energy.device import blocks, unit
 from energy_plugin.energy.distance import Energies
@@ -97,19 +97,38 @@ class Projection:
         cell, _ = assign(points, self.graph.anchors)
         return torch.where(real, cell, torch.full_like(cell, NO_CELL))
 
-    def decode(self, cell: NDArray[np.int32], residual: NDArray[np.uint8]) -> torch.Tensor:
+    def decode(
+        self,
+        cell: NDArray[np.int32],
+        residual: NDArray[np.uint8],
+        *,
+        out: torch.Tensor | None = None,
+    ) -> torch.Tensor:
         """Rows that the stored cell and code stand for; zeros without direction; (n, d)."""
+        if out is None:
+            out = torch.empty(len(cell), self.field.dim, device=self.device)
+        for start in range(0, len(cell), DECODE_ROWS):
+            part = slice(start, start + DECODE_ROWS)
+            self._decode_block(cell[part], residual[part], out[part])
+        return out
+
+    def _decode_block(
+        self, cell: NDArray[np.int32], residual: NDArray[np.uint8], out: torch.Tensor
+    ) -> None:
         rows = torch.from_numpy(decode(residual, self.field.dim)).to(self.device)
         where = torch.from_numpy(cell.astype(np.int64)).to(self.device)
-        anchors = self.graph.anchors[where.clamp_min(0)]
+        known = where.clamp_min(0)
+        anchors = self.graph.anchors.index_select(0, known)
         # rows have length 1, so that ⟨a, r⟩ = (1 − ‖a‖² − ρ²)/2 need not be read from the code
-        squared = anchors.square().sum(1)
+        squared = 2 * self.graph.half.index_select(0, known)
         rho2 = torch.from_numpy(squared_residuals(residual, self.field.dim)).to(self.device)
         short = torch.from_numpy(residual[:, 0] < EXACT_BITS).to(self.device)
-        missing = 0.5 * (1 - squared - rho2) - (anchors * rows).sum(1)
+        along = torch.linalg.vecdot(anchors, rows)
+        missing = 0.5 * (1 - squared - rho2) - along
         share = torch.where(short & (squared > SHORT), missing / squared.clamp_min(SHORT), 0.0)
-        rows += (1 + share)[:, None] * anchors
-        return rows.masked_fill_((where < 0)[:, None], 0.0)
+        torch.addcmul(rows, (1 + share)[:, None], anchors, out=out)
+        if (cell < 0).any():
+            out.masked_fill_((where < 0)[:, None], 0.0)
 
 
 def _weights(field: EnergyField) -> torch.Tensor:

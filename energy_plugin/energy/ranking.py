@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from energy_plugin.energy.device import BLOCK_VALUES
 from energy_plugin.energy.local import joined_similarity
 from energy_plugin.energy.projection import Projection
-from energy_plugin.energy.store import Scalars
+from energy_plugin.energy.store import RowStore, Scalars
 
 TIES = 8
 
@@ -94,42 +94,31 @@ def nearest(base: torch.Tensor, count: int) -> tuple[torch.Tensor, torch.Tensor]
 
 
 def finish(
-    projection: Projection,
-    queries: Prepared,
-    *,
-    positions: torch.Tensor,
-    base: torch.Tensor,
-    decoded: torch.Tensor,
-    rows: Scalars,
-    k: int,
+    store: RowStore, queries: Prepared, *, positions: torch.Tensor, base: torch.Tensor, k: int
 ) -> Ranked:
     """Rank rows that are already in base order.
 
     Parameters
     ----------
+    store : RowStore
+    queries : Prepared
     positions : tensor of shape (b, w), int64
         In the store, in base order.
     base : tensor of shape (b, w)
         Their base distances; infinite where a query has fewer rows than w.
-    decoded : tensor of shape (b, min(pool, w), d)
-        The first of them, decoded. Of no use without a local graph.
-    rows : Scalars
-        Of the rows, (b, w).
     k : int
         At most w.
     """
+    projection = store.projection
     energies = projection.energies
+    rows = store.scalars().take(positions)
     terms = [
-        torch.where(rows.real, term, worst)
-        for term, worst in zip(
-            (
-                energies.lambda_term(queries.lambda_[:, None], rows.lambda_),
-                energies.dispersion_term(queries.dispersion[:, None], rows.dispersion),
-            ),
-            energies.worst[:2],
-            strict=True,
-        )
+        energies.lambda_term(queries.lambda_[:, None], rows.lambda_),
+        energies.dispersion_term(queries.dispersion[:, None], rows.dispersion),
     ]
+    if not rows.all_real:
+        pairs = zip(terms, energies.worst[:2], strict=True)
+        terms = [torch.where(rows.real, term, worst) for term, worst in pairs]
     if not local_graph(projection):
         some = [term[:, :k] for term in terms]
         total = base[:, :k]
@@ -140,7 +129,7 @@ def finish(
     real = rows.real[:, :pool]
     joined = joined_similarity(
         queries.points,
-        decoded,
+        store.rows_at(positions[:, :pool]),
         real,
         heat=heat * config.local_heat,
         query_heat=heat * config.query_heat,
@@ -148,7 +137,9 @@ def finish(
         query_neighbours=min(config.query_neighbours, max(1, pool // 8)),
         power=config.weight_power,
     )
-    dirichlet = torch.where(real, energies.dirichlet_term(joined), energies.worst[2])
+    dirichlet = energies.dirichlet_term(joined)
+    if not rows.all_real:
+        dirichlet = torch.where(real, dirichlet, energies.worst[2])
     total = terms[0][:, :pool] + terms[1][:, :pool] + dirichlet
     if wanted > pool:
         tail = base[:, pool:]

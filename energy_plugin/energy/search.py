@@ -1,4 +1,4 @@
-"""Search over every row: by exact distances, or by coarse scores that choose candidates.
+"""Search over every row: by exact distances, or by sketches that choose candidates.
 
 `probing` searches the nearest cells.
 """
@@ -9,13 +9,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from energy_plugin.energy import coarse, ranking
+from energy_plugin.energy import ranking, sketch
 from energy_plugin.energy.projection import Projection
 from energy_plugin.energy.ranking import Prepared, Ranked
 from energy_plugin.energy.result import EnergyTerms, SearchResult, SearchWork
 from energy_plugin.energy.store import RowStore
 
-SCAN_BLOCK = 1 << 23  # coarse scores that one block of queries keeps: 32 MiB
+SCAN_BLOCK = 1 << 23  # scores that one block of queries keeps: 32 MiB
+RANK_BLOCK = 1 << 22  # floats of the candidates that are ranked at a time: 16 MiB
 
 
 def prepare(projection: Projection, queries: NDArray[np.float32]) -> Prepared:
@@ -81,7 +82,6 @@ def exhaustive(
     count = len(allowed)
     k = min(k, count)
     wanted = ranking.wanted_rows(projection, k, count)
-    pool = min(projection.field.config.pool, wanted)
     step = ranking.block_of(projection, len(rows))
     parts = []
     for start in range(0, len(queries.points), step):
@@ -90,80 +90,49 @@ def exhaustive(
         if closed is not None:
             base = base.masked_fill_(closed, torch.inf)
         places, values = ranking.nearest(base, wanted)
-        near = rows[places[:, :pool]] if ranking.local_graph(projection) else rows[:0]
         positions = places if where is None else where[places]
-        parts.append(
-            ranking.finish(
-                projection,
-                block,
-                positions=positions,
-                base=values,
-                decoded=near,
-                rows=everything.take(positions),
-                k=k,
-            )
-        )
+        parts.append(ranking.finish(store, block, positions=positions, base=values, k=k))
     total = len(queries.points)
     cells = len(np.unique(store.columns.cell[allowed]))
     return collect(store, parts, np.full(total, cells), np.full(total, count))
 
 
-def scanned(
-    store: RowStore, queries: Prepared, k: int, allowed: NDArray[np.int64] | None
-) -> SearchResult | None:
-    """Coarse scores of every row choose the candidates; None where that does not apply.
-
-    `allowed` as in `probed`.
-    """
-    projection, layout = store.projection, store.layout()
-    if layout.coarse_table is None:
-        return None
-    open_rows = layout.open_rows(store, allowed)
-    table = layout.coarse_table
-    closed = None
-    count = len(store) if open_rows is None else int(open_rows.sum())
-    if open_rows is not None or table.shape[1] > len(store):
-        closed = torch.ones(table.shape[1], dtype=torch.bool, device=table.device)
-        closed[: len(store)] = False if open_rows is None else ~open_rows
+def sketched(
+    store: RowStore, queries: Prepared, k: int, allowed: NDArray[np.int64]
+) -> SearchResult:
+    """Sketches of every row choose the candidates; `allowed` as in `exhaustive`."""
+    projection = store.projection
+    sketcher, rows = store.sketches()
+    closed: torch.Tensor | None = None
+    if len(allowed) < len(rows):
+        closed = torch.ones(len(rows), dtype=torch.bool)
+        closed[torch.from_numpy(allowed)] = False
+    count = len(allowed)
     k = min(k, count)
     wanted = ranking.wanted_rows(projection, k, count)
-    some = min(count, coarse.candidates(wanted))
-    step = max(1, min(SCAN_BLOCK // table.shape[1], ranking.block_of(projection, some * 4)))
+    some = min(count, sketch.candidates(wanted))
+    step = max(1, SCAN_BLOCK // len(rows))
+    small = max(1, RANK_BLOCK // (some * projection.field.dim))
     parts = []
     for start in range(0, len(queries.points), step):
         block = queries.part(slice(start, start + step))
-        slots = coarse.best(block.points, table, some, closed)
-        parts.append(rank_candidates(store, block, slots, wanted, k))
+        places = sketch.best(sketcher.queries(block.points), rows, some, closed)
+        for begin in range(0, len(places), small):
+            part = slice(begin, begin + small)
+            parts.append(_rank_candidates(store, block.part(part), places[part], wanted, k))
     total = len(queries.points)
-    cells = int((layout.sizes > 0).sum())
+    cells = int((np.diff(store.lists()[1], prepend=0) > 0).sum())
     return collect(store, parts, np.full(total, cells), np.full(total, count))
 
 
-def rank_candidates(
-    store: RowStore, queries: Prepared, slots: torch.Tensor, wanted: int, k: int
+def _rank_candidates(
+    store: RowStore, queries: Prepared, positions: torch.Tensor, wanted: int, k: int
 ) -> Ranked:
-    """Rank candidates, slots (b, c), by their exact distances."""
-    projection, layout = store.projection, store.layout()
-    positions, order = layout.order[slots].sort(1)
-    slots = slots.gather(1, order)
-    rows = store.rows_of_slots(layout, slots)  # (b, c, d)
+    """Rank candidates at positions (b, c) by their exact distances."""
+    positions = positions.sort(1).values  # ties go to the smaller one
+    rows = store.rows_at(positions)  # (b, c, d)
     similarity = torch.bmm(rows, queries.points[:, :, None])[:, :, 0]
-    scalars = layout.scalars.take(slots)
-    base = ranking.base_distances(projection, queries, similarity, scalars)
-    values, by_value = base.sort(dim=1, stable=True)
-    places = by_value[:, :wanted]
-    near = rows
-    if ranking.local_graph(projection):
-        pool = places[:, : projection.field.config.pool]
-        batch = torch.arange(len(pool), device=pool.device)[:, None]
-        near = rows[batch, pool]
-    positions = positions.gather(1, places)
-    return ranking.finish(
-        projection,
-        queries,
-        positions=positions,
-        base=values[:, :wanted],
-        decoded=near,
-        rows=store.scalars().take(positions),
-        k=k,
-    )
+    scalars = store.scalars().take(positions)
+    base = ranking.base_distances(store.projection, queries, similarity, scalars)
+    places, values = ranking.nearest(base, wanted)
+    return ranking.finish(store, queries, positions=positions.gather(1, places), base=values, k=k)

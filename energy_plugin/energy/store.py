@@ -1,7 +1,7 @@
 """The rows of an index: stable numbers, tombstones, columns, and their decoded form.
 
-Rows lie in the order of their numbers. `Layout` is the same rows sorted by cell, so that a
-probed cell is one contiguous block; slots are places in it.
+Rows lie in the order of their numbers. Decoded rows and sketches are made when a search first
+wants them, and extended as rows are added.
 """
 
 from __future__ import annotations
@@ -12,15 +12,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from energy_plugin.energy import coarse
+from energy_plugin.energy import sketch
 from energy_plugin.energy.columns import NO_CELL, EnergyColumns
 from energy_plugin.energy.projection import Projection
 from energy_plugin.errors import InvalidInputError
 
 COMPACT_SHARE = 0.25  # tombstones beyond this share of the rows are cleared away
-KEPT_BYTES = 4 << 30  # decoded rows are kept up to here, and decoded at every search beyond
-
-TABLE_ROWS = 300_000  # rows that a batch of queries scans whole; cells are probed beyond
+KEPT_BYTES = 1 << 30  # decoded rows are kept up to here, and decoded at every search beyond
+SKETCH_BLOCK = 4096  # rows decoded at a time where they are not kept
 
 
 @dataclass(frozen=True)
@@ -34,41 +33,16 @@ class Scalars:
 
     def take(self, where: torch.Tensor) -> Scalars:
         """Of some rows."""
+        flat = where.flatten()  # index_select takes a fraction of the time of indexing
+
+        def some(values: torch.Tensor) -> torch.Tensor:
+            return values.index_select(0, flat).view(where.shape)
+
         if self.all_real:
             real = torch.ones((), dtype=torch.bool, device=where.device).expand(where.shape)
         else:
-            real = self.real[where]
-        return Scalars(self.lambda_[where], self.dispersion[where], real, self.all_real)
-
-
-@dataclass(frozen=True)
-class Layout:
-    """All rows of a store, tombstones included, sorted by cell."""
-
-    order: torch.Tensor  # (n,) positions, ascending within a cell
-    starts: NDArray[np.int64]  # (m + 1,) first slot of a cell; the last list has no cell
-    lengths: NDArray[np.int64]  # (m + 1,)
-    sizes: NDArray[np.int64]  # (m + 1,) live rows
-    scalars: Scalars  # in slots
-    rows: torch.Tensor | None  # (n, d) decoded, in slots; None if they are too many to keep
-    coarse: torch.Tensor | None  # (n, d) int8, the same for coarse scores where they apply
-    coarse_table: torch.Tensor | None  # the same, dimensions first; for fewer rows
-
-    def open_rows(self, store: RowStore, allowed: NDArray[np.int64] | None) -> torch.Tensor | None:
-        """Slots that may be found, (n,) bool; None: all of them."""
-        if allowed is None:
-            if store.alive.all():
-                return None
-            mask = store.alive
-        else:
-            mask = np.zeros(len(store), dtype=bool)
-            mask[allowed] = True
-        return torch.from_numpy(mask).to(self.order.device)[self.order]
-
-    def count(self, slots: torch.Tensor) -> NDArray[np.int64]:
-        """How many of the slots, (n,) bool, are set in each cell; (m + 1,)."""
-        cumulated = np.concatenate([[0], np.cumsum(slots.cpu().numpy(), dtype=np.int64)])
-        return np.asarray(cumulated[self.starts + self.lengths] - cumulated[self.starts])
+            real = some(self.real)
+        return Scalars(some(self.lambda_), some(self.dispersion), real, self.all_real)
 
 
 class RowStore:
@@ -89,7 +63,9 @@ class RowStore:
         self._decoded: torch.Tensor | None = None  # (capacity, d), filled up to _ready
         self._ready = 0
         self._lists: tuple[NDArray[np.int64], NDArray[np.int64]] | None = None
-        self._layout: Layout | None = None
+        self._sketcher: sketch.Sketcher | None = None
+        self._sketches: torch.Tensor | None = None  # (capacity, m) int8, filled up to _sketched
+        self._sketched = 0
         self._scalars: Scalars | None = None
 
     def __len__(self) -> int:
@@ -102,7 +78,7 @@ class RowStore:
         self.numbers = np.concatenate([self.numbers, numbers])
         self.alive = np.concatenate([self.alive, np.ones(len(columns), dtype=bool)])
         self.next_number += len(columns)
-        self._lists = self._layout = self._scalars = None
+        self._lists = self._scalars = None
         return numbers
 
     def remove(self, rows: NDArray[np.int64]) -> None:
@@ -116,13 +92,6 @@ class RowStore:
             )
         self.alive[positions] = False
         self._lists = None
-        if self._layout is not None:
-            cells = self.columns.cell[positions].astype(np.int64)  # −1 is the last list
-            gone = np.bincount(
-                np.where(cells == NO_CELL, len(self._layout.sizes) - 1, cells),
-                minlength=len(self._layout.sizes),
-            )
-            self._layout = replace(self._layout, sizes=self._layout.sizes - gone)
         if (~self.alive).sum() > COMPACT_SHARE * len(self):
             self._compact()
 
@@ -139,11 +108,17 @@ class RowStore:
         changed = self.columns.residual.copy()
         changed[positions] = residual
         self.columns = replace(self.columns, residual=changed)
-        self._layout = None
-        stale = positions[positions < self._ready]
-        if self._decoded is not None and len(stale):
-            where = torch.from_numpy(stale).to(self._decoded.device)
-            self._decoded[where] = self.decode(stale)
+        kept = positions[positions < max(self._ready, self._sketched)]
+        for start in range(0, len(kept), SKETCH_BLOCK):
+            some = kept[start : start + SKETCH_BLOCK]
+            rows = self.decode(some)
+            where = torch.from_numpy(some).to(rows.device)
+            if self._decoded is not None:
+                ready = where < self._ready
+                self._decoded[where[ready]] = rows[ready]
+            if self._sketches is not None and self._sketcher is not None:
+                ready = where < self._sketched
+                self._sketches[where[ready]] = self._sketcher.rows(rows[ready])
 
     def _compact(self) -> None:
         keep = np.flatnonzero(self.alive)
@@ -151,10 +126,14 @@ class RowStore:
             ready = keep[keep < self._ready]
             self._decoded = self._decoded[torch.from_numpy(ready).to(self._decoded.device)]
             self._ready = len(ready)
+        if self._sketches is not None:
+            ready = keep[keep < self._sketched]
+            self._sketches = _grown(self._sketches[torch.from_numpy(ready)], len(keep))
+            self._sketched = len(ready)
         self.columns = self.columns.take(keep)
         self.numbers = self.numbers[keep]
         self.alive = np.ones(len(keep), dtype=bool)
-        self._lists = self._layout = self._scalars = None
+        self._lists = self._scalars = None
 
     def decoded(self) -> torch.Tensor:
         """All rows decoded, tombstones included; (n, d), kept and extended as rows are added."""
@@ -167,11 +146,34 @@ class RowStore:
             self._decoded = grown
         if self._ready < n:
             new = slice(self._ready, n)
-            self._decoded[new] = self.projection.decode(
-                self.columns.cell[new], self.columns.residual[new]
+            self.projection.decode(
+                self.columns.cell[new], self.columns.residual[new], out=self._decoded[new]
             )
             self._ready = n
         return self._decoded[:n]
+
+    def sketches(self) -> tuple[sketch.Sketcher, torch.Tensor]:
+        """The field's sketcher and the sketches of all rows; (g·GROUP, m), padded with zeros."""
+        n = len(self)
+        if self._sketcher is None:
+            sample = np.unique(np.linspace(0, n - 1, sketch.SAMPLE).astype(np.int64))
+            self._sketcher = sketch.Sketcher.of(self.decode(sample))
+        if self._sketches is None:
+            self._sketches = torch.empty(0, self._sketcher.width, dtype=torch.int8)
+        if self._sketched < n:
+            if len(self._sketches) < n:
+                self._sketches = _grown(self._sketches, n)
+            for start in range(self._sketched, n, SKETCH_BLOCK):
+                part = slice(start, min(n, start + SKETCH_BLOCK))
+                if self.keeps_rows:
+                    rows = self.decoded()[part]
+                else:
+                    rows = self.projection.decode(
+                        self.columns.cell[part], self.columns.residual[part]
+                    )
+                self._sketches[part] = self._sketcher.rows(rows)
+            self._sketched = n
+        return self._sketcher, self._sketches[: -(-n // sketch.GROUP) * sketch.GROUP]
 
     def decode(self, positions: NDArray[np.int64]) -> torch.Tensor:
         """Some rows decoded, without keeping them; (p, d)."""
@@ -197,49 +199,14 @@ class RowStore:
             )
         return self._scalars
 
-    def layout(self) -> Layout:
-        """The rows sorted by cell; made once, and again after rows came or changed."""
-        if self._layout is None:
-            count = self.projection.field.n_anchors
-            device = self.projection.device
-            order, ends = cell_lists(np.arange(len(self)), self.columns.cell, count)
-            starts = np.concatenate([[0], ends[:-1]])
-            where = torch.from_numpy(order).to(device)
-            rows = None
-            if self.keeps_rows:
-                known = self._decoded if self._ready == len(self) else None
-                rows = self.decode(order) if known is None else known[where]
-            integers = table = None
-            if rows is not None and coarse.applies(self.projection):
-                integers = coarse.integers(rows)
-                table = coarse.by_dimension(integers) if len(rows) <= TABLE_ROWS else None
-            _, live = cell_lists(np.flatnonzero(self.alive), self.columns.cell, count)
-            self._layout = Layout(
-                order=where,
-                starts=starts,
-                lengths=ends - starts,
-                sizes=np.diff(live, prepend=0),
-                scalars=self.scalars().take(where),
-                rows=rows,
-                coarse=integers,
-                coarse_table=table,
-            )
-        return self._layout
-
-    def rows_of_cell(self, layout: Layout, cell: int) -> torch.Tensor:
-        """All rows of a cell, decoded, in slots; (c, d)."""
-        start = int(layout.starts[cell])
-        stop = start + int(layout.lengths[cell])
-        if layout.rows is not None:
-            return layout.rows[start:stop]
-        return self.decode(layout.order[start:stop].cpu().numpy())
-
-    def rows_of_slots(self, layout: Layout, slots: torch.Tensor) -> torch.Tensor:
-        """Decoded rows of slots (b, p); (b, p, d)."""
-        if layout.rows is not None:
-            return layout.rows[slots]
-        positions = layout.order[slots.reshape(-1)].cpu().numpy()
-        return self.decode(positions).view(*slots.shape, -1)
+    def rows_at(self, positions: torch.Tensor) -> torch.Tensor:
+        """Decoded rows at positions (b, p); (b, p, d)."""
+        flat = positions.reshape(-1)
+        if self.keeps_rows:
+            rows = self.decoded().index_select(0, flat)
+        else:
+            rows = self.decode(flat.cpu().numpy())
+        return rows.view(*positions.shape, -1)
 
     def lists(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Live positions sorted by cell, and the ends of the m + 1 lists (cell −1 comes last)."""
@@ -259,3 +226,11 @@ def cell_lists(
     order = positions[np.argsort(own, kind="stable")]
     ends = np.cumsum(np.bincount(own, minlength=count + 1))
     return order, ends
+
+
+def _grown(sketches: torch.Tensor, rows: int) -> torch.Tensor:
+    """The same with room for half as many more rows as wanted, whole groups of them, zeros."""
+    room = -(-max(rows, int(1.5 * len(sketches))) // sketch.GROUP) * sketch.GROUP
+    out = torch.zeros(room, sketches.shape[1], dtype=sketches.dtype)
+    out[: len(sketches)] = sketches
+    return out

@@ -1,0 +1,115 @@
+"""Sketches: which rows are worth an exact distance.
+
+========== ===================================================================
+V          (d, m), an orthonormal basis of directions in which a sample of the rows varies
+           most, by orthogonal iteration; m = 5/12·d if they hold `HELD` of its squared length,
+           else m = d and V = I
+y          ⌊127·Vᵀz/s + ½⌋ of a row, cut to ±127; s from the sample, the same for all rows; a
+           query likewise with its own s
+⟨y_q, y_i⟩ an exact integer, in proportion to ⟨Vᵀq, Vᵀz_i⟩
+candidates two for each wanted row, at least `LEAST`. Measured with 100,000 sentences of 384
+           dimensions: 99 of the true 100 in 10 answers
+group      the rows j, j + g, j + 2g, …; the C best rows lie in the C of g groups with the
+           largest maximum
+========== ===================================================================
+
+A sketch takes m bytes of memory a row, and none in the host. Scoring one costs about a tenth of
+scoring a float32 row. Used on CPUs only, and only where λ and G weigh little.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from energy_plugin.energy.distance import CAP
+from energy_plugin.energy.projection import Projection
+
+LEAST = 120
+PER_WANTED = 2
+GROUP = 8  # rows of a group
+ROUNDS = 3
+SAMPLE = 4096  # rows
+SMALL_DIM = 128  # dimensions up to which all are used
+HELD = 0.75
+SMALL_SHARE = 0.05  # of w_D, that λ and G may add to a distance at most
+CLOSED = torch.iinfo(torch.int32).min
+
+
+def applies(projection: Projection) -> bool:
+    """Whether sketches can choose candidates for this field on this device."""
+    lambda_, dispersion, dirichlet = projection.field.config.weights
+    small = (lambda_ + dispersion) * CAP <= SMALL_SHARE * dirichlet
+    return small and projection.device.type == "cpu"
+
+
+def candidates(wanted: int) -> int:
+    """How many rows get an exact distance."""
+    return max(LEAST, PER_WANTED * wanted)
+
+
+@dataclass(frozen=True)
+class Sketcher:
+    """What turns rows and queries of one field into sketches."""
+
+    basis: torch.Tensor  # V, (d, m)
+    scale: float  # 127/s of rows
+
+    @classmethod
+    def of(cls, rows: torch.Tensor) -> Sketcher:
+        """The sketches that suit a sample of decoded rows (n, d)."""
+        dim = rows.shape[1]
+        width = 32 * -(-5 * dim // (12 * 32))
+        basis = torch.eye(dim)
+        if dim > SMALL_DIM:
+            start = torch.randn(dim, width, generator=torch.Generator().manual_seed(0))
+            some = torch.linalg.qr(start).Q
+            for _ in range(ROUNDS):
+                some = torch.linalg.qr(rows.T @ (rows @ some)).Q
+            if (rows @ some).square().sum() >= HELD * rows.square().sum():
+                basis = some.contiguous()
+        peak = float((rows @ basis).abs().max()) if rows.numel() else 0.0
+        return cls(basis, 127 / max(peak, 1e-20))
+
+    @property
+    def width(self) -> int:
+        """m."""
+        return self.basis.shape[1]
+
+    def rows(self, rows: torch.Tensor) -> torch.Tensor:
+        """Sketches of decoded rows (n, d); (n, m) int8."""
+        flat = rows @ self.basis
+        return flat.mul_(self.scale).round_().clamp_(-127, 127).to(torch.int8)
+
+    def queries(self, points: torch.Tensor) -> torch.Tensor:
+        """Sketches of queries (b, d), in a scale each; (b, m) int8."""
+        flat = points @ self.basis
+        peak = flat.abs().amax(1, keepdim=True).clamp_min(1e-20)
+        return flat.mul_(127 / peak).round_().to(torch.int8)
+
+
+def best(
+    queries: torch.Tensor, rows: torch.Tensor, count: int, closed: torch.Tensor | None
+) -> torch.Tensor:
+    """Places of the `count` rows of largest score, in no order; (b, count).
+
+    Parameters
+    ----------
+    queries : tensor of shape (b, m), int8
+    rows : tensor of shape (g·GROUP, m), int8
+    count : int
+        At most the number of open rows.
+    closed : tensor of shape (g·GROUP,), bool, optional
+        Places that may not be found, padding included.
+    """
+    scores = torch._int_mm(queries, rows.T)  # (b, g·GROUP) int32
+    if closed is not None:
+        scores.masked_fill_(closed, CLOSED)
+    groups = scores.view(len(queries), GROUP, -1).amax(1)  # (b, g)
+    n_groups = groups.shape[1]
+    some = groups.topk(min(count, n_groups), dim=1, sorted=False).indices
+    members = n_groups * torch.arange(GROUP)
+    inside = (some[:, None, :] + members[:, None]).flatten(1)  # (b, GROUP·c)
+    places = scores.gather(1, inside).topk(count, dim=1, sorted=False).indices
+    return inside.gather(1, places)
