@@ -74,7 +74,7 @@ class Sketcher:
 
     @property
     def width(self) -> int:
-        """m."""
+        """Directions, m."""
         return self.basis.shape[1]
 
     def rows(self, rows: torch.Tensor) -> torch.Tensor:
