@@ -10,6 +10,7 @@ from chromadb.api.types import Documents, EmbeddingFunction, Embeddings, Images,
 from chromadb.utils.embedding_functions import register_embedding_function
 from numpy.typing import NDArray
 
+from energy_chroma import veto
 from energy_plugin.errors import ForeignFieldError, InvalidInputError
 from energy_plugin.optical.checkpoint import locate, read_config
 from energy_plugin.validation import as_device, as_k
@@ -190,12 +191,13 @@ class OpticalEmbeddingFunction(EmbeddingFunction[Documents | Images]):
 
     @staticmethod
     def validate_config(config: dict[str, Any]) -> None:
-        """Refuse a configuration of another version.
+        """Refuse a configuration of another version, or one that a ``modify`` must not store.
 
         Raises
         ------
         ForeignFieldError
-            Unknown format version.
+            Unknown format version; or the collection that is being modified holds vectors of
+            another function.
         """
         version = config.get("format_version")
         if version != CONFIG_VERSION:
@@ -203,6 +205,7 @@ class OpticalEmbeddingFunction(EmbeddingFunction[Documents | Images]):
                 f"The stored optical embedding function has format version {version!r}, this "
                 f"energy-plugin reads {CONFIG_VERSION}. Upgrade energy-plugin."
             )
+        veto.refuse_in_modify(OpticalEmbeddingFunction.name(), config)
 
     def validate_config_update(
         self, old_config: dict[str, Any], new_config: dict[str, Any]
@@ -214,12 +217,10 @@ class OpticalEmbeddingFunction(EmbeddingFunction[Documents | Images]):
         ForeignFieldError
             Model, fingerprint or dimension would change.
         """
-        for key in ("model", "fingerprint", "truncate_dim"):
-            if old_config.get(key) != new_config.get(key):
-                raise ForeignFieldError(
-                    f"{key} of an embedding function cannot change from {old_config.get(key)!r} "
-                    f"to {new_config.get(key)!r}: the stored vectors would lose their meaning. "
-                    "Chroma has stored the change before it asked: put the former function back "
-                    "with EnergyCollection(collection).modify(configuration=...), or embed all "
-                    "rows again with EnergyCollection(collection).reembed(embedding_function)."
-                )
+        reason = veto.changed(old_config, new_config)
+        if reason is not None:
+            raise ForeignFieldError(
+                f"{reason} Chroma has stored the change before it asked: put the former function "
+                "back with EnergyCollection(collection).modify(configuration=...), or embed all "
+                "rows again with EnergyCollection(collection).reembed(embedding_function)."
+            )

@@ -13,7 +13,7 @@ from energy_chroma.live import LiveField
 from energy_chroma.staleness import Changes, scan
 from energy_chroma.store import FieldStore
 from energy_plugin.energy.config import as_config
-from energy_plugin.errors import NotBuiltError
+from energy_plugin.errors import CorruptFieldError, NotBuiltError
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -68,9 +68,13 @@ class FieldKeeper:
         Raises
         ------
         InvalidInputError
-            The collection is empty, or `config` is no EnergyConfig.
+            The collection is empty, `config` is no EnergyConfig, or rows have metadata of their
+            own under the names of the row columns.
         """
         config = as_config(config)
+        shown = self._shows_columns()
+        if row_columns and not shown:
+            view.refuse_foreign(self._host)
         # without the lock: other threads go on reading and writing with the former field
         field = LiveField.fit(
             self._host,
@@ -82,6 +86,8 @@ class FieldKeeper:
         with self._lock:
             field.catch_up()
             self._replace(field, show_progress_bar=show_progress_bar)
+            if shown and not row_columns:
+                view.clear(self._host, show_progress_bar=show_progress_bar)
         return self
 
     def refit(self, config: EnergyConfig | None = None, *, show_progress_bar: bool = False) -> Self:
@@ -278,8 +284,10 @@ class FieldKeeper:
         """
         with self._lock:
             self._field = None
-            self._store.drop()
-            view.clear(self._host, show_progress_bar=show_progress_bar)
+            shown = self._shows_columns()
+            built = self._store.drop()
+            if shown or not built:  # a drop that was cut short is finished
+                view.clear(self._host, show_progress_bar=show_progress_bar)
 
     # -- health
 
@@ -350,6 +358,14 @@ class FieldKeeper:
         if self._field is None:
             self._field = LiveField.load(self._host, self._store, self._device)
         return self._field
+
+    def _shows_columns(self) -> bool:
+        """Whether rows have energy keys in their metadata, as far as that can be read."""
+        try:
+            pointer = self._store.pointer()
+        except CorruptFieldError:
+            return True
+        return pointer is not None and pointer.row_columns
 
     def _open_if_built(self) -> LiveField | None:
         try:

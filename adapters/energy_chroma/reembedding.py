@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 NEW, OLD = ".energy-new", ".energy-old"
+LONGEST_NAME = 512  # of a collection
 STEP = 500  # rows embedded in one call
 # Passes over all rows that copy what others write meanwhile; one more follows the renames.
 PASSES = 3
@@ -71,11 +72,17 @@ def copied(host: ChromaHost, function: Any, *, show_progress_bar: bool) -> Colle
     Raises
     ------
     InvalidInputError
-        A row has neither a document nor a uri that the collection can load; nothing is written.
+        A row has neither a document nor a uri that the collection can load, or the name is too
+        long for a copy; nothing is written.
     """
     wanted = identity_of(function)
-    _check_embeddable(host)
     name = f"{host.collection.name}{NEW}"
+    if len(name) > LONGEST_NAME:
+        raise InvalidInputError(
+            f"The copy would be called {name[:20]}…{NEW}, of {len(name)} characters; Chroma takes "
+            f"{LONGEST_NAME}. Give the collection a shorter name first: modify(name=...)."
+        )
+    _check_embeddable(host)
     beside = host.sibling(name)
     if beside is not None:
         begun = ChromaHost(beside).stored_embedder()

@@ -10,12 +10,15 @@ from tqdm.auto import tqdm
 from energy_chroma.host import PAGE, ChromaHost
 from energy_plugin.energy import EnergyColumns
 from energy_plugin.energy.columns import NO_CELL
+from energy_plugin.errors import InvalidInputError
 
 LAMBDA = "energy_lambda"
 DISPERSION = "energy_dispersion"
 CELL = "energy_cell"
+KEYS = {LAMBDA: float, DISPERSION: float, CELL: int}
 # Rows that have the keys; $ne would also find those that lack them.
 _SHOWN = {CELL: {"$gte": NO_CELL}}
+_ALL_SHOWN = {"$and": [{LAMBDA: {"$gte": 0.0}}, {DISPERSION: {"$gte": 0.0}}, _SHOWN]}
 
 
 def values(columns: EnergyColumns) -> list[dict[str, Any]]:
@@ -38,6 +41,32 @@ def merged(
     added = values(columns)
     given = [None] * len(added) if metadatas is None else list(metadatas)
     return [{**(own or {}), **energy} for own, energy in zip(given, added, strict=True)]
+
+
+def refuse_foreign(host: ChromaHost) -> None:
+    """Refuse to write over metadata of the user's that have the names of the keys.
+
+    Looked at are the first page of rows and a row for each key that holds a number. All three
+    keys with numbers are the plugin's: rows that were copied from another collection have them.
+
+    Raises
+    ------
+    InvalidInputError
+        A row has some of the keys, or other values there.
+    """
+    pages: list[Any] = [host.collection.get(limit=PAGE, include=["metadatas"])]
+    for key in KEYS:
+        number: Any = {key: {"$gte": -1e300}}
+        pages.append(host.collection.get(where=number, limit=1, include=["metadatas"]))
+    for page in pages:
+        for name, metadata in zip(page["ids"], page["metadatas"], strict=True):
+            own = {key: metadata[key] for key in KEYS if metadata and key in metadata}
+            if own and {key: type(value) for key, value in own.items()} != KEYS:
+                raise InvalidInputError(
+                    f"Row {name!r} of {host.collection.name!r} has metadata of its own under "
+                    f"names of the energy columns: {own}. They would be written over. Rename "
+                    "them, or leave the rows' metadata alone with build(row_columns=False)."
+                )
 
 
 def write(
@@ -63,8 +92,8 @@ def missing(host: ChromaHost, ids: Sequence[str]) -> list[str]:
 
 
 def clear(host: ChromaHost, *, show_progress_bar: bool = False) -> None:
-    """Remove the keys from every row that has them."""
-    ids = host.ids(where=_SHOWN)
+    """Remove the keys from every row that has all three."""
+    ids = host.ids(where=_ALL_SHOWN)
     step = min(PAGE, host.max_batch)
     empty = {LAMBDA: None, DISPERSION: None, CELL: None}
     for start in tqdm(range(0, len(ids), step), desc="Row columns", disable=not show_progress_bar):

@@ -3,7 +3,8 @@
 Each test shows the pitfall on plain Chroma first, so that it tells when Chroma has changed.
 Others have their tests beside what they threaten: functions that are rebuilt in every call, vetoes
 that come too late and foreign functions in ``test_chroma_embedding`` and ``_reembedding``; rows
-of other processes in ``_staleness`` and ``_faults``; documents as storage in ``_store``.
+of other processes in ``_staleness`` and ``_faults``; documents as storage in ``_store``; filters
+nobody asked for, names and listings in ``_corners``.
 """
 
 import sqlite3

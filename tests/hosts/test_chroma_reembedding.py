@@ -248,13 +248,17 @@ def test_another_model_or_typesetter_is_refused_before_chroma_stores_it(where, c
     if built:
         energy.build()
     before = where.get_collection("pages").configuration_json
-    with pytest.raises(ForeignFieldError, match=r"reembed\(embedding_function\)"):
-        energy.modify(configuration={"embedding_function": optical(**changes)})
+    for modify in (energy.modify, made.modify, where.get_collection("pages").modify):
+        with pytest.raises(ForeignFieldError, match=r"reembed\(embedding_function\)"):
+            modify(configuration={"embedding_function": optical(**changes)})
     assert where.get_collection("pages").configuration_json == before
     # what does not change vectors may change
     energy.modify(configuration={"embedding_function": optical(batch_size=7)})
     stored = where.get_collection("pages").configuration_json
     assert stored["embedding_function"]["config"]["batch_size"] == 7
+    where.get_collection("pages").modify(configuration={"embedding_function": optical()})
+    stored = where.get_collection("pages").configuration_json
+    assert stored == before
     assert energy.collection.query(query_texts=[DOCUMENTS[3]], n_results=1)["ids"] == [["t3"]]
 
 
@@ -262,9 +266,11 @@ def test_what_chroma_stored_past_the_plugin_is_refused_and_can_be_put_back(where
     made = where.create_collection("pages", embedding_function=OpticalEmbeddingFunction())
     made.add(ids=IDS[:20], documents=DOCUMENTS[:20])
     EnergyCollection(made).build()
-    with pytest.raises(ForeignFieldError, match="reembed"):
-        made.modify(configuration={"embedding_function": optical(truncate_dim=64)})
-    # Chroma asked after it had stored the change
+    # as a client without the plugin, or one of another language, would
+    change = {"embedding_function": optical(truncate_dim=64)}
+    made._client._modify(
+        id=made.id, new_configuration=change, tenant=made.tenant, database=made.database
+    )
     again = EnergyCollection(where.get_collection("pages"))
     with pytest.raises(ForeignFieldError, match=r"built on vectors of energy_optical"):
         again.query(query_texts=DOCUMENTS[:1])
@@ -274,6 +280,13 @@ def test_what_chroma_stored_past_the_plugin_is_refused_and_can_be_put_back(where
     fresh = EnergyCollection(where.get_collection("pages"))
     for energy in (again, fresh):
         assert energy.query(query_texts=DOCUMENTS[3:4], n_results=1)["ids"] == [["t3"]]
+
+
+def test_the_optical_function_does_not_take_over_vectors_of_another(where, made):
+    before = where.get_collection(made.name).configuration_json
+    with pytest.raises(ForeignFieldError, match="not by 'energy_optical'"):
+        made.modify(configuration={"embedding_function": OpticalEmbeddingFunction()})
+    assert where.get_collection(made.name).configuration_json == before
 
 
 def test_modify_renames_and_replaces_metadata_as_chroma_does(where, made):
