@@ -38,7 +38,7 @@ class CorruptFieldError(EnergyPluginError, RuntimeError):
 
 
 class CheckpointError(EnergyPluginError, RuntimeError):
-    """Encoder weights are missing, misshapen or incomplete."""
+    """Encoder weights or the font are missing, misshapen or incomplete."""
 
 
 class DeviceMemoryError(EnergyPluginError, RuntimeError):

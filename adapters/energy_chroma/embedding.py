@@ -196,14 +196,25 @@ class OpticalEmbeddingFunction(EmbeddingFunction[Documents | Images]):
         Raises
         ------
         ForeignFieldError
-            Unknown format version; or the collection that is being modified holds vectors of
-            another function.
+            Unknown format version, keys missing or of another type; or the collection that is
+            being modified holds vectors of another function.
         """
-        version = config.get("format_version")
+        version = config.get("format_version") if isinstance(config, dict) else None
         if version != CONFIG_VERSION:
             raise ForeignFieldError(
                 f"The stored optical embedding function has format version {version!r}, this "
-                f"energy-plugin reads {CONFIG_VERSION}. Upgrade energy-plugin."
+                f"energy-plugin reads {CONFIG_VERSION}. Upgrade energy-plugin where that is later; "
+                "else embed all rows again with EnergyCollection(collection).reembed(...)."
+            )
+        kinds = {"model": str, "batch_size": int, "fingerprint": str, "encoder": dict}
+        wrong = [name for name, kind in kinds.items() if not isinstance(config.get(name), kind)]
+        if not isinstance(config.get("truncate_dim", 0), (int, type(None))):
+            wrong.append("truncate_dim")
+        if wrong or "truncate_dim" not in config:
+            raise ForeignFieldError(
+                f"The stored optical embedding function is incomplete or altered: {wrong} of "
+                f"{sorted(config)}. Put it back with EnergyCollection(collection).modify("
+                "configuration=...)."
             )
         veto.refuse_in_modify(OpticalEmbeddingFunction.name(), config)
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from energy_chroma.host import ChromaHost
 from energy_chroma.rows import RowMap, pack_all, unpack_all
 from energy_chroma.staleness import Changes, by_ids
-from energy_chroma.store import FieldStore, Pointer, identity_text
+from energy_chroma.store import FieldStore, Pointer, embedder_of, identity_text
 from energy_plugin.energy.fingerprint import fingerprint
 from energy_plugin.errors import ForeignFieldError, InvalidInputError
 
@@ -108,12 +108,12 @@ class LiveField:
         pointer, blob, chunks = store.read()
         _check_owner(host, pointer)
         field = EnergyField.from_bytes(blob)
-        ids, columns, prints = unpack_all(chunks)
         if field.dim != pointer.dim:
             raise ForeignFieldError(
                 f"The stored field has {field.dim} dimensions, its pointer says {pointer.dim}. "
                 "Call build() again."
             )
+        ids, columns, prints = unpack_all(chunks, field.dim)
         index = EnergyIndex.from_columns(field, columns, device=device)
         live = cls(host, index, RowMap(ids, prints), pointer)
         live.catch_up()
@@ -241,7 +241,7 @@ def _check_owner(host: ChromaHost, pointer: Pointer) -> None:
             f"The energy field in {host.companion_name!r} belongs to collection {pointer.of}, "
             f"not to {name!r} ({host.collection.id}). Call build() to replace it."
         )
-    built, now = json.loads(pointer.embedder), host.embedder()
+    built, now = embedder_of(pointer), host.embedder()
     if built is not None and now is not None and built != now:
         raise ForeignFieldError(
             f"The energy field of {name!r} was built on vectors of {_brief(built)}, the "

@@ -11,10 +11,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from energy_plugin.energy import EnergyColumns, packing
-from energy_plugin.errors import CorruptFieldError
+from energy_plugin.energy.config import BIT_CHOICES
+from energy_plugin.errors import CorruptFieldError, InvalidInputError
 
 CHUNK_ROWS = 8_192
+FORMAT_VERSION = 1
+KIND = "chroma rows"
+MOST_ID_BYTES = 1 << 28  # ids of one chunk
 SHORT_SHARE = 0.95  # codes are stored at their own lengths where that takes at most this much
+
+_DTYPES = {
+    "ids": np.uint8,
+    "lambda": np.float32,
+    "dispersion": np.float32,
+    "cell": np.int32,
+    "fingerprint": np.uint32,
+}
 
 
 class RowMap:
@@ -104,8 +116,20 @@ class RowMap:
 
 
 def pack(ids: Sequence[str], columns: EnergyColumns, fingerprints: NDArray[np.uint32]) -> bytes:
-    """One chunk: ids, the four columns and the fingerprints, checksummed."""
-    names = zlib.compress(json.dumps(list(ids), ensure_ascii=False).encode(), level=1)
+    """One chunk: ids, the four columns and the fingerprints, checksummed.
+
+    Raises
+    ------
+    InvalidInputError
+        The ids take more bytes than a reader accepts.
+    """
+    text = json.dumps(list(ids), ensure_ascii=False).encode()
+    if len(text) > MOST_ID_BYTES:
+        raise InvalidInputError(
+            f"The ids of {len(ids)} rows take {len(text)} bytes, expected at most {MOST_ID_BYTES}. "
+            "Use shorter ids, or write fewer rows at once."
+        )
+    names = zlib.compress(text, level=1)
     arrays: dict[str, NDArray[Any]] = {
         "ids": np.frombuffer(names, dtype=np.uint8),
         "lambda": columns.lambda_,
@@ -114,27 +138,56 @@ def pack(ids: Sequence[str], columns: EnergyColumns, fingerprints: NDArray[np.ui
         "fingerprint": fingerprints,
         **_shortened(columns.residual),
     }
-    return packing.dumps(arrays, {"kind": "chroma rows"})
+    metadata = {"kind": KIND, "format_version": str(FORMAT_VERSION)}
+    return packing.dumps(arrays, {**metadata, "field": columns.field_id or ""})
 
 
-def unpack(blob: bytes) -> tuple[list[str], EnergyColumns, NDArray[np.uint32]]:
-    """What `pack` packed.
+def unpack(blob: bytes, dim: int) -> tuple[list[str], EnergyColumns, NDArray[np.uint32]]:
+    """What `pack` packed, for vectors of `dim` dimensions.
 
     Raises
     ------
     CorruptFieldError
-        Checksum or contents are wrong.
+        Checksum, format version or contents are wrong.
     """
     arrays, metadata = packing.loads(blob)
-    if metadata.get("kind") != "chroma rows":
+    if metadata.get("kind") != KIND:
         raise CorruptFieldError(
             f"A chunk of energy columns was expected, got {metadata!r}. Call build() again."
         )
-    ids = json.loads(zlib.decompress(arrays["ids"].tobytes()))
-    columns = EnergyColumns(
-        arrays["lambda"], arrays["dispersion"], arrays["cell"], _restored(arrays)
-    )
+    packing.check_version(metadata, FORMAT_VERSION, "A chunk of energy columns")
+    try:
+        for name, dtype in _DTYPES.items():
+            if arrays[name].dtype != dtype or arrays[name].ndim != 1:
+                raise ValueError(f"{name} is {arrays[name].dtype}{list(arrays[name].shape)}")
+        ids = _ids(arrays["ids"])
+        lengths = {len(ids), *(len(arrays[name]) for name in _DTYPES if name != "ids")}
+        if len(lengths) > 1:
+            raise ValueError(f"its parts have {sorted(lengths)} rows")
+        columns = EnergyColumns(
+            arrays["lambda"],
+            arrays["dispersion"],
+            arrays["cell"],
+            _restored(arrays, len(ids), dim),
+            metadata.get("field") or None,
+        )
+    except (KeyError, ValueError, RecursionError, zlib.error) as error:
+        raise CorruptFieldError(
+            f"A chunk of energy columns is incomplete or altered ({error}). Call build() again."
+        ) from error
     return ids, columns, arrays["fingerprint"]
+
+
+def _ids(packed: NDArray[np.uint8]) -> list[str]:
+    """Ids of a chunk, of no more bytes than `pack` writes."""
+    inflater = zlib.decompressobj()
+    text = inflater.decompress(packed.tobytes(), MOST_ID_BYTES)
+    if not inflater.eof or inflater.unused_data:
+        raise ValueError(f"its ids are cut off, or take more than {MOST_ID_BYTES} bytes")
+    ids = json.loads(text)
+    if not isinstance(ids, list) or not all(isinstance(name, str) for name in ids):
+        raise ValueError("its ids are no list of strings")
+    return ids
 
 
 def _shortened(codes: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
@@ -151,13 +204,26 @@ def _shortened(codes: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
     return {"residual": kept, "length": lengths, "width": np.array([width], dtype=np.int64)}
 
 
-def _restored(arrays: dict[str, NDArray[Any]]) -> NDArray[np.uint8]:
-    """What `_shortened` was given."""
-    if "length" not in arrays:
-        return arrays["residual"]
-    lengths, width = arrays["length"], int(arrays["width"][0])
-    codes = np.zeros((len(lengths), width), dtype=np.uint8)
-    codes[np.arange(width) < lengths[:, None]] = arrays["residual"]
+def _restored(arrays: dict[str, NDArray[Any]], n: int, dim: int) -> NDArray[np.uint8]:
+    """What `_shortened` was given: codes of n rows; checked before memory is taken."""
+    from energy_plugin.energy.codes import code_bytes
+
+    short = "length" in arrays
+    residual = arrays["residual"]
+    width = int(arrays["width"].item()) if short else (0, *residual.shape)[-1]
+    if width not in [code_bytes(dim, bits) for bits in BIT_CHOICES]:
+        raise ValueError(f"codes of {width} bytes are none of {dim} dimensions")
+    if not short:
+        if residual.dtype != np.uint8 or residual.shape != (n, width):
+            raise ValueError(f"codes are {residual.dtype}{list(residual.shape)} for {n} rows")
+        return residual
+    lengths = arrays["length"]
+    if lengths.dtype != np.uint16 or lengths.shape != (n,) or lengths.max(initial=0) > width:
+        raise ValueError(f"lengths of codes are {lengths.dtype}{list(lengths.shape)}")
+    if residual.dtype != np.uint8 or residual.shape != (int(lengths.sum(dtype=np.int64)),):
+        raise ValueError(f"codes are {residual.dtype}{list(residual.shape)}")
+    codes = np.zeros((n, width), dtype=np.uint8)
+    codes[np.arange(width) < lengths[:, None]] = residual
     return codes
 
 
@@ -171,16 +237,24 @@ def pack_all(
 
 
 def unpack_all(
-    blobs: Iterable[bytes],
+    blobs: Iterable[bytes], dim: int
 ) -> tuple[list[str], EnergyColumns, NDArray[np.uint32]]:
     """Rows of several chunks; of an id in two of them the later one counts.
 
     Raises
     ------
     CorruptFieldError
-        See `unpack`.
+        See `unpack`; or no chunk, or chunks with codes of different lengths.
+    ForeignFieldError
+        Chunks of different fields.
     """
-    parts = [unpack(blob) for blob in blobs]
+    parts = [unpack(blob, dim) for blob in blobs]
+    widths = {part.residual.shape[1] for _, part, _ in parts}
+    if len(widths) != 1:
+        raise CorruptFieldError(
+            f"{len(parts)} chunks of energy columns have codes of {sorted(widths)} bytes, expected "
+            "one length. Call build() again."
+        )
     ids = [name for names, _, _ in parts for name in names]
     columns = EnergyColumns.concat([part for _, part, _ in parts])
     fingerprints = np.concatenate([values for _, _, values in parts])

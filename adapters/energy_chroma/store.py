@@ -23,7 +23,6 @@ and the next write sweeps the rest away.
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 import logging
 import secrets
@@ -35,6 +34,7 @@ import numpy as np
 from chromadb.api.models.Collection import Collection
 
 from energy_chroma.host import ChromaHost
+from energy_plugin.energy import packing
 from energy_plugin.errors import CorruptFieldError, NotBuiltError
 
 logger = logging.getLogger(__name__)
@@ -159,35 +159,25 @@ class FieldStore:
             companion.delete(ids=records)
 
     def _parse(self, companion: Collection) -> Pointer | None:
-        metadata: dict[str, Any] = dict(companion.metadata or {})
-        if "energy_format" not in metadata:
-            return None
-        version = metadata["energy_format"]
-        if version != FORMAT_VERSION:
-            raise CorruptFieldError(
-                f"The energy field in {companion.name!r} has format version {version!r}, this "
-                f"energy-plugin reads {FORMAT_VERSION}. Upgrade energy-plugin, or call build() "
-                "to write the field again."
-            )
-        try:
-            pointer = Pointer(**{name: metadata[name] for name in Pointer.__dataclass_fields__})
-        except KeyError as error:
-            raise CorruptFieldError(
-                f"The pointer in {companion.name!r} has no {error}. Call build() again."
-            ) from error
-        return pointer
+        return pointer_in(dict(companion.metadata or {}), companion.name)
 
     def _blob(self, companion: Collection, prefix: str) -> bytes:
         first = self._parts(companion, [f"{prefix}/0"])[0]
         stem = f"{prefix}/{first['token']}" if "token" in first else prefix
-        names = [f"{stem}/{part}" for part in range(1, int(first["parts"]))]
+        count = first["parts"]
+        if not _is_whole(count, 1) or (count > 1 and count > companion.count()):
+            raise CorruptFieldError(
+                f"Record {prefix!r} of {companion.name!r} names {count!r} parts, more than there "
+                "are. Call build() again."
+            )
+        names = [f"{stem}/{part}" for part in range(1, count)]
         texts = [str(first["data"])]
         for start in range(0, len(names), PARTS_PER_CALL):
             for part in self._parts(companion, names[start : start + PARTS_PER_CALL]):
                 texts.append(str(part["data"]))
         try:
             return base64.b64decode("".join(texts), validate=True)
-        except binascii.Error as error:
+        except ValueError as error:
             raise CorruptFieldError(
                 f"Record {prefix!r} of {companion.name!r} is not base64 ({error}). "
                 "Call build() again."
@@ -323,6 +313,56 @@ def embedder_of(pointer: Pointer) -> dict[str, Any] | None:
     return identity
 
 
+def pointer_in(metadata: dict[str, Any], name: str) -> Pointer | None:
+    """The pointer in a companion's metadata; None where no field was built.
+
+    Raises
+    ------
+    CorruptFieldError
+        Another format version, keys missing, or values that are not as they are written.
+    """
+    if "energy_format" not in metadata:
+        return None
+    version = metadata["energy_format"]
+    if version != FORMAT_VERSION:
+        what = f"The energy field in {name!r}"
+        raise CorruptFieldError(packing.newer(what, version, FORMAT_VERSION))
+    try:
+        pointer = Pointer(**{key: metadata[key] for key in Pointer.__dataclass_fields__})
+        _check(pointer)
+    except (KeyError, ValueError, RecursionError) as error:
+        raise CorruptFieldError(
+            f"The pointer in {name!r} is incomplete or altered ({error}). Call build() again."
+        ) from error
+    return pointer
+
+
+def _is_whole(value: Any, least: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+
+def _check(pointer: Pointer) -> None:
+    """Types and ranges of what was read.
+
+    Raises
+    ------
+    ValueError
+        One is not as it is written.
+    """
+    least = {"dim": 1, "generation": 0, "chunks": 0, "version": 0, "viewed": 0}
+    for name, value in asdict(pointer).items():
+        if name in least:
+            right = _is_whole(value, least[name])
+        else:
+            right = isinstance(value, bool if name == "row_columns" else str)
+        if not right:
+            raise ValueError(f"{name} is {value!r}")
+    identity = json.loads(pointer.embedder)
+    named = isinstance(identity, dict) and {"name", "config"} <= set(identity)
+    if identity is not None and not (named and isinstance(identity["name"], str)):
+        raise ValueError(f"embedder is {pointer.embedder!r}")
+
+
 def _elsewhere(companion: Collection, keep: int) -> list[str]:
     """Records of all generations but one."""
     others: Any = {"generation": {"$ne": keep}}
@@ -331,8 +371,10 @@ def _elsewhere(companion: Collection, keep: int) -> list[str]:
 
 def _belongs(record: str, pointer: Pointer) -> bool:
     """Whether the pointer names a record of its generation."""
-    _, kind, *rest = record.split("/")
-    return kind == "field" or (kind == "rows" and int(rest[0]) < pointer.chunks)
+    _, kind, *rest = [*record.split("/"), "", ""]
+    if kind == "rows" and rest[0].isdecimal():
+        return int(rest[0]) < pointer.chunks
+    return kind == "field"
 
 
 def _whole(value: Any) -> int:

@@ -195,7 +195,9 @@ class ColumnLayout:
             columns=list(NAMES), with_row_id=True, with_row_address=True
         ).to_table()
         rowids = table[ROWID].to_numpy().astype(np.uint64)
-        written = table[NAMES[0]].is_valid().to_numpy()
+        written = np.ones(len(table), dtype=bool)
+        for name in NAMES:
+            written &= table[name].is_valid().to_numpy()
         fragments = (table[ADDRESS].to_numpy().astype(np.uint64) >> FRAGMENT_SHIFT).astype(np.int64)
         verified = np.isin(fragments, _fragments_with(dataset, pointer, set(pointer.files)))
 
@@ -234,7 +236,8 @@ class ColumnLayout:
         parts = []
         changed = np.unique(fragments[~verified])
         empty = np.unique(fragments[verified & ~written])
-        for numbers, where in ((changed, None), (empty, f"{NAMES[0]} IS NULL")):
+        lacking = " OR ".join(f"{name} IS NULL" for name in NAMES)
+        for numbers, where in ((changed, None), (empty, lacking)):
             if len(numbers):
                 chosen = [dataset.get_fragment(int(number)) for number in numbers]
                 scanner = dataset.scanner(

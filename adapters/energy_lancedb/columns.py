@@ -6,9 +6,17 @@ column                       type                    value
 ``energy_lambda``            float32                 taumode λ
 ``energy_dispersion``        float32                 dispersion G
 ``energy_cell``              int32                   Voronoi cell
-``energy_residual``          fixed_size_binary       residual code, then the 4 bytes of the
-                             (code_bytes + 4)        vector's fingerprint, little-endian
+``energy_residual``          fixed_size_binary       residual code, then 4 bytes that seal the
+                             (code_bytes + 4)        row, little-endian
 ============================ ======================= =======================================
+
+The seal is the exclusive or of three 32-bit values: the fingerprint of the row's vector, the
+head of the SHA-256 of the field's bytes, and a digest of the row's own λ, G, cell and code. The
+fingerprint comes out right only for values that were written for that vector, by that field, and
+are unaltered; any other row is served from its own vector and written anew.
+
+The digest is the upper half of Σ w_i·c_i mod 2⁶⁴ over the 32-bit words of λ, G, cell and code,
+c_i fixed odd numbers: zeros behind a code do not count.
 
 All are nullable: a row without values was added by someone else, or has no vector. Where rows
 have lost bit planes (`EnergyTable.forget`), the residual is of the type binary and each code is
@@ -25,10 +33,13 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from energy_plugin.energy import EnergyColumns
+from energy_plugin.energy.rotation import splitmix64
 from energy_plugin.errors import CorruptFieldError
 
 NAMES = ("energy_lambda", "energy_dispersion", "energy_cell", "energy_residual")
 FINGERPRINT_BYTES = 4
+BLOCK = 1 << 15  # rows whose words are multiplied at a time
+SEED = 0x656E6572  # of the numbers that words are multiplied with
 OWN = "energy:column"  # metadata of each column: ours, not a user's of the same name
 
 
@@ -39,6 +50,7 @@ class RowFormat:
     dim: int
     code_bytes: int  # of the longest code
     mixed: bool = False  # codes of several lengths
+    salt: int = 0  # 32 bits that tell fields apart
 
     @property
     def width(self) -> int:
@@ -63,7 +75,8 @@ class RowFormat:
         n = len(columns)
         packed = np.empty((n, self.width), dtype=np.uint8)
         packed[:, : self.code_bytes] = columns.residual
-        packed[:, self.code_bytes :] = fingerprints.astype("<u4").view(np.uint8).reshape(n, -1)
+        seals = fingerprints ^ self._digests(columns)
+        packed[:, self.code_bytes :] = seals.astype("<u4").view(np.uint8).reshape(n, -1)
         return [
             pa.array(columns.lambda_, pa.float32()),
             pa.array(columns.dispersion, pa.float32()),
@@ -72,9 +85,7 @@ class RowFormat:
         ]
 
     def _mixed(self, packed: NDArray[np.uint8]) -> pa.Array:
-        from energy_plugin.energy.codes import code_bytes
-
-        lengths = np.array([code_bytes(self.dim, bits) for bits in range(256)])[packed[:, 0]]
+        lengths = self._lengths()[packed[:, 0]]
         ends = np.concatenate([[0], np.cumsum(lengths + FINGERPRINT_BYTES)])
         data = packed[self._used(lengths)]
         if ends[-1] >= 1 << 31:
@@ -96,11 +107,19 @@ class RowFormat:
     def from_arrow(self, table: pa.Table) -> tuple[EnergyColumns, NDArray[np.uint32]]:
         """The columns and the vectors' fingerprints of rows without nulls.
 
+        A row that is altered, or of another field, has a wrong fingerprint.
+
         Raises
         ------
         CorruptFieldError
-            The residuals have another length than the field's.
+            The columns have other types, or the residuals another length than the field's.
         """
+        for name, kind in zip(NAMES[:3], self.types(), strict=False):
+            if table[name].type != kind or table[name].null_count:
+                raise CorruptFieldError(
+                    f"{name} has the type {table[name].type} with {table[name].null_count} nulls, "
+                    f"expected {kind} without. Write a new field with EnergyTable(table).build()."
+                )
         stored = table[NAMES[3]].combine_chunks()
         if self.mixed and pa.types.is_large_binary(stored.type):
             stored = stored.cast(pa.binary())
@@ -117,26 +136,56 @@ class RowFormat:
             table[NAMES[2]].to_numpy(),
             packed[:, : self.code_bytes],
         )
-        return columns, tail.astype(np.uint32)
+        return columns, tail.astype(np.uint32) ^ self._digests(columns)
+
+    def _digests(self, columns: EnergyColumns) -> NDArray[np.uint32]:
+        """What seals n rows beside the fingerprints of their vectors; (n,) uint32."""
+        n, width = columns.residual.shape
+        factors = splitmix64(SEED, 3 + -(-width // 4)) | np.uint64(1)
+        out = np.empty(n, dtype=np.uint32)
+        scalars = (columns.lambda_, columns.dispersion, columns.cell)
+        for start in range(0, n, BLOCK):
+            part = slice(start, start + BLOCK)
+            codes = np.pad(columns.residual[part], ((0, 0), (0, -width % 4)))
+            words = np.empty((len(codes), len(factors)), dtype=np.uint32)
+            for place, values in enumerate(scalars):
+                words[:, place] = values[part].view(np.uint32)
+            words[:, 3:] = codes.view("<u4")
+            out[part] = (words.astype(np.uint64) @ factors) >> np.uint64(32)
+        return out ^ np.uint32(self.salt)
 
     def _padded(self, stored: Any) -> NDArray[np.uint8]:
         from energy_plugin.energy.codes import HEADER_BYTES
 
-        ends = np.frombuffer(stored.buffers()[1], dtype=np.int32)
-        ends = ends[stored.offset : stored.offset + len(stored) + 1].astype(np.int64)
-        lengths = np.diff(ends) - FINGERPRINT_BYTES
         packed = np.zeros((len(stored), self.width), dtype=np.uint8)
         if len(stored) == 0:
             return packed
-        if lengths.min() < HEADER_BYTES or lengths.max() > self.code_bytes:
+        ends = np.frombuffer(stored.buffers()[1], dtype=np.int32)
+        ends = ends[stored.offset : stored.offset + len(stored) + 1].astype(np.int64)
+        lengths = np.diff(ends) - FINGERPRINT_BYTES
+        data = np.frombuffer(stored.buffers()[2] or b"", dtype=np.uint8)
+        inside = ends[0] >= 0 and ends[-1] <= len(data)
+        if not inside or lengths.min() < HEADER_BYTES or lengths.max() > self.code_bytes:
             raise CorruptFieldError(
                 f"energy_residual has codes of {lengths.min()} to {lengths.max()} bytes, expected "
                 f"{HEADER_BYTES} to {self.code_bytes}. Write a new field with "
                 "EnergyTable(table).build()."
             )
-        data = np.frombuffer(stored.buffers()[2], dtype=np.uint8)
         packed[self._used(lengths)] = data[ends[0] : ends[-1]]
+        wrong = np.flatnonzero(lengths != self._lengths()[packed[:, 0]])
+        if len(wrong):
+            raise CorruptFieldError(
+                f"energy_residual of {len(wrong)} rows is cut off or altered: one has "
+                f"{lengths[wrong[0]]} bytes and names {packed[wrong[0], 0]} bit planes. Write a "
+                "new field with EnergyTable(table).build()."
+            )
         return packed
+
+    def _lengths(self) -> NDArray[np.int64]:
+        """Bytes of a code by the number of bit planes that it names; (256,)."""
+        from energy_plugin.energy.codes import code_bytes
+
+        return np.array([code_bytes(self.dim, bits) for bits in range(256)])
 
 
 def _fixed(packed: NDArray[np.uint8]) -> pa.Array:

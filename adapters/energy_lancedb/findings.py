@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from energy_lancedb.host import prints_of
 from energy_lancedb.layout import layout_of
 from energy_plugin.errors import (
     CorruptFieldError,
@@ -50,7 +51,7 @@ def findings_of(energy: EnergyTable) -> Iterator[Finding]:
         yield Finding("history", message, "repair()")
     wrong = wrong_rows(snapshot, vectors)
     if len(wrong):
-        message = f"{len(wrong)} rows have another λ or G than their vector gives."
+        message = f"{len(wrong)} rows have columns that are altered or of another vector or field."
         yield Finding("values", message, "repair()", len(wrong))
     if snapshot.stale:
         message = f"{snapshot.stale} rows were added or changed without the plugin."
@@ -60,11 +61,12 @@ def findings_of(energy: EnergyTable) -> Iterator[Finding]:
 
 
 def wrong_rows(snapshot: Snapshot, vectors: NDArray[np.float32]) -> NDArray[np.int64]:
-    """Positions among the live rows whose λ or G is not that of their vector."""
+    """Positions among the live rows whose seal is broken, or whose λ or G is another."""
     if len(vectors) == 0:
         return np.empty(0, dtype=np.int64)
     columns = snapshot.index.columns
     lambda_, dispersion = snapshot.field.taumode(vectors)
     off = np.abs(columns.lambda_ - lambda_) > TOLERANCE
     off |= np.abs(columns.dispersion - dispersion) > TOLERANCE
+    off |= snapshot.fingerprints[snapshot.index.rows] != prints_of(vectors)
     return np.flatnonzero(off)

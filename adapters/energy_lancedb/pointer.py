@@ -10,17 +10,21 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import re
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from energy_lancedb.columns import RowFormat
+from energy_plugin.energy import packing
+from energy_plugin.energy.config import BIT_CHOICES
 from energy_plugin.errors import CorruptFieldError
 
 FORMAT_VERSION = 1
 KEY = "energy:pointer"
 RESIDUAL = "energy_residual"
+_SHA256 = re.compile("[0-9a-f]{64}")
 LEFTOVER_SECONDS = 24 * 3600  # no build takes longer
 
 log = logging.getLogger(__name__)
@@ -47,7 +51,7 @@ class Pointer:
     @property
     def format(self) -> RowFormat:
         """How the residuals of this generation are stored."""
-        return RowFormat(self.dim, self.code_bytes, self.mixed)
+        return RowFormat(self.dim, self.code_bytes, self.mixed, int(self.sha256[:8], 16))
 
     def same_field(self, other: Pointer) -> bool:
         """Whether both stand for the same columns; the list of files apart."""
@@ -69,25 +73,58 @@ class Pointer:
         try:
             values = json.loads(text)
             version = values.pop("format_version")
-        except (ValueError, KeyError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise CorruptFieldError(
                 f"The energy pointer of the table is unreadable ({error!r}). "
                 "Write a new field with EnergyTable(table).build()."
             ) from error
         if version != FORMAT_VERSION:
-            raise CorruptFieldError(
-                f"The energy field has format version {version!r}, expected {FORMAT_VERSION}. "
-                "Upgrade energy-plugin, or write a new field with EnergyTable(table).build()."
-            )
+            what = "The energy field of the table"
+            raise CorruptFieldError(packing.newer(what, version, FORMAT_VERSION))
         try:
             values["files"] = tuple(values["files"])
-            values.setdefault("mixed", False)  # written before rows could lose planes
-            return cls(**{item.name: values[item.name] for item in fields(cls)})
-        except (KeyError, TypeError) as error:
+            pointer = cls(**{item.name: values[item.name] for item in fields(cls)})
+            _check(pointer)
+        except (KeyError, TypeError, ValueError) as error:
             raise CorruptFieldError(
-                f"The energy pointer of the table lacks {error}. "
+                f"The energy pointer of the table is incomplete or altered ({error!r}). "
                 "Write a new field with EnergyTable(table).build()."
             ) from error
+        return pointer
+
+
+def _check(pointer: Pointer) -> None:
+    """Types and ranges of what was read: some of it goes into conditions and sizes.
+
+    Raises
+    ------
+    ValueError
+        One is not as it is written.
+    """
+    from energy_plugin.energy.codes import code_bytes
+
+    def whole(value: Any, least: int) -> bool:
+        return isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+    checks = {
+        "generation": whole(pointer.generation, 1) and pointer.generation < 1 << 62,
+        "layout": pointer.layout in ("columns", "companion"),
+        "vector_column": isinstance(pointer.vector_column, str),
+        "dim": whole(pointer.dim, 1),
+        "code_bytes": whole(pointer.code_bytes, 1)
+        and pointer.code_bytes in [code_bytes(pointer.dim, bits) for bits in BIT_CHOICES],
+        "artefacts": isinstance(pointer.artefacts, str),
+        "chunks": whole(pointer.chunks, 1),
+        "sha256": isinstance(pointer.sha256, str) and bool(_SHA256.fullmatch(pointer.sha256)),
+        "embedder": pointer.embedder is None or isinstance(pointer.embedder, str),
+        "n_fitted": whole(pointer.n_fitted, 0),
+        "config": isinstance(pointer.config, dict),
+        "files": all(isinstance(name, str) for name in pointer.files),
+        "mixed": isinstance(pointer.mixed, bool),
+    }
+    wrong = [name for name, right in checks.items() if not right]
+    if wrong:
+        raise ValueError(f"{wrong[0]} is {getattr(pointer, wrong[0])!r}")
 
 
 def _entry(metadata: Mapping[bytes, bytes] | None) -> bytes | None:
@@ -151,10 +188,18 @@ def embedder_of(schema: Any, vector_column: str) -> str | None:
     stored = (schema.metadata or {}).get(b"embedding_functions")
     if not stored:
         return None
-    for entry in json.loads(stored):
-        if entry["vector_column"] == vector_column:
-            model = entry.get("model") or {}
-            known_by = model.get("fingerprint") or json.dumps(model, sort_keys=True, default=str)
-            text = f"{entry['name']}\n{known_by}"
-            return hashlib.sha256(text.encode()).hexdigest()[:32]
+    try:
+        for entry in json.loads(stored):
+            if entry["vector_column"] == vector_column:
+                model = entry.get("model") or {}
+                known_by = model.get("fingerprint")
+                known_by = known_by or json.dumps(model, sort_keys=True, default=str)
+                text = f"{entry['name']}\n{known_by}"
+                return hashlib.sha256(text.encode()).hexdigest()[:32]
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise CorruptFieldError(
+            f"LanceDB's own entry embedding_functions in the table's schema is unreadable "
+            f"({error!r}). Go back to a version of the table where it is right: "
+            "table.checkout(version), table.restore()."
+        ) from error
     return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -225,6 +225,9 @@ class EnergyTable(EnergyUpkeep):
         keep[wrong] = False
         columns = index.columns
         mended = snapshot.index.encode(vectors[wrong])
+        prints = snapshot.fingerprints.copy()
+        prints[snapshot.index.rows] = prints_of(vectors)
+        snapshot = replace(snapshot, fingerprints=prints)
         order = np.argsort(np.concatenate([np.flatnonzero(keep), wrong]))
         both = EnergyColumns.concat([columns.take(keep), mended]).take(order)
         self._republish(snapshot, EnergyIndex.from_columns(snapshot.field, both), vectors)

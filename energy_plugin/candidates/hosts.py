@@ -6,6 +6,7 @@ library has to be installed. Any other object with the methods of `Host` works a
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from energy_plugin.energy import EnergyField
 
 PAGE = 5_000  # ids in one request
+_WHOLE = re.compile(r"-?[0-9]{1,19}")  # of a column of 64-bit numbers
 
 
 @dataclass(frozen=True, eq=False)
@@ -227,5 +229,6 @@ def _literals(table: Any, column: str, ids: Sequence[str]) -> list[str]:
         )
     distinct = list(dict.fromkeys(str(each) for each in ids))
     if "int" in str(table.schema.field(column).type):
-        return [each for each in distinct if each.removeprefix("-").isdecimal()]
+        whole = [each for each in distinct if _WHOLE.fullmatch(each)]
+        return [each for each in whole if -(1 << 63) <= int(each) < 1 << 63]
     return ["'" + each.replace("'", "''") + "'" for each in distinct]

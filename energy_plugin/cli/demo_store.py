@@ -96,7 +96,7 @@ class DemoStore:
         try:
             values = json.loads(self._manifest_path.read_text(encoding="utf-8"))
             manifest = Manifest(**values)
-        except (OSError, ValueError, TypeError):
+        except (OSError, ValueError, TypeError, RecursionError):
             return None
         return manifest if manifest.format_version == FORMAT_VERSION else None
 

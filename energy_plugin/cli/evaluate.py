@@ -103,7 +103,7 @@ def _settings(path: Path) -> EnergyConfig:
 
     try:
         return EnergyConfig.from_dict(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InvalidInputError(f"{path} is no configuration: {error}") from error
 
 

@@ -17,6 +17,7 @@ import math
 import numpy as np
 import torch
 
+from energy_plugin.energy.config import MOST_ANCHORS
 from energy_plugin.energy.device import blocks
 
 TRAIN_ROWS_PER_ANCHOR = 32  # more rows than that do not move a mean any further
@@ -26,7 +27,7 @@ MOVES = 0.1  # share of the anchors that one merge-and-split round may move
 
 def default_count(n: int) -> int:
     """About 4·sqrt(n), at least two rows a cell."""
-    return max(1, min(round(4 * math.sqrt(n)), n // 2))
+    return max(1, min(round(4 * math.sqrt(n)), n // 2, MOST_ANCHORS))
 
 
 def assign(points: torch.Tensor, anchors: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

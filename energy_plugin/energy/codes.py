@@ -58,6 +58,7 @@ from energy_plugin.errors import CorruptFieldError, InvalidInputError
 
 HEADER_BYTES = 5
 DECODE_ROWS = 2048  # at a time, so that their places and levels stay in the cache
+LONGEST = 3.0  # ‖residual‖ of a unit row and an anchor, rounding included
 _SPREAD = 3**0.5
 
 
@@ -192,6 +193,28 @@ def _places(planes: NDArray[np.uint8], bits: int, dim: int) -> NDArray[np.int32]
         halves[:, :, 0] |= planes[:, plane] >> 4
         halves[:, :, 1] |= planes[:, plane] & 15
     return halves
+
+
+def check(codes: NDArray[np.uint8], dim: int) -> None:
+    """Refuse codes that `encode` cannot have written, as far as their headers tell.
+
+    Raises
+    ------
+    CorruptFieldError
+        A row names another number of planes than fits its bytes, or a scale or correction that
+        no unit row has: ρ is at most the length of a row and of an anchor, κ near d at most.
+    """
+    stored_bits(codes, dim)
+    sigma, kappa = codes[:, 1:HEADER_BYTES].copy().view("<f2").astype(np.float32).T
+    right = (sigma >= 0) & (sigma <= LONGEST / dim**0.5) & (kappa >= 0) & (kappa <= dim + 2)
+    if not right.all():
+        wrong = np.flatnonzero(~right)
+        raise CorruptFieldError(
+            f"The residual codes of {len(wrong)} of {len(codes)} rows (first: row {wrong[0]}) have "
+            f"the scale {sigma[wrong[0]]:g} and the correction {kappa[wrong[0]]:g}; expected at "
+            f"most {LONGEST / dim**0.5:g} and {dim + 2}. The column is altered or belongs to "
+            "another field: encode these rows again, or build again."
+        )
 
 
 def decode(codes: NDArray[np.uint8], dim: int) -> NDArray[np.float32]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from energy_plugin.errors import InvalidInputError
+from energy_plugin.errors import ForeignFieldError, InvalidInputError
 
 NO_CELL = -1  # the cell of a row without direction (all zeros)
 
@@ -28,6 +28,9 @@ class EnergyColumns:
         Voronoi cell, −1 for a row of zeros. Host column ``energy_cell``.
     residual : ndarray of shape (n, code_bytes), uint8
         Residual code, see `energy_plugin.energy.codes`. Host column ``energy_residual``.
+    field_id : str, optional
+        `EnergyField.fingerprint` of the field that they belong to, where it is known. Columns
+        that carry it are refused by any other field.
 
     Raises
     ------
@@ -39,6 +42,7 @@ class EnergyColumns:
     dispersion: NDArray[np.float32]
     cell: NDArray[np.int32]
     residual: NDArray[np.uint8]
+    field_id: str | None = None
 
     def __post_init__(self) -> None:
         wanted = (("lambda_", np.float32), ("dispersion", np.float32), ("cell", np.int32))
@@ -64,7 +68,11 @@ class EnergyColumns:
     def take(self, rows: Any) -> EnergyColumns:
         """Columns of some positions (integers, a mask or a slice), in that order."""
         return EnergyColumns(
-            self.lambda_[rows], self.dispersion[rows], self.cell[rows], self.residual[rows]
+            self.lambda_[rows],
+            self.dispersion[rows],
+            self.cell[rows],
+            self.residual[rows],
+            self.field_id,
         )
 
     @staticmethod
@@ -75,7 +83,15 @@ class EnergyColumns:
         ------
         InvalidInputError
             No part at all, or parts with different code lengths.
+        ForeignFieldError
+            Parts of different fields.
         """
+        fields = {part.field_id for part in parts} - {None}
+        if len(fields) > 1:
+            raise ForeignFieldError(
+                f"Columns to join belong to the fields {sorted(map(str, fields))}. "
+                "Read all of one generation, or build again."
+            )
         widths = {part.residual.shape[1] for part in parts}
         if len(widths) != 1:
             raise InvalidInputError(
@@ -87,4 +103,5 @@ class EnergyColumns:
             np.concatenate([part.dispersion for part in parts]),
             np.concatenate([part.cell for part in parts]),
             np.concatenate([part.residual for part in parts]),
+            *fields,
         )

@@ -13,7 +13,9 @@ from typing import Any
 from energy_plugin.errors import InvalidInputError
 
 FORMAT_VERSION = 1
+MOST_ANCHORS = 1 << 15  # the anchor graph is dense while it is used: 4 GiB
 BIT_CHOICES = (1, 2, 4, 8)
+LARGEST = 1 << 62  # of any setting
 TAU_MODES = ("median", "mean", "percentile", "fixed")
 
 
@@ -78,7 +80,10 @@ class EnergyConfig:
             value = _plain(field.name, str(field.type), getattr(self, field.name))
             object.__setattr__(self, field.name, value)
         checks = (
-            (self.n_anchors is None or self.n_anchors >= 1, "n_anchors must be None or at least 1"),
+            (
+                self.n_anchors is None or 1 <= self.n_anchors <= MOST_ANCHORS,
+                f"n_anchors must be None or lie in 1 to {MOST_ANCHORS}",
+            ),
             (self.bits in BIT_CHOICES, f"bits must be one of {BIT_CHOICES}"),
             (self.tau_mode in TAU_MODES, f"tau_mode must be one of {TAU_MODES}"),
             (
@@ -191,8 +196,8 @@ class EnergyConfig:
         version = values.pop("format_version", None)
         if version != FORMAT_VERSION:
             raise InvalidInputError(
-                f"EnergyConfig has format version {version!r}, expected {FORMAT_VERSION}. "
-                "It was written by another version of energy-plugin: build the field again."
+                f"EnergyConfig has format version {version!r}, expected {FORMAT_VERSION}: another "
+                "release of energy-plugin wrote it. Upgrade where that is later, or set it anew."
             )
         cls.refuse_unknown(values)
         return cls(**values)
@@ -242,14 +247,14 @@ def _plain(name: str, kind: str, value: Any) -> Any:
         expected = "a string"
     elif kind == "float":
         with contextlib.suppress(OverflowError):
-            if _is_number(value) and math.isfinite(value):
+            if _is_number(value) and math.isfinite(value) and abs(value) < LARGEST:
                 return float(value)
-        expected = "a finite number"
+        expected = "a finite number below 2⁶²"
     else:
         with contextlib.suppress(TypeError):
-            if _is_number(value):
+            if _is_number(value) and abs(operator.index(value)) < LARGEST:
                 return operator.index(value)
-        expected = "an integer"
+        expected = "an integer of less than 62 bits"
     raise InvalidInputError(f"EnergyConfig: {name} must be {expected}; got {value!r}.")
 
 

@@ -17,15 +17,18 @@ metadata            about 1.5 kB configuration, scalars, format version (JSON)
 
 from __future__ import annotations
 
+import hashlib
 import json
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from energy_plugin.energy import packing
-from energy_plugin.energy.config import EnergyConfig
+from energy_plugin.energy.config import MOST_ANCHORS, EnergyConfig
+from energy_plugin.energy.rotation import ROUNDS
 from energy_plugin.errors import CorruptFieldError, EnergyPluginError
 from energy_plugin.validation import as_vectors
 
@@ -34,6 +37,18 @@ if TYPE_CHECKING:
 
 FORMAT_VERSION = 1
 KIND = "energy-field"
+_DTYPES = {
+    "centre": np.float32,
+    "metric": np.float16,
+    "anchors": np.float16,
+    "laplacian_data": np.float32,
+    "laplacian_indices": np.int32,
+    "laplacian_indptr": np.int32,
+}
+_MOST = np.finfo(np.float32).max
+TINY = 1e-15  # learned numbers that are divided by are larger, and none is above 1/TINY
+_LARGEST = {"centre": 1.01, "metric": 1.01, "anchors": 2.0}  # of unit rows; rounding included
+_POSITIVE = ("gamma", "bandwidth", "tau", "scale_lambda", "scale_dispersion")
 
 
 @dataclass(frozen=True)
@@ -90,6 +105,24 @@ class EnergyField:
         """Voronoi cells, m."""
         return int(self.anchors.shape[0])
 
+    @cached_property
+    def fingerprint(self) -> str:
+        """What columns of rows belong to, as 16 hexadecimal digits.
+
+        Covers everything that gives cells, codes, λ and G their meaning: metric, anchors, the
+        rotation of the codes and the anchor graph. Weights and heats of a search are left out.
+        """
+        settings = (self.config.seed, ROUNDS, self.config.affinity_anchors, self.config.alpha)
+        digest = hashlib.blake2b(digest_size=8)
+        digest.update(json.dumps([settings, asdict(self.scalars)], sort_keys=True).encode())
+        for name, dtype in _DTYPES.items():
+            array = np.ascontiguousarray(
+                getattr(self, name), dtype=np.dtype(dtype).newbyteorder("<")
+            )
+            digest.update(f"{name} {array.shape}".encode())
+            digest.update(array.data)
+        return digest.hexdigest()
+
     def projection(self, device: str | None = None) -> Projection:
         """The field's functions as tensors on a device, built once per device."""
         from energy_plugin.energy.projection import Projection
@@ -126,14 +159,7 @@ class EnergyField:
 
     def to_bytes(self) -> bytes:
         """One self-describing, checksummed blob; the same field gives the same bytes."""
-        arrays: dict[str, NDArray[Any]] = {
-            "centre": self.centre,
-            "metric": self.metric,
-            "anchors": self.anchors,
-            "laplacian_data": self.laplacian_data,
-            "laplacian_indices": self.laplacian_indices,
-            "laplacian_indptr": self.laplacian_indptr,
-        }
+        arrays: dict[str, NDArray[Any]] = {name: getattr(self, name) for name in _DTYPES}
         metadata = {
             "kind": KIND,
             "format_version": str(FORMAT_VERSION),
@@ -152,31 +178,83 @@ class EnergyField:
         Raises
         ------
         CorruptFieldError
-            Wrong checksum, another format version, or not a field.
+            Wrong checksum, another format version, not a field, or parts that do not fit.
         """
         arrays, metadata = packing.loads(blob)
         if metadata.get("kind") != KIND:
             raise CorruptFieldError(
-                f"These bytes hold {metadata.get('kind')!r}, expected {KIND!r}."
+                f"These bytes hold {metadata.get('kind')!r}, expected {KIND!r}. Pass those of "
+                "EnergyField.to_bytes()."
             )
-        if metadata.get("format_version") != str(FORMAT_VERSION):
-            raise CorruptFieldError(
-                f"The field has format version {metadata.get('format_version')!r}, this version "
-                f"of energy-plugin reads {FORMAT_VERSION}. Build the field again."
-            )
+        packing.check_version(metadata, FORMAT_VERSION, "The energy field")
         try:
+            _check_arrays(arrays)
             return cls(
                 config=EnergyConfig.from_dict(json.loads(metadata["config"])),
-                n_fitted=int(metadata["n_fitted"]),
-                scalars=Scalars(**json.loads(metadata["scalars"])),
-                centre=arrays["centre"],
-                metric=arrays["metric"],
-                anchors=arrays["anchors"],
-                laplacian_data=arrays["laplacian_data"],
-                laplacian_indices=arrays["laplacian_indices"],
-                laplacian_indptr=arrays["laplacian_indptr"],
+                n_fitted=_count(metadata["n_fitted"]),
+                scalars=_scalars(json.loads(metadata["scalars"])),
+                **arrays,
             )
-        except (KeyError, TypeError, ValueError, EnergyPluginError) as error:
+        except (KeyError, TypeError, ValueError, RecursionError, EnergyPluginError) as error:
             raise CorruptFieldError(
-                f"The stored field is incomplete ({error}). Build again."
+                f"The stored field is incomplete or altered ({error}). Build again."
             ) from error
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if value < 0:
+        raise ValueError(f"n_fitted is {value}, expected at least 0")
+    return value
+
+
+def _scalars(values: Any) -> Scalars:
+    """Learned numbers, all finite, those that are divided by positive."""
+    found = Scalars(**values)
+    for name, value in asdict(found).items():
+        number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        least = TINY if name in _POSITIVE else -1 / TINY
+        if not number or not least <= value <= 1 / TINY:
+            raise ValueError(f"{name} is {value!r}, expected {least:g} to {1 / TINY:g}")
+    return found
+
+
+def _check_arrays(arrays: dict[str, NDArray[Any]]) -> None:
+    """Shapes, types and references of the arrays: what nothing later on checks again.
+
+    Raises
+    ------
+    ValueError
+        One does not fit the others.
+    """
+    if set(arrays) != set(_DTYPES):
+        raise ValueError(f"it holds the arrays {sorted(arrays)}, expected {sorted(_DTYPES)}")
+    for name, dtype in _DTYPES.items():
+        if arrays[name].dtype != dtype:
+            raise ValueError(f"{name} has dtype {arrays[name].dtype}, expected {np.dtype(dtype)}")
+    d, (m, *_) = arrays["centre"].size, arrays["anchors"].shape or (0,)
+    edges = arrays["laplacian_data"].size
+    shapes = {
+        "centre": (d,),
+        "metric": (d, d),
+        "anchors": (m, d),
+        "laplacian_data": (edges,),
+        "laplacian_indices": (edges,),
+        "laplacian_indptr": (m + 1,),
+    }
+    for name, shape in shapes.items():
+        if arrays[name].shape != shape:
+            raise ValueError(f"{name} has shape {arrays[name].shape}, expected {shape}")
+        if not (np.abs(arrays[name], dtype=np.float32) <= _LARGEST.get(name, _MOST)).all():
+            raise ValueError(f"{name} holds NaN, infinity or what is too large for it")
+    if d < 1 or not 1 <= m <= MOST_ANCHORS:
+        raise ValueError(f"it has {d} dimensions and {m} anchors, of which {MOST_ANCHORS} are most")
+    starts, columns = arrays["laplacian_indptr"], arrays["laplacian_indices"]
+    if starts[0] != 0 or starts[-1] != edges or (np.diff(starts) < 0).any():
+        raise ValueError("the row pointers of the Laplacian are out of order")
+    if edges and not 0 <= columns.min() <= columns.max() < m:
+        raise ValueError("the Laplacian names anchors that there are not")
+    off = columns != np.repeat(np.arange(m), np.diff(starts))
+    edge = arrays["laplacian_data"][off]
+    if ((edge > 0) | (edge < -1.01)).any():
+        raise ValueError("the Laplacian has edges of a weight outside 0 to 1")

@@ -19,12 +19,13 @@ from energy_plugin.energy.codes import (
     stored_bits,
 )
 from energy_plugin.energy.columns import EnergyColumns
-from energy_plugin.energy.config import BIT_CHOICES, EnergyConfig, as_config
+from energy_plugin.energy.config import EnergyConfig, as_config
 from energy_plugin.energy.field import EnergyField
 from energy_plugin.energy.maintenance import Drift, Maintenance
+from energy_plugin.energy.ownership import check_columns
 from energy_plugin.energy.result import SearchResult
 from energy_plugin.energy.store import RowStore
-from energy_plugin.errors import ForeignFieldError, InvalidInputError
+from energy_plugin.errors import InvalidInputError
 from energy_plugin.validation import as_k, as_probe, as_queries, as_rows, as_vectors
 
 
@@ -91,17 +92,9 @@ class EnergyIndex:
         ForeignFieldError
             The columns do not belong to the field.
         CorruptFieldError
-            A code is altered.
+            A code, λ or G is altered.
         """
-        width, cells = columns.residual.shape[1], columns.cell
-        fits = width in {code_bytes(field.dim, bits) for bits in BIT_CHOICES}
-        if not fits or (len(cells) and not -1 <= cells.min() <= cells.max() < field.n_anchors):
-            raise ForeignFieldError(
-                f"Columns with codes of {width} bytes do not belong to this field of {field.dim} "
-                f"dimensions and {field.n_anchors} cells. Read both of the same generation, or "
-                "build again."
-            )
-        stored_bits(columns.residual, field.dim)
+        check_columns(field, columns)
         return cls(field, columns, device=device)
 
     def __len__(self) -> int:
@@ -194,7 +187,8 @@ class EnergyIndex:
         InvalidInputError
             See `energy_plugin.validation.as_vectors`.
         """
-        return encode_rows(self._store, as_vectors(vectors, dim=self.field.dim))
+        columns = encode_rows(self._store, as_vectors(vectors, dim=self.field.dim))
+        return replace(columns, field_id=self.field.fingerprint)
 
     def search(
         self,

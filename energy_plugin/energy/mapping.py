@@ -7,6 +7,7 @@ in any order and on any number of machines.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -37,8 +38,6 @@ def sample_config(config: EnergyConfig, rows: int, sample: int) -> EnergyConfig:
     """
     if config.n_anchors is not None or sample >= rows:
         return config
-    from dataclasses import replace
-
     return replace(config, n_anchors=max(1, min(default_count(rows), sample // ROWS_PER_ANCHOR)))
 
 
@@ -92,7 +91,8 @@ class RowMapper:
             cell[keep].cpu().numpy(),
             encode(gaps, bits),
         )
-        return scatter(columns, real.cpu().numpy(), bits)
+        mapped = scatter(columns, real.cpu().numpy(), bits)
+        return replace(mapped, field_id=self.field.fingerprint)
 
     def _smooth(self, points: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
         """Heat from the sample rows of the own and the adjacent cells."""

@@ -82,10 +82,13 @@ def loads(blob: bytes) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
     from safetensors.numpy import load
 
     blob = bytes(blob)
-    if blob[: len(MAGIC)] != MAGIC:
+    start = blob[: len(MAGIC)]
+    if start != MAGIC:
+        if start[:-1] == MAGIC[:-1] and start[-1:].isdigit():
+            raise CorruptFieldError(newer("These bytes", start[-1:].decode(), MAGIC[-1:].decode()))
         raise CorruptFieldError(
-            f"These bytes do not start with {MAGIC!r} (got {blob[: len(MAGIC)]!r}): not energy "
-            "data, or written by another version. Upgrade energy-plugin or build again."
+            f"These bytes do not start with {MAGIC!r} (got {start!r}): they are no energy data, "
+            "or altered. Restore them from a backup or build again."
         )
     body = blob[_HEAD:]
     if blob[len(MAGIC) : _HEAD] != _checksum(body):
@@ -98,11 +101,52 @@ def loads(blob: bytes) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
         length = int.from_bytes(body[:8], "little")
         head = json.loads(body[8 : 8 + length])
         metadata = json.loads(head["__metadata__"]["metadata"])
-    except (SafetensorError, KeyError, ValueError) as error:
+        if not isinstance(metadata, dict):
+            raise TypeError(f"its description is {metadata!r}")
+    except (SafetensorError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise CorruptFieldError(
             f"The stored arrays cannot be read ({error}). Build again."
         ) from error
-    return arrays, dict(metadata)
+    return arrays, {str(key): str(value) for key, value in metadata.items()}
+
+
+def check_version(metadata: Mapping[str, str], known: int, what: str) -> None:
+    """Refuse another format version than the one known.
+
+    Raises
+    ------
+    CorruptFieldError
+        It says whether to upgrade energy-plugin or to build again.
+    """
+    version = metadata.get("format_version")
+    if version != str(known):
+        raise CorruptFieldError(newer(what, version, known))
+
+
+def newer(what: str, got: object, known: object) -> str:
+    """What to say about a format version that is not known.
+
+    Parameters
+    ----------
+    what : str
+        What has the version.
+    got : object
+        The version that was read.
+    known : object
+        The one that this release reads.
+    """
+    later = str(got).isdecimal() and len(str(got)) < 10 and int(str(got)) > int(str(known))
+    remedy = (
+        "A later release wrote it: upgrade energy-plugin (pip install -U energy-plugin), or build "
+        "again with this one."
+        if later
+        else "Build again."
+    )
+    has = "have" if what.startswith("These") else "has"
+    return (
+        f"{what} {has} the format version {got!r}, this release of energy-plugin reads {known}. "
+        f"{remedy}"
+    )
 
 
 def _sorted_json(metadata: Mapping[str, str]) -> str:

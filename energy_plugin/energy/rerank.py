@@ -37,10 +37,11 @@ from energy_plugin.energy.distance import Energies, robust_scale
 from energy_plugin.energy.field import EnergyField
 from energy_plugin.energy.heat import smooth, stochastic
 from energy_plugin.energy.neighbours import exact_neighbours
+from energy_plugin.energy.ownership import check_columns
 from energy_plugin.energy.projection import transform
 from energy_plugin.energy.result import EnergyTerms
 from energy_plugin.energy.taumode import AnchorGraph, choose_tau, taumode
-from energy_plugin.errors import ForeignFieldError, InvalidInputError
+from energy_plugin.errors import InvalidInputError
 from energy_plugin.validation import as_device, as_k, as_queries, as_vectors
 
 # Plateaus over five judged collections, cosine's first 100: β .2 to .4, heat .25 to .4 on the
@@ -150,8 +151,8 @@ class EnergyReranker:
         ------
         InvalidInputError
             The arguments are not valid, or contradict each other.
-        ForeignFieldError
-            The columns do not belong to the field.
+        ForeignFieldError, CorruptFieldError
+            The columns do not belong to the field, or are altered.
         """
         limit = None if k is None else as_k(k)
         rows = self._candidates(vectors, columns)
@@ -212,11 +213,7 @@ class EnergyReranker:
             )
         if len(columns) == 0:
             return None
-        if not -1 <= int(columns.cell.min()) <= int(columns.cell.max()) < self.field.n_anchors:
-            raise ForeignFieldError(
-                f"The columns name cells {int(columns.cell.min())} to {int(columns.cell.max())}, "
-                f"the field has {self.field.n_anchors}. Read both of the same generation."
-            )
+        check_columns(self.field, columns)
         return self.field.projection(self.device).decode(columns.cell, columns.residual)
 
     def _scene(

@@ -56,7 +56,7 @@ class RowStore:
         next_number: int | None = None,
     ) -> None:
         self.projection = projection
-        self.columns = columns
+        self.columns = replace(columns, field_id=projection.field.fingerprint)
         self.numbers = np.arange(len(columns), dtype=np.int64) if numbers is None else numbers
         self.alive = np.ones(len(columns), dtype=bool)
         self.next_number = len(columns) if next_number is None else next_number

@@ -86,7 +86,7 @@ def _json_lines(path: Path) -> Iterator[tuple[str, dict[str, object]]]:
         where = f"{path}, line {number}"
         try:
             row = json.loads(line)
-        except json.JSONDecodeError as error:
+        except (ValueError, RecursionError) as error:
             raise InvalidInputError(f"{where}: not JSON ({error}).") from error
         if not isinstance(row, dict):
             raise InvalidInputError(f"{where}: got {type(row).__name__}, expected an object.")

@@ -60,6 +60,8 @@ def load_pairs(path: str | Path) -> SentencePairs:
         try:
             score, one, two = (row[column] for column in columns)
             scores.append(float(score))
+            if not np.isfinite(scores[-1]):
+                raise ValueError(f"a score of {score}")
         except (IndexError, ValueError) as error:
             raise InvalidInputError(
                 f"{path}, pair {number}: got {row!r}, expected {', '.join(_COLUMNS)} "

@@ -220,7 +220,7 @@ class Sweep:
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / "sweep.json"
         axes = {name: list(map(float, values)) for name, values in self.axes.items()}
-        held = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        held = _held(path) if path.exists() else {}
         wanted = {"axes": axes, "config": base.to_dict(), "sets": held.get("sets", {})}
         digest = hashlib.blake2b(vectors.corpus.tobytes() + vectors.queries.tobytes())
         mark = digest.hexdigest()[:16]
@@ -236,6 +236,25 @@ class Sweep:
         part = path.with_suffix(".part")
         part.write_text(json.dumps(wanted, indent=1), encoding="utf-8")
         os.replace(part, path)
+
+
+def _held(path: Path) -> dict[str, Any]:
+    """What an earlier sweep noted.
+
+    Raises
+    ------
+    InvalidInputError
+        The file is damaged.
+    """
+    try:
+        held = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(held, dict) or not isinstance(held.get("sets"), dict):
+            raise ValueError("expected an object with sets")
+    except (ValueError, RecursionError) as error:
+        raise InvalidInputError(
+            f"{path} is damaged ({error}). Name another folder, or empty this one."
+        ) from error
+    return held
 
 
 def _key(row: Mapping[str, Any], axes: Mapping[str, Any]) -> Any:

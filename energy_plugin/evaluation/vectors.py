@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import zipfile
+import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +21,10 @@ if TYPE_CHECKING:
 
 FloatArray = npt.NDArray[np.float32]
 
+_DAMAGE = (  # what numpy and zipfile raise on broken files
+    *(OSError, ValueError, EOFError, KeyError, NotImplementedError, RuntimeError, SyntaxError),
+    *(TypeError, MemoryError, OverflowError, zipfile.BadZipFile, zlib.error),
+)
 _KEYS = ("corpus", "queries", "corpus_ids", "query_ids")
 
 
@@ -99,8 +105,10 @@ def load_vectors(path: str | Path, collection: JudgedCollection) -> CollectionVe
                     f"{path} lacks {', '.join(missing)}; got {', '.join(archive.files)}, "
                     f"expected {', '.join(_KEYS)}."
                 )
+            for entry in archive.zip.infolist():
+                _check_size(archive.zip, entry)
             corpus, queries, corpus_ids, query_ids = (archive[key] for key in _KEYS)
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
+    except _DAMAGE as error:
         if isinstance(error, InvalidInputError):
             raise
         raise InvalidInputError(f"{path} cannot be read as vectors (npz): {error}") from error
@@ -110,6 +118,25 @@ def load_vectors(path: str | Path, collection: JudgedCollection) -> CollectionVe
     )
 
 
+def _check_size(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> None:
+    """Compare the shape that an array names with the bytes there are, before memory is taken.
+
+    Raises
+    ------
+    ValueError
+        They differ.
+    """
+    with archive.open(entry) as file:
+        version = np.lib.format.read_magic(file)
+        read = {(1, 0): np.lib.format.read_array_header_1_0}.get(
+            version, np.lib.format.read_array_header_2_0
+        )
+        shape, _, dtype = read(file)
+        named = math.prod(shape) * dtype.itemsize
+        if dtype.hasobject or named != entry.file_size - file.tell() or min(shape, default=0) < 0:
+            raise ValueError(f"{entry.filename} names {named} bytes of {dtype}")
+
+
 def _pick(
     path: str | Path,
     key: str,
@@ -117,11 +144,17 @@ def _pick(
     ids: npt.NDArray[np.generic],
     wanted: Iterable[str],
 ) -> FloatArray:
-    if vectors.ndim != 2 or len(vectors) != len(ids):
+    if vectors.ndim != 2 or ids.ndim != 1 or len(vectors) != len(ids):
         raise InvalidInputError(
-            f"{path}: {key} has shape {vectors.shape} for {len(ids)} ids, expected one row an id."
+            f"{path}: {key} has shape {vectors.shape} for ids of shape {ids.shape}, expected one "
+            "row an id."
         )
-    rows = {str(name): row for row, name in enumerate(ids)}
+    if vectors.dtype.kind not in "fiu" or not np.isfinite(vectors).all():
+        raise InvalidInputError(f"{path}: {key} are {vectors.dtype}, expected finite numbers.")
+    try:
+        rows = {str(name): row for row, name in enumerate(ids)}
+    except (ValueError, SystemError) as error:  # numpy's, for what is no character
+        raise InvalidInputError(f"{path}: the ids of {key} are no text ({error}).") from error
     names = list(wanted)
     absent = [name for name in names if name not in rows]
     if absent:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -82,8 +83,9 @@ class Schedule:
                 raise InvalidInputError(
                     f"{step}: expected a mode of {PAGE_MODES} and bits of {BIT_CHOICES}"
                 )
-            if not math.isfinite(step.age_days):
-                raise InvalidInputError(f"{step}: age_days must be finite")
+            number = isinstance(step.age_days, Real) and not isinstance(step.age_days, bool)
+            if not number or not abs(step.age_days) < math.inf:
+                raise InvalidInputError(f"{step}: age_days must be a finite number")
         if self.steps[0].age_days != 0:
             raise InvalidInputError(
                 f"the first step starts at {self.steps[0].age_days} days, expected 0: "

@@ -119,11 +119,11 @@ def read_config(path: Path) -> DeepEncoderConfig:
     try:
         with safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}
-    except SafetensorError as error:
+    except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{path} is not a readable safetensors file: {error}") from error
     try:
         config = DeepEncoderConfig.from_dict(json.loads(metadata["config"]))
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise CheckpointError(
             f"{path} is no encoder that energy-plugin wrote ({error!r}); name another file, or "
             f"{COMPACT!r} for the bundled encoder"
@@ -151,12 +151,12 @@ def load(path: Path) -> CompactEncoder:
     from energy_plugin.optical.compact import CompactEncoder
 
     config = read_config(path)
-    with safe_open(path, framework="pt") as file:
-        weights = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
     with torch.device("meta"):
         model = CompactEncoder(config)
     wanted = {name: tuple(value.shape) for name, value in model.state_dict().items()}
-    got = {name: tuple(value.shape) for name, value in weights.items()}
+    with safe_open(path, framework="pt") as file:
+        names = list(file.keys())
+        got = {name: tuple(file.get_slice(name).get_shape()) for name in names}
     if wanted != got:
         wrong = [
             f"{name}: got {got.get(name, 'nothing')}, expected {wanted.get(name, 'no such tensor')}"
@@ -164,6 +164,12 @@ def load(path: Path) -> CompactEncoder:
             if wanted.get(name) != got.get(name)
         ]
         raise CheckpointError(f"{path} does not fit its configuration:\n  " + "\n  ".join(wrong))
+    with safe_open(path, framework="pt") as file:
+        weights = {name: file.get_tensor(name) for name in names}
+    for name, value in weights.items():
+        if not value.is_floating_point() or not bool(value.float().isfinite().all()):
+            raise CheckpointError(f"{path}: {name} holds {value.dtype} that are no weights")
+        weights[name] = value.float()
     model.load_state_dict(weights, assign=True)
     return model.requires_grad_(False).eval()
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from energy_plugin.errors import InvalidInputError
 
 FORMAT_VERSION = 1
+WIDEST = 1 << 16  # channels, heads and tiles
+MOST_BLOCKS = 256
 SAM_EPS = 1e-6  # of every LayerNorm of the window-attention part
 CLIP_EPS = 1e-5  # of every LayerNorm of the global part
 
@@ -103,6 +106,32 @@ class DeepEncoderConfig:
     pixel_mean: float = 1.0
     pixel_std: float = -1.0
 
+    def __post_init__(self) -> None:
+        """Refuse sizes that no encoder has, before anything of that size is made.
+
+        Raises
+        ------
+        InvalidInputError
+            A field is not of its type, or out of range.
+        """
+        object.__setattr__(self, "line_hidden", _whole_numbers(self.line_hidden))
+        most = {"local_depth": MOST_BLOCKS, "global_depth": MOST_BLOCKS}
+        for name in ("patch_dim", "width", "heads", "mlp", "local_depth", "global_depth"):
+            _check_whole(name, getattr(self, name), most.get(name, WIDEST))
+        _check_whole("page_tiles", self.page_tiles, WIDEST)
+        for value in self.line_hidden:
+            _check_whole("line_hidden", value, WIDEST)
+        for name in ("layer_norm_eps", "pixel_mean", "pixel_std"):
+            value = getattr(self, name)
+            if not isinstance(value, (int, float)) or not math.isfinite(value):
+                raise InvalidInputError(f"{name} of an encoder is {value!r}, expected a number")
+        if self.layer_norm_eps <= 0 or self.pixel_std == 0 or self.width % self.heads:
+            raise InvalidInputError(
+                f"an encoder of width {self.width} with {self.heads} heads, layer_norm_eps "
+                f"{self.layer_norm_eps} and pixel_std {self.pixel_std}; expected a width that the "
+                "heads divide, a positive epsilon and a deviation that is not 0"
+            )
+
     @classmethod
     def compact(cls) -> DeepEncoderConfig:
         """The bundled size."""
@@ -125,17 +154,28 @@ class DeepEncoderConfig:
         Raises
         ------
         InvalidInputError
-            The format version or a field is unknown.
+            The format version or a field is unknown, or a value is out of range.
         """
+        if not isinstance(values, dict):
+            raise InvalidInputError(f"an encoder configuration is {values!r}, expected a mapping")
         given = dict(values)
         version = given.pop("format_version", None)
         unknown = set(given) - {field.name for field in fields(cls)}
         if version != FORMAT_VERSION or unknown:
             raise InvalidInputError(
                 f"an encoder configuration of format {version} with unknown fields "
-                f"{sorted(unknown)}; this release reads format {FORMAT_VERSION}. "
-                "Update energy-plugin"
+                f"{sorted(map(str, unknown))}; this release reads format {FORMAT_VERSION}. "
+                "Where it is later, upgrade energy-plugin; else train again"
             )
-        if "line_hidden" in given:
-            given["line_hidden"] = tuple(given["line_hidden"])
         return cls(**given)
+
+
+def _whole_numbers(values: Any) -> tuple[int, ...]:
+    if not isinstance(values, (list, tuple)) or len(values) > MOST_BLOCKS:
+        raise InvalidInputError(f"line_hidden of an encoder is {values!r}, expected whole numbers")
+    return tuple(values)
+
+
+def _check_whole(name: str, value: Any, most: int) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= most:
+        raise InvalidInputError(f"{name} of an encoder is {value!r}, expected 1 to {most}")

@@ -7,10 +7,12 @@ model of 6.7 GB are enough. What is fetched is kept as an encoder-only safetenso
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +21,14 @@ from tqdm.auto import tqdm
 from energy_plugin._lazy import optional
 from energy_plugin.errors import CheckpointError
 from energy_plugin.optical.published import check_shapes, vision_key
-from energy_plugin.optical.weights import INDEX, SINGLE
+from energy_plugin.optical.weights import DAMAGE, INDEX, SINGLE, is_plain
 
 CHUNK = 16 << 20  # bytes of one request
 LARGEST_HEAD = 100_000_000  # bytes; the limit of the safetensors format
 REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _FILE = "encoder.safetensors"
+_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}  # of a weight
 
 
 @dataclass(frozen=True)
@@ -134,18 +137,25 @@ def _fetched(
         found = hub.get_hf_file_metadata(url, endpoint=endpoint)
         if found.size is None or not (found.commit_hash or found.etag):
             raise CheckpointError(f"{url} has no size or version; it cannot be read in parts")
-        return _Remote(url, int(found.size), str(found.commit_hash or found.etag))
+        commit = str(found.commit_hash or found.etag).strip('"')
+        if not is_plain(commit):  # it becomes the name of a folder
+            raise CheckpointError(f"{url} has the version {commit!r}, which is no commit")
+        return _Remote(url, int(found.size), commit)
 
     try:
         index = remote(INDEX, revision)
+        if index.size > LARGEST_HEAD:
+            raise ValueError(f"it has {index.size} bytes")
         where = json.loads(_read(hub, index, 0, index.size))["weight_map"]
         names = sorted({file for key, file in where.items() if vision_key(key)})
+        if not all(is_plain(name) for name in names):
+            raise ValueError(f"it names {names}")
         commit = index.commit
         files = [remote(name, commit) for name in names]
     except hub.errors.EntryNotFoundError:
         files = [remote(SINGLE, revision)]
         commit = files[0].commit
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except DAMAGE as error:
         raise CheckpointError(f"{INDEX} of {repository!r} is damaged: {error!r}") from error
     target = home / commit / _FILE
     if not target.is_file():
@@ -178,7 +188,17 @@ def _tensors(hub: Any, file: _Remote) -> Iterator[_Tensor]:
         length = int.from_bytes(_read(hub, file, 0, 8), "little")
         if not 2 <= length <= min(LARGEST_HEAD, file.size - 8):
             raise ValueError(f"a head of {length} bytes")
-        head = json.loads(_read(hub, file, 8, 8 + length))
+        packed = _read(hub, file, 8, 8 + length)
+    except ValueError as error:
+        raise CheckpointError(f"{file.url} is no safetensors file: {error!r}") from error
+    return iter(_placed(packed, file))
+
+
+def _placed(packed: bytes, file: _Remote) -> list[_Tensor]:
+    """The encoder's tensors that the head of a safetensors file names."""
+    length = len(packed)
+    try:
+        head = json.loads(packed)
         found = []
         for key, entry in head.items():
             if not vision_key(key):
@@ -187,10 +207,23 @@ def _tensors(hub: Any, file: _Remote) -> Iterator[_Tensor]:
             if not 8 + length <= start <= stop <= file.size:
                 raise ValueError(f"{key} lies at {start} to {stop}")
             kept = {"dtype": entry["dtype"], "shape": entry["shape"]}
+            if math.prod(_shape(kept["shape"])) * _BYTES[kept["dtype"]] != stop - start:
+                raise ValueError(f"{key} of shape {kept['shape']} has {stop - start} bytes")
             found.append(_Tensor(key, kept, file, start, stop))
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        found.sort(key=lambda tensor: tensor.start)
+        for one, other in pairwise(found):
+            if other.start < one.stop:
+                raise ValueError(f"{one.key} and {other.key} overlap")
+    except DAMAGE as error:
         raise CheckpointError(f"{file.url} is no safetensors file: {error!r}") from error
-    return iter(sorted(found, key=lambda tensor: tensor.start))
+    return found
+
+
+def _shape(values: Any) -> tuple[int, ...]:
+    shape = tuple(values)
+    if not all(isinstance(size, int) and size >= 0 for size in shape):
+        raise ValueError(f"a shape is {values!r}")
+    return shape
 
 
 def _assemble(hub: Any, tensors: list[_Tensor], target: Path, show_progress_bar: bool) -> None:

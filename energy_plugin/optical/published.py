@@ -50,6 +50,12 @@ def config_of(shapes: Mapping[str, tuple[int, ...]]) -> FullConfig:
     blocks, layers = f"{sam}blocks.", "vision_model.transformer.layers."
     sam_grid = size(f"{sam}pos_embed", 1, default.sam_grid)
     sam_depth = depth(rf"{re.escape(blocks)}(\d+)\.", default.sam_depth)
+    layers_depth = depth(rf"{re.escape(layers)}(\d+)\.", default.depth)
+    if max(sam_depth, layers_depth) > len(shapes) + default.depth:
+        raise CheckpointError(
+            f"the weights name {sam_depth} and {layers_depth} blocks, more than their "
+            f"{len(shapes)} tensors can fill"
+        )
     lengths = [
         size(f"{blocks}{i}.attn.rel_pos_h", 0, 0) for i in range(min(sam_depth, len(shapes)))
     ]
@@ -70,7 +76,7 @@ def config_of(shapes: Mapping[str, tuple[int, ...]]) -> FullConfig:
         ),
         width=size("vision_model.embeddings.class_embedding", 0, default.width),
         mlp=size(f"{layers}0.mlp.fc1.weight", 0, default.mlp),
-        depth=depth(rf"{re.escape(layers)}(\d+)\.", default.depth),
+        depth=layers_depth,
         grid=math.isqrt(max(positions - 1, 1)),
         projector=size("projector.layers.weight", 0, default.projector),
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +24,10 @@ from energy_plugin.optical.published import PREFIX, check_shapes, vision_key
 
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
+DAMAGE = (  # what reading JSON of others raises
+    *(ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError),
+)
+_PLAIN = re.compile(r"[\w.-]+")
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 
 
@@ -44,8 +49,14 @@ def files_of(path: Path) -> list[Path]:
         try:
             where = json.loads((path / INDEX).read_text("utf-8"))["weight_map"]
             names = {file for key, file in where.items() if vision_key(key)}
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except (*DAMAGE, OSError) as error:
             raise CheckpointError(f"{path / INDEX} is damaged: {error!r}") from error
+        outside = sorted(str(name) for name in names if not is_plain(name))
+        if outside:
+            raise CheckpointError(
+                f"{path / INDEX} names {outside}, expected files of its own folder. Download the "
+                "repository again"
+            )
         missing = sorted(name for name in names if not (path / name).is_file())
         if missing:
             raise CheckpointError(
@@ -58,6 +69,11 @@ def files_of(path: Path) -> list[Path]:
         hint = f"; {pickles} are pickles, which are never read" if pickles else ""
         raise CheckpointError(f"{path} holds no safetensors file{hint}")
     return found
+
+
+def is_plain(name: object) -> bool:
+    """Whether a name of a file, that others wrote, stays in its folder."""
+    return isinstance(name, str) and bool(_PLAIN.fullmatch(name)) and set(name) != {"."}
 
 
 @contextmanager

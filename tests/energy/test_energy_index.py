@@ -9,7 +9,14 @@ import pytest
 import torch
 from energy_data import clustered, exact_top, overlap, same
 
-from energy_plugin.energy import EnergyColumns, EnergyConfig, EnergyField, EnergyIndex, codes
+from energy_plugin.energy import (
+    EnergyColumns,
+    EnergyConfig,
+    EnergyField,
+    EnergyIndex,
+    EnergyReranker,
+    codes,
+)
 from energy_plugin.errors import CorruptFieldError, ForeignFieldError, InvalidInputError
 
 
@@ -105,18 +112,37 @@ def test_stored_size(index):
 
 
 def test_reopening_refuses_what_does_not_belong(index, rows):
-    columns = index.columns
+    assert index.columns.field_id == index.field.fingerprint
+    columns = replace(index.columns, field_id=None)  # as a host that does not keep it
     wide = EnergyIndex.fit(clustered(50, 64)[0], device="cpu")
     with pytest.raises(ForeignFieldError, match="do not belong"):
         EnergyIndex.from_columns(wide.field, columns)
     few = EnergyIndex.fit(rows, EnergyConfig(n_anchors=3), device="cpu")
     with pytest.raises(ForeignFieldError, match="3 cells"):
         EnergyIndex.from_columns(few.field, columns)
-    damaged = columns.take(slice(None))
-    damaged.residual.setflags(write=True)
-    damaged.residual[5, 0] = 77
-    with pytest.raises(CorruptFieldError, match="bit planes"):
-        EnergyIndex.from_columns(index.field, damaged)
+    turned = EnergyIndex.fit(rows, EnergyConfig(seed=1), device="cpu")
+    for other, field in ((index.columns, turned.field), (turned.columns, index.field)):
+        with pytest.raises(ForeignFieldError, match="rotation"):
+            EnergyIndex.from_columns(field, other)
+        with pytest.raises(ForeignFieldError, match="rotation"):
+            EnergyReranker(field).rerank(rows[0], None, columns=other)
+    with pytest.raises(ForeignFieldError, match="belong to the fields"):
+        EnergyColumns.concat([index.columns, turned.columns])
+    for place, value, message in (
+        ((5, 0), 77, "bit planes"),
+        ((5, 2), 0x7C, "scale (inf|nan)"),
+        ((5, 4), 0xBC, "correction -"),
+    ):
+        damaged = columns.take(np.arange(600))
+        damaged.residual[place] = value
+        with pytest.raises(CorruptFieldError, match=message):
+            EnergyIndex.from_columns(index.field, damaged)
+    for name in ("lambda_", "dispersion"):
+        for value in (np.nan, -0.5, 2.0):
+            damaged = columns.take(np.arange(600))
+            getattr(damaged, name)[7] = value
+            with pytest.raises(CorruptFieldError, match="1 of 600 rows"):
+                EnergyIndex.from_columns(index.field, damaged)
     blob = bytearray(index.field.to_bytes())
     blob[len(blob) // 2] ^= 4
     with pytest.raises(CorruptFieldError, match="checksum"):

@@ -233,7 +233,7 @@ def change_pointer(energy, **changes):
 def test_another_format_version_is_refused(made):
     energy = EnergyCollection(made).build()
     change_pointer(energy, energy_format=2)
-    with pytest.raises(CorruptFieldError, match=r"format version 2.*reads 1.*Upgrade"):
+    with pytest.raises(CorruptFieldError, match=r"version 2.*reads 1.*upgrade energy-plugin"):
         answer(made)
     EnergyCollection(made).build()
     assert answer(made)[0]

@@ -197,7 +197,7 @@ def test_short_codes_are_restored(made):
     packed = rows._shortened(codes)
     assert packed["residual"].ndim == 1
     arrays, _ = packing.loads(packing.dumps(packed, {}))
-    np.testing.assert_array_equal(rows._restored(arrays), codes)
+    np.testing.assert_array_equal(rows._restored(arrays, 9, 280), codes)
     full = np.full((4, 10), 7, dtype=np.uint8)
     assert rows._shortened(full) == {"residual": pytest.approx(full)}
 

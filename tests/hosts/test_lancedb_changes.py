@@ -1,5 +1,6 @@
 """Rows that come, change and go, through the plugin and behind its back, in both layouts."""
 
+import struct
 import threading
 from datetime import timedelta
 
@@ -10,10 +11,12 @@ import polars as pl
 import pyarrow as pa
 import pytest
 from energy_lancedb import EnergyTable
+from energy_lancedb.pointer import pointer_of
 from lancedb_data import DIM, embed, ngrams, plain_rows, plain_schema, rows_of, text_of, text_schema
 
 from energy_plugin.energy import EnergyColumns, EnergyIndex
 from energy_plugin.energy.fingerprint import fingerprint
+from energy_plugin.energy.rotation import splitmix64
 from energy_plugin.errors import CorruptFieldError
 
 N = 120
@@ -243,9 +246,23 @@ def test_stored_values_are_those_of_the_core(tmp_path):
     np.testing.assert_array_equal(stored["energy_lambda"].to_numpy(), columns.lambda_)
     np.testing.assert_array_equal(stored["energy_dispersion"].to_numpy(), columns.dispersion)
     np.testing.assert_array_equal(stored["energy_cell"].to_numpy(), columns.cell)
-    prints = fingerprint(vectors).astype("<u4")
-    want = [code.tobytes() + p.tobytes() for code, p in zip(columns.residual, prints, strict=True)]
-    assert stored["energy_residual"].to_pylist() == want
+    packed = np.frombuffer(b"".join(stored["energy_residual"].to_pylist()), np.uint8)
+    packed = packed.reshape(N, -1)
+    np.testing.assert_array_equal(packed[:, :-4], columns.residual)
+    pointer = pointer_of(table.schema)
+    read, prints = pointer.format.from_arrow(stored)
+    np.testing.assert_array_equal(read.residual, columns.residual)
+    np.testing.assert_array_equal(prints, fingerprint(vectors))
+    # the seal, from its definition in `energy_lancedb.columns`
+    factors = [int(c) | 1 for c in splitmix64(0x656E6572, 3 + (packed.shape[1] - 1) // 4)]
+    for i in range(0, N, 17):
+        code = packed[i, :-4].tobytes()
+        code += bytes(-len(code) % 4)
+        scalars = struct.pack("<ffi", columns.lambda_[i], columns.dispersion[i], columns.cell[i])
+        words = struct.unpack(f"<{len(factors)}I", scalars + code)
+        digest = sum(w * c for w, c in zip(words, factors, strict=True)) % 2**64 >> 32
+        seal = int(prints[i]) ^ int(pointer.sha256[:8], 16) ^ digest
+        assert packed[i, -4:].tobytes() == seal.to_bytes(4, "little")
 
 
 def test_stable_row_ids(tmp_path):

@@ -2,12 +2,15 @@
 
 from datetime import datetime, timedelta, timezone
 
+import lance
 import lancedb
 import numpy as np
 import pyarrow as pa
 import pytest
 from energy_lancedb import EnergyTable
 from energy_lancedb.column_layout import ColumnLayout
+from energy_lancedb.columns import NAMES
+from energy_lancedb.rewriting import update_of
 from lancedb_data import DIM, ENERGY, embed, hits, plain_rows, plain_schema, text_of
 
 from energy_plugin.energy import EnergyConfig
@@ -166,11 +169,58 @@ def test_wrong_values_are_found_and_mended(tmp_path):
     good = energy.snapshot().index.columns
     table.update(where="id IN (5, 6, 90)", values={"energy_lambda": 0.987})
     (finding,) = energy.verify()
-    assert (finding.kind, finding.rows) == ("values", 3)
+    assert (finding.kind, finding.rows) == ("pending", 3)  # seen at once: their files are new
     assert energy.repair() == []
     mended = energy.snapshot().index.columns
     by_id = np.argsort(energy.table.search().select(["id"]).to_arrow()["id"].to_numpy())
     np.testing.assert_allclose(mended.lambda_[by_id], good.lambda_, atol=1e-5)
+
+
+@pytest.mark.parametrize("what", ["bit", "cell", "lambda", "dispersion", "scale"])
+def test_one_altered_bit_in_place_is_found_and_mended(tmp_path, what):
+    """The vectors' files stay as they are, so that only the seal can tell."""
+    table = lancedb.connect(tmp_path).create_table("pages", plain_rows(N))
+    energy = EnergyTable(table).build()
+    good = energy.snapshot().index.columns
+    dataset = table.to_lance()
+    stored = dataset.scanner(columns=list(NAMES), with_row_id=True).to_table()
+    row = {name: stored[name][7].as_py() for name in stored.column_names}
+    if what in ("bit", "scale"):
+        code = bytearray(row["energy_residual"])
+        code[20 if what == "bit" else 1] ^= 4
+        row["energy_residual"] = bytes(code)
+    elif what == "cell":
+        row["energy_cell"] ^= 1
+    else:
+        row[f"energy_{what}"] += 1e-5  # below what comparing λ and G would find
+    kinds_of = [stored.schema.field(name) for name in (*NAMES, "_rowid")]
+    values = pa.table(
+        [pa.array([row[f.name]], f.type) for f in kinds_of], schema=pa.schema(kinds_of)
+    )
+    operation = update_of(dataset, values)
+    lance.LanceDataset.commit(dataset, operation, read_version=dataset.version)
+    energy = EnergyTable(lancedb.connect(tmp_path).open_table("pages"))
+    (finding,) = energy.verify()
+    assert (finding.kind, finding.rows) == ("values", 1)
+    assert energy.repair() == []
+    mended = energy.snapshot().index.columns
+    assert (mended.residual != good.residual).any(axis=1).sum() <= 1
+    np.testing.assert_allclose(mended.lambda_, good.lambda_, atol=1e-6)
+
+
+def test_rows_of_another_table_are_served_from_their_own_vectors(tmp_path):
+    """Energy columns that are copied along belong to another field, of the same width."""
+    database = lancedb.connect(tmp_path)
+    other = database.create_table("other", plain_rows(60, start=1000))
+    EnergyTable(other).build(EnergyConfig(seed=3))
+    table = database.create_table("pages", plain_rows(N))
+    energy = EnergyTable(table).build()
+    table.add(other.to_arrow().slice(0, 20))
+    assert energy.info().stale == 20
+    vector = plain_rows(1, start=1007)[0]["vector"]
+    assert energy.search(vector).limit(1).to_list()[0]["id"] == 1007
+    assert energy.refresh() == 20
+    assert energy.verify() == []
 
 
 def test_a_field_in_an_older_version_only(energy):

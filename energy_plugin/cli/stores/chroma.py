@@ -187,7 +187,7 @@ class ChromaStore(Store):
 def _filter(where: str) -> dict[str, Any]:
     try:
         value = json.loads(where)
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise InvalidInputError(
             f"--where is {where!r}, expected Chroma's filter as JSON, such as "
             '\'{"source": "a.txt"}\'.'

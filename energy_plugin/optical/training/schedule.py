@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from importlib import resources
@@ -60,6 +61,22 @@ class TrainingConfig:
     noise: float = 0.25
     sources: Mapping[str, float] | None = None
 
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if field.name == "sources":
+                weights = value.values() if isinstance(value, Mapping) else ()
+                right = value is None or (bool(weights) and all(map(_is_share, weights)))
+            elif field.type == "int":
+                right = isinstance(value, int) and not isinstance(value, bool) and value >= 0
+            else:
+                right = _is_share(value)
+            if not right:
+                raise InvalidInputError(
+                    f"{field.name} of a training configuration is {value!r}, expected a "
+                    f"{field.type} that is not negative"
+                )
+
     @classmethod
     def compact(cls) -> TrainingConfig:
         """The schedule of the bundled encoder, from the file beside this module."""
@@ -77,8 +94,14 @@ class TrainingConfig:
         """
         try:
             return cls(**json.loads(path.read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError) as error:
+        except (OSError, ValueError, TypeError, RecursionError) as error:
             raise InvalidInputError(
                 f"{path} is no training configuration: {error}. Expected a JSON object with any "
                 f"of {[field.name for field in fields(cls)]}"
             ) from error
+
+
+def _is_share(value: object) -> bool:
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        return False
+    return math.isfinite(value) and value >= 0
