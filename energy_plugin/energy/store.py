@@ -67,6 +67,7 @@ class RowStore:
         self._sketches: torch.Tensor | None = None  # (capacity, m) int8, filled up to _sketched
         self._sketched = 0
         self._scalars: Scalars | None = None
+        self._open: tuple[torch.Tensor | None, int] | None = None
 
     def __len__(self) -> int:
         return len(self.numbers)
@@ -78,7 +79,7 @@ class RowStore:
         self.numbers = np.concatenate([self.numbers, numbers])
         self.alive = np.concatenate([self.alive, np.ones(len(columns), dtype=bool)])
         self.next_number += len(columns)
-        self._lists = self._scalars = None
+        self._lists = self._scalars = self._open = None
         return numbers
 
     def remove(self, rows: NDArray[np.int64]) -> None:
@@ -91,7 +92,7 @@ class RowStore:
                 f"(first: {int(unknown[0])}). Nothing was removed."
             )
         self.alive[positions] = False
-        self._lists = None
+        self._lists = self._open = None
         if (~self.alive).sum() > COMPACT_SHARE * len(self):
             self._compact()
 
@@ -133,7 +134,7 @@ class RowStore:
         self.columns = self.columns.take(keep)
         self.numbers = self.numbers[keep]
         self.alive = np.ones(len(keep), dtype=bool)
-        self._lists = self._scalars = None
+        self._lists = self._scalars = self._open = None
 
     def decoded(self) -> torch.Tensor:
         """All rows decoded, tombstones included; (n, d), kept and extended as rows are added."""
@@ -198,6 +199,18 @@ class RowStore:
                 bool(real.all()),
             )
         return self._scalars
+
+    def open_sketches(self) -> tuple[torch.Tensor | None, int]:
+        """Places of `sketches` that may not be found, None if there are none, and used cells."""
+        if self._open is None:
+            closed = None
+            padded = -(-len(self) // sketch.GROUP) * sketch.GROUP
+            if padded > len(self) or not self.alive.all():
+                closed = torch.ones(padded, dtype=torch.bool)
+                closed[: len(self)] = torch.from_numpy(~self.alive)
+            used = np.bincount(self.columns.cell[self.alive] + 1) > 0  # cell −1 counts too
+            self._open = closed, int(used.sum())
+        return self._open
 
     def rows_at(self, positions: torch.Tensor) -> torch.Tensor:
         """Decoded rows at positions (b, p); (b, p, d)."""
