@@ -22,8 +22,8 @@ def command(
         ),
     ],
     parts: Annotated[
-        str, typer.Option(help="Some of codes,judged,speed,upkeep,build, with commas.")
-    ] = "codes,judged,speed,upkeep,build",
+        str, typer.Option(help="Some of the parts, with commas.")
+    ] = "codes,judged,jacobians,speed,upkeep,build",
     queries: Annotated[int, typer.Option(min=1, help="Queries of each file.")] = 500,
     rows: Annotated[str, typer.Option(help="Rows of the search times, with commas.")] = "",
     judged: Annotated[

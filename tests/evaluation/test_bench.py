@@ -37,7 +37,7 @@ def result(folder):
     done = CliRunner().invoke(
         app,
         [
-            *("bench", str(folder / "small.npz"), "--parts", "codes,speed,upkeep,build"),
+            *("bench", str(folder / "small.npz"), "--parts", "codes,jacobians,speed,upkeep,build"),
             *("--no-peers", "--queries", "20", "--out", str(out), "--page", str(page), "--json"),
         ],
     )
@@ -68,13 +68,23 @@ def test_parts_of_a_run(result):
     assert result["machine"]["threads"] >= 1
 
 
+def test_jacobians_beside_plain_codes(result):
+    widths = result["jacobians"][0]["widths"]
+    assert [line["bits"] for line in widths] == [1, 2, 4, 8]
+    for name in ("plain", "jacobians"):
+        errors = [line[name]["error"] for line in widths]
+        assert errors == sorted(errors, reverse=True)
+        assert errors[3] < 1e-3
+        assert widths[3][name]["recall@10"] > 0.95
+
+
 def test_page_and_plots(result, folder):
     page = (folder / "page.md").read_text()
     assert page.startswith("# B\n<!-- bench: codes -->\n| codec | bytes |")
     assert page.endswith("<!-- end -->\nkept\n")
     for name in ("recall_by_bytes.png", "time_by_rows.png"):
         assert (folder / "out" / name).read_bytes().startswith(b"\x89PNG")
-    for name in ("machine", "rivals", "speed", "singles", "upkeep", "build"):
+    for name in ("machine", "rivals", "jacobians", "speed", "singles", "upkeep", "build"):
         assert tables.TABLES[name][1](result)
     with pytest.raises(InvalidInputError, match="other"):
         tables.fill("<!-- bench: other -->\n<!-- end -->", result)

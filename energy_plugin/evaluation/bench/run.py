@@ -13,10 +13,10 @@ from typing import Any
 
 from energy_plugin.energy import EnergyConfig
 from energy_plugin.errors import InvalidInputError
-from energy_plugin.evaluation.bench import build, codes, judged, speed, upkeep
+from energy_plugin.evaluation.bench import build, codes, jacobians, judged, speed, upkeep
 from energy_plugin.evaluation.bench.data import read
 
-PARTS = ("codes", "judged", "speed", "upkeep", "build")
+PARTS = ("codes", "judged", "jacobians", "speed", "upkeep", "build")
 PACKAGES = ("torch", "numpy", "faiss-cpu", "lancedb", "chromadb")
 SMALL = (10_000, 128, 256)  # rows, dimensions and anchors of the small setting
 
@@ -63,6 +63,9 @@ def run(plan: Plan, note: Callable[[str], None] = lambda step: None) -> dict[str
         for vectors in files:
             note(f"codes, {vectors.name}")
             out["codes"].append(codes.measure(vectors, lancedb=plan.peers, note=note))
+    if "jacobians" in plan.parts:
+        note("jacobians")
+        out["jacobians"] = [jacobians.measure(vectors.first(50_000)) for vectors in files]
     if "judged" in plan.parts and plan.judged is not None:
         note("judged")
         out["judged"] = judged.measure(plan.judged, plan.vectors[0].parent)

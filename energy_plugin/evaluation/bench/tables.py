@@ -59,6 +59,22 @@ def rivals(run: dict[str, Any]) -> str:
     return _table(["vectors", "bytes", "energy", "best rival", "which", "difference"], rows)
 
 
+def jacobians(run: dict[str, Any]) -> str:
+    """Error and recall@10 of residual codes, plain and with a Jacobian per anchor."""
+    rows = [
+        [
+            f"{part['vectors']} {part['rows']:,}, {part['anchors']} anchors",
+            str(line["bits"]),
+            *(f"{line[name]['error']:.4f}" for name in ("plain", "jacobians")),
+            *(f"{line[name]['recall@10']:.3f}" for name in ("plain", "jacobians")),
+        ]
+        for part in run["jacobians"]
+        for line in part["widths"]
+    ]
+    columns = ("vectors", "bits", "error", "with Jacobians", "recall@10", "with Jacobians")
+    return _table(columns, rows)
+
+
 def judged(run: dict[str, Any]) -> str:
     """nDCG@10 of the default ranking at each number of bits beside cosine of float32."""
     rows = [
@@ -148,6 +164,7 @@ TABLES = {
     "machine": ("machine", machine),
     "codes": ("codes", codes),
     "rivals": ("codes", rivals),
+    "jacobians": ("jacobians", jacobians),
     "judged": ("judged", judged),
     "speed": ("speed", speed),
     "singles": ("speed", singles),
