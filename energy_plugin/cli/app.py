@@ -12,6 +12,7 @@ from energy_plugin.cli import (
     bench_chroma,
     bench_encoder,
     bench_lancedb,
+    bench_map,
     compression,
     demo,
     evaluate,
@@ -64,6 +65,7 @@ app.command("bench")(bench.command)
 app.command("bench-chroma")(bench_chroma.command)
 app.command("bench-encoder")(bench_encoder.command)
 app.command("bench-lancedb")(bench_lancedb.command)
+app.command("bench-map")(bench_map.command)
 app.command("compression")(compression.command)
 app.command("demo")(demo.command)
 app.command("eval")(evaluate.command)

@@ -1,5 +1,6 @@
 """The build on a Ray cluster of several workers on this machine."""
 
+import json
 import os
 import signal
 import threading
@@ -10,7 +11,9 @@ import lancedb
 import pytest
 from energy_lancedb import EnergyTable
 from lancedb_data import ENERGY, embed, plain_rows, plain_schema, rows_of, text_of
+from typer.testing import CliRunner
 
+from energy_plugin.cli.app import app
 from energy_plugin.energy import EnergyConfig
 
 ray = pytest.importorskip("ray")
@@ -94,3 +97,13 @@ def test_a_killed_worker_does_no_harm(cluster, tmp_path):
     assert len(killed) == 1
     assert_same_columns(here, there)
     assert EnergyTable(there).verify() == []
+
+
+def test_the_speed_of_the_mapping_is_measured(cluster):
+    sizes = ["--planned", "1000000", "--sample", "800", "--mapped", "700", "--dim", "32"]
+    done = CliRunner().invoke(app, ["bench-map", *sizes, "--workers", "2", "--json"])
+    assert done.exit_code == 0, done.output
+    costs = json.loads(done.stdout)
+    assert (costs["anchors"], costs["sample"], costs["mapped"]) == (100, 800, 700)
+    assert costs["rows_per_second"] == pytest.approx(700 / costs["map_seconds"] / 2)
+    assert ray.is_initialized()
