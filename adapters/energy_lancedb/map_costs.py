@@ -12,7 +12,6 @@ from energy_lancedb.costs import clustered
 from energy_lancedb.table import EnergyTable
 from energy_plugin._lazy import optional
 
-
 ROUNDS = 4  # fragments of each worker
 
 
@@ -97,7 +96,6 @@ def measure_map(
 def _ready() -> None:
     import time
 
-    import energy_lancedb.fragments
     import energy_plugin.energy.mapping  # noqa: F401
 
     time.sleep(0.5)  # so that each worker gets one
