@@ -69,7 +69,7 @@ class Finding:
 
 def describe(field: LiveField, store: FieldStore) -> CollectionInfo:
     """Measure a loaded field and its records."""
-    from energy_chroma.store import embedder_of
+    from energy_chroma.pointer import embedder_of
 
     pointer, blob, chunks = store.read()
     return CollectionInfo(

@@ -5,16 +5,17 @@ from __future__ import annotations
 import json
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from energy_chroma.host import ChromaHost
+from energy_chroma.pointer import Pointer, embedder_of, identity_text
 from energy_chroma.rows import RowMap, pack_all, unpack_all
 from energy_chroma.staleness import Changes, by_ids
-from energy_chroma.store import FieldStore, Pointer, embedder_of, identity_text
+from energy_chroma.store import FieldStore
 from energy_plugin.energy.fingerprint import fingerprint
 from energy_plugin.errors import ForeignFieldError, InvalidInputError
 
@@ -229,7 +230,11 @@ class LiveField:
         rows = self.index.rows
         ids = self.rows.names(rows.tolist())
         prints = self.rows.fingerprints(rows)
-        chunks = pack_all(ids, self.index.columns, prints)
+        columns = self.index.columns
+
+        def chunks() -> Iterator[bytes]:
+            return pack_all(ids, columns, prints)
+
         self.pointer = store.publish(self.pointer, self.index.field.to_bytes(), chunks)
         self.pending = Changes()
 

@@ -27,7 +27,7 @@ from energy_chroma.host import ChromaHost, identity_of
 from energy_plugin.errors import ForeignFieldError, InvalidInputError
 
 if TYPE_CHECKING:
-    from energy_chroma.store import Pointer
+    from energy_chroma.pointer import Pointer
 
 logger = logging.getLogger(__name__)
 
@@ -50,7 +50,7 @@ def refuse_other(host: ChromaHost, function: Any, pointer: Pointer | None) -> No
     ForeignFieldError
         Name or configuration differ from what embedded the rows.
     """
-    from energy_chroma.store import embedder_of
+    from energy_chroma.pointer import embedder_of
 
     wanted, stored = identity_of(function), host.stored_embedder()
     built = None if pointer is None else embedder_of(pointer)

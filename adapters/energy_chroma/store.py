@@ -18,64 +18,39 @@ A later chunk replaces the rows of an earlier one, so that adding rows appends a
 A new generation g+1 is written beside g; one ``modify`` of the pointer makes it the field; then g
 is deleted. Before the flip g is complete, after it g+1 is: a crash anywhere leaves one of them,
 and the next write sweeps the rest away.
+
+Several processes may write. Each looks before it flips whether its records still stand and the
+pointer is where it was; if not, it writes again under the next number. Between that look and the
+flip another may still be faster by milliseconds. Then the pointer can name a generation that has
+just been deleted, which readers notice and put right by the generation that stands.
 """
 
 from __future__ import annotations
 
 import base64
-import json
 import logging
+import random
 import secrets
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass, replace
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, replace
+from itertools import chain
 from typing import Any
 
 import numpy as np
 from chromadb.api.models.Collection import Collection
 
+from energy_chroma import generations
 from energy_chroma.host import ChromaHost
-from energy_plugin.energy import packing
+from energy_chroma.pointer import FORMAT_VERSION, Pointer, is_whole, pointer_in
 from energy_plugin.errors import CorruptFieldError, NotBuiltError
 
 logger = logging.getLogger(__name__)
 
-FORMAT_VERSION = 1
 PART_CHARACTERS = 1_000_000
+ATTEMPTS = 20  # at what another process was faster with
+PAUSE = 0.05  # seconds, at most, before another attempt
 PARTS_PER_CALL = 8  # a Chroma server refuses requests of about 40 MB
-
-
-@dataclass(frozen=True)
-class Pointer:
-    """Which records are the field; the companion's collection metadata.
-
-    Parameters
-    ----------
-    of : str
-        Uuid of the user's collection.
-    dim : int
-        Dimension of its vectors.
-    embedder : str
-        JSON of what embedded them, ``"null"`` where Chroma knows nothing.
-    row_columns : bool
-        Whether λ, G and cell also stand in the rows' metadata.
-    generation : int
-        Of the records.
-    chunks : int
-        Chunks of rows in this generation.
-    version : int
-        Grows with every change, so that readers see that there was one.
-    viewed : int
-        Generation whose values all rows' metadata show; below `generation` after a crash.
-    """
-
-    of: str
-    dim: int
-    embedder: str
-    row_columns: bool
-    generation: int = 0
-    chunks: int = 0
-    version: int = 0
-    viewed: int = 0
 
 
 class FieldStore:
@@ -107,7 +82,7 @@ class FieldStore:
         CorruptFieldError
             Records are missing or altered.
         """
-        for attempt in range(2):
+        for attempt in range(ATTEMPTS):
             companion = self._host.companion()
             pointer = None if companion is None else self._parse(companion)
             if companion is None or pointer is None:
@@ -120,7 +95,7 @@ class FieldStore:
                 ]
             except CorruptFieldError:
                 # a writer may have published and deleted this generation meanwhile
-                if attempt or self.pointer() == pointer:
+                if attempt + 1 == ATTEMPTS or not self._moves(companion, pointer):
                     raise
             else:
                 return pointer, field, chunks
@@ -150,7 +125,7 @@ class FieldStore:
             return []
         current = companion.get(where={"generation": pointer.generation}, include=[])["ids"]
         surplus = [name for name in current if not _belongs(name, pointer)]
-        return [*_elsewhere(companion, pointer.generation), *surplus]
+        return [*generations.others(companion, pointer.generation), *surplus]
 
     def tidy(self) -> None:
         """Delete the `leftovers`."""
@@ -165,7 +140,7 @@ class FieldStore:
         first = self._parts(companion, [f"{prefix}/0"])[0]
         stem = f"{prefix}/{first['token']}" if "token" in first else prefix
         count = first["parts"]
-        if not _is_whole(count, 1) or (count > 1 and count > companion.count()):
+        if not is_whole(count, 1) or (count > 1 and count > companion.count()):
             raise CorruptFieldError(
                 f"Record {prefix!r} of {companion.name!r} names {count!r} parts, more than there "
                 "are. Call build() again."
@@ -196,7 +171,9 @@ class FieldStore:
 
     # -- writing
 
-    def publish(self, pointer: Pointer, field: bytes, chunks: Iterable[bytes]) -> Pointer:
+    def publish(
+        self, pointer: Pointer, field: bytes, chunks: Callable[[], Iterable[bytes]]
+    ) -> Pointer:
         """Write a new generation, make it the field, delete the former one.
 
         Parameters
@@ -205,8 +182,8 @@ class FieldStore:
             Its counters are replaced.
         field : bytes
             The field's artefacts.
-        chunks : iterable of bytes
-            Packed rows.
+        chunks : callable
+            Gives packed rows, once for each attempt.
 
         Returns
         -------
@@ -217,14 +194,16 @@ class FieldStore:
         assert companion is not None
         # raw, so that a field of an unreadable format can be replaced
         before = dict(companion.metadata or {})
-        current = _whole(before.get("generation"))
-        self._sweep(companion, keep=current)
+        current = max(_whole(before.get("generation")), generations.highest(companion))
         generation = current + 1
-        self._write(companion, generation, "field", field)
-        count = 0
-        for chunk in chunks:
-            self._write(companion, generation, f"rows/{count}", chunk)
-            count += 1
+        while (count := self._claimed(companion, generation, field, chunks())) is None:
+            if generation > current + ATTEMPTS:
+                raise RuntimeError(
+                    f"Other processes replaced the energy field of {self._host.collection.name!r} "
+                    f"{ATTEMPTS} times while this one wrote its own. Try again."
+                )
+            time.sleep(random.uniform(0, PAUSE))
+            generation = 1 + max(generation, generations.highest(companion))
         pointer = replace(
             pointer,
             generation=generation,
@@ -233,27 +212,44 @@ class FieldStore:
             viewed=0,
         )
         self._flip(companion, pointer)
-        self._sweep(companion, keep=generation)
+        self._sweep(companion, generations.former(companion, generation))
         return pointer
 
-    def append(self, pointer: Pointer, chunk: bytes) -> Pointer:
-        """Add one chunk of rows to the current generation."""
+    def append(self, pointer: Pointer, chunk: bytes) -> Pointer | None:
+        """Add one chunk of rows to the current generation.
+
+        Returns
+        -------
+        Pointer, optional
+            As stored; None where another process has replaced the generation meanwhile.
+        """
         companion = self._host.companion()
         if companion is None:
             raise NotBuiltError("The energy field was dropped meanwhile. Call build() again.")
-        self._write(companion, pointer.generation, f"rows/{pointer.chunks}", chunk)
-        pointer = replace(pointer, chunks=pointer.chunks + 1, version=pointer.version + 1)
-        self._flip(companion, pointer)
-        return pointer
+        number = pointer.chunks
+        while True:
+            writer, name = secrets.token_hex(8), f"rows/{number}"
+            self._write(companion, pointer.generation, name, chunk, writer)
+            ours = generations.are_ours(companion, [f"{pointer.generation}/{name}/0"], writer)
+            now = self.pointer()
+            if now is None or now.generation != pointer.generation:
+                return None
+            if ours:
+                count = max(now.chunks, number + 1)
+                pointer = replace(now, chunks=count, version=now.version + 1)
+                self._flip(companion, pointer)
+                return pointer
+            number = max(now.chunks, number + 1)  # another process was faster with that one
 
     def mark_viewed(self, pointer: Pointer) -> Pointer:
         """Note that all rows' metadata show the current generation."""
-        companion = self._host.companion()
-        if companion is None or pointer.viewed == pointer.generation:
+        companion, now = self._host.companion(), self.pointer()
+        if companion is None or now is None or now.generation != pointer.generation:
             return pointer
-        pointer = replace(pointer, viewed=pointer.generation, version=pointer.version + 1)
-        self._flip(companion, pointer)
-        return pointer
+        if now.viewed != now.generation:
+            now = replace(now, viewed=now.generation, version=now.version + 1)
+            self._flip(companion, now)
+        return now
 
     def drop(self) -> bool:
         """Delete the companion; False where there was none."""
@@ -262,8 +258,26 @@ class FieldStore:
         self._host.delete_companion()
         return True
 
-    def _write(self, companion: Collection, generation: int, name: str, blob: bytes) -> None:
-        """Write a blob, its first record last.
+    def _claimed(
+        self, companion: Collection, generation: int, field: bytes, chunks: Iterable[bytes]
+    ) -> int | None:
+        """Write a generation; the number of its chunks, None where another process was faster."""
+        writer, firsts = secrets.token_hex(8), []
+        blobs = ((f"rows/{number}", chunk) for number, chunk in enumerate(chunks))
+        for name, blob in chain([("field", field)], blobs):
+            self._write(companion, generation, name, blob, writer)
+            firsts.append(f"{generation}/{name}/0")
+        if not generations.are_ours(companion, firsts, writer):
+            return None
+        now = self._host.companion()
+        if now is not None and _whole((now.metadata or {}).get("generation")) >= generation:
+            return None
+        return len(firsts) - 1
+
+    def _write(
+        self, companion: Collection, generation: int, name: str, blob: bytes, writer: str
+    ) -> None:
+        """Write a blob, its first record last, unless that stands there already.
 
         The token keeps the parts of two processes apart that write a blob of one name at the
         same time: the first record that stands names parts of its own.
@@ -273,6 +287,7 @@ class FieldStore:
             text[start : start + PART_CHARACTERS] for start in range(0, len(text), PART_CHARACTERS)
         ]
         common: dict[str, Any] = {"generation": generation, "parts": len(parts)}
+        common[generations.WRITER] = writer
         stem = f"{generation}/{name}"
         if len(parts) > 1:
             common["token"] = secrets.token_hex(4)
@@ -285,7 +300,7 @@ class FieldStore:
                 embeddings=np.array([[part] for part, _ in batch], dtype=np.float32),
                 metadatas=[{**common, "data": data} for _, data in batch],
             )
-        companion.upsert(
+        companion.add(
             ids=[f"{generation}/{name}/0"],
             embeddings=np.zeros((1, 1), dtype=np.float32),
             metadatas=[{**common, "data": parts[0]}],
@@ -294,79 +309,35 @@ class FieldStore:
     def _flip(self, companion: Collection, pointer: Pointer) -> None:
         companion.modify(metadata={"energy_format": FORMAT_VERSION, **asdict(pointer)})
 
-    def _sweep(self, companion: Collection, keep: int) -> None:
-        """Delete the records of every other generation: crashed writes and former fields."""
-        others = _elsewhere(companion, keep)
-        if others:
-            companion.delete(ids=others)
-            logger.debug("deleted %d records of former generations", len(others))
+    def _moves(self, companion: Collection, pointer: Pointer) -> bool:
+        """Whether there is, or will soon be, another field than one that cannot be read.
 
+        Points to a field that stands, where the one that the pointer names was replaced.
+        """
+        if self.pointer() != pointer:
+            return True
+        standing = generations.successor(companion, pointer.generation)
+        if standing is None:
+            time.sleep(random.uniform(0, PAUSE))
+            return generations.highest(companion) > pointer.generation
+        logger.warning(
+            "the energy field of %r was replaced by two processes at once; generation %d stands",
+            self._host.collection.name,
+            standing[0],
+        )
+        version = pointer.version + 1
+        generation, chunks = standing
+        self._flip(
+            companion,
+            replace(pointer, generation=generation, chunks=chunks, version=version, viewed=0),
+        )
+        return True
 
-def identity_text(identity: dict[str, Any] | None) -> str:
-    """The embedder's identity as the pointer stores it."""
-    return json.dumps(identity, sort_keys=True)
-
-
-def embedder_of(pointer: Pointer) -> dict[str, Any] | None:
-    """What `identity_text` was given."""
-    identity: dict[str, Any] | None = json.loads(pointer.embedder)
-    return identity
-
-
-def pointer_in(metadata: dict[str, Any], name: str) -> Pointer | None:
-    """The pointer in a companion's metadata; None where no field was built.
-
-    Raises
-    ------
-    CorruptFieldError
-        Another format version, keys missing, or values that are not as they are written.
-    """
-    if "energy_format" not in metadata:
-        return None
-    version = metadata["energy_format"]
-    if version != FORMAT_VERSION:
-        what = f"The energy field in {name!r}"
-        raise CorruptFieldError(packing.newer(what, version, FORMAT_VERSION))
-    try:
-        pointer = Pointer(**{key: metadata[key] for key in Pointer.__dataclass_fields__})
-        _check(pointer)
-    except (KeyError, ValueError, RecursionError) as error:
-        raise CorruptFieldError(
-            f"The pointer in {name!r} is incomplete or altered ({error}). Call build() again."
-        ) from error
-    return pointer
-
-
-def _is_whole(value: Any, least: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= least
-
-
-def _check(pointer: Pointer) -> None:
-    """Types and ranges of what was read.
-
-    Raises
-    ------
-    ValueError
-        One is not as it is written.
-    """
-    least = {"dim": 1, "generation": 0, "chunks": 0, "version": 0, "viewed": 0}
-    for name, value in asdict(pointer).items():
-        if name in least:
-            right = _is_whole(value, least[name])
-        else:
-            right = isinstance(value, bool if name == "row_columns" else str)
-        if not right:
-            raise ValueError(f"{name} is {value!r}")
-    identity = json.loads(pointer.embedder)
-    named = isinstance(identity, dict) and {"name", "config"} <= set(identity)
-    if identity is not None and not (named and isinstance(identity["name"], str)):
-        raise ValueError(f"embedder is {pointer.embedder!r}")
-
-
-def _elsewhere(companion: Collection, keep: int) -> list[str]:
-    """Records of all generations but one."""
-    others: Any = {"generation": {"$ne": keep}}
-    return list(companion.get(where=others, include=[])["ids"])
+    def _sweep(self, companion: Collection, records: list[str]) -> None:
+        """Delete records of other generations: crashed writes and former fields."""
+        if records:
+            companion.delete(ids=records)
+            logger.debug("deleted %d records of other generations", len(records))
 
 
 def _belongs(record: str, pointer: Pointer) -> bool:

@@ -94,7 +94,10 @@ def _append(
         current = store.pointer()
         if current is None or current.generation != field.pointer.generation:
             return False
-        field.pointer = store.append(current, chunk)
+        appended = store.append(current, chunk)
+        if appended is None:
+            return False
+        field.pointer = appended
         field.settle(names)
         if field.pointer.chunks > LOOSE_CHUNKS + len(field) // rows.CHUNK_ROWS:
             unseen = field.pending.added or field.pending.changed

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from chroma_cases import GramEmbedding, client, create, texts, vectors
 from chromadb.api.types import EmbeddingFunction
-from energy_chroma import Changes, EnergyCollection, store
+from energy_chroma import Changes, EnergyCollection, generations, store, view
 from energy_chroma.store import FieldStore
 
 from energy_plugin.energy import EnergyConfig
@@ -68,27 +68,102 @@ def test_records_are_small_checksummed_and_never_documents(made, monkeypatch):
 
 
 def test_two_writers_of_one_chunk_do_not_mix_their_parts(made, monkeypatch):
-    """Without compare-and-swap both may choose its number; what stands then is of one of them."""
+    """Both may choose its number; the first to write its first record has it, and whole."""
     monkeypatch.setattr(store, "PART_CHARACTERS", 200)
     energy = EnergyCollection(made).build()
     field_store, records = energy._store, companion(energy)
     blobs = [bytes([number]) * 1000 for number in (1, 2)]
-    field_store._write(records, 1, "rows/1", blobs[0])
-    upserts = type(records).upsert
+    upsert = type(records).upsert
     calls = []
 
     def between(self, **given):
-        upserts(self, **given)
+        upsert(self, **given)
         calls.append(given["ids"])
         if len(calls) == 1:  # the other one writes while this one is half-way
-            FieldStore(energy._host)._write(records, 1, "rows/1", blobs[0])
+            FieldStore(energy._host)._write(records, 1, "rows/1", blobs[0], "other")
 
     monkeypatch.setattr(type(records), "upsert", between)
-    field_store._write(records, 1, "rows/1", blobs[1])
-    assert len(calls) == 4
-    assert field_store._blob(records, "1/rows/1") == blobs[1]
+    field_store._write(records, 1, "rows/1", blobs[1], "own")
+    assert len(calls) == 2
+    assert field_store._blob(records, "1/rows/1") == blobs[0]
+    assert generations.are_ours(records, ["1/rows/1/0"], "other")
+    assert not generations.are_ours(records, ["1/rows/1/0"], "own")
     monkeypatch.undo()
     energy.repair()
+    assert energy.verify() == []
+
+
+def at_flip(monkeypatch, number, call):
+    """Call that once, right before the given flip."""
+    flip, flips = FieldStore._flip, []
+
+    def interrupted(self, *arguments):
+        flips.append(None)
+        if len(flips) == number + 1:
+            call()
+        flip(self, *arguments)
+
+    monkeypatch.setattr(FieldStore, "_flip", interrupted)
+
+
+def generations_of(energy):
+    return {name.split("/")[0] for name in companion(energy).get(include=[])["ids"]}
+
+
+def test_a_field_published_during_another_takes_the_next_number(made, monkeypatch):
+    """One process publishes whole while another has chosen its number and not yet flipped."""
+    EnergyCollection(made).build()
+    claimed, begun, claims = FieldStore._claimed, [], []
+
+    def interrupted(self, *arguments):
+        if not begun:
+            begun.append(True)
+            EnergyCollection(made).build(OTHER)
+        claims.append(claimed(self, *arguments))
+        return claims[-1]
+
+    monkeypatch.setattr(FieldStore, "_claimed", interrupted)
+    energy = EnergyCollection(made).build()
+    assert claims == [1, None, 1]  # chunks of its own
+    assert energy.info().generation == 3
+    assert generations_of(energy) == {"3"}
+    assert energy.verify() == []
+    assert answer(made) == answer(energy.collection)
+
+
+def test_a_flip_back_to_a_deleted_generation_is_put_right(made, monkeypatch, caplog):
+    """A row is added in the very moment between the last look at the pointer and the flip."""
+    energy = EnergyCollection(made).build()
+    at_flip(monkeypatch, 0, lambda: EnergyCollection(made).build(OTHER))
+    energy.add(ids=["a"], embeddings=vectors(1, seed=5))
+    monkeypatch.undo()
+    assert companion(energy).metadata["generation"] == 1
+    expected = vectors(1, seed=5)
+    for one in (energy, EnergyCollection(made)):
+        assert one.query(query_embeddings=expected, n_results=1)["ids"] == [["a"]]
+    assert "generation 2 stands" in caplog.text
+    reopened = EnergyCollection(made)
+    assert reopened.info().generation == 2
+    assert reopened.info().bits == OTHER.bits
+    reopened.repair()
+    assert EnergyCollection(made).verify() == []
+
+
+def test_a_view_written_late_leaves_a_newer_field_alone(made, monkeypatch):
+    energy = EnergyCollection(made).build()
+    original = view.write
+    done = []
+
+    def interrupted(*arguments, **options):
+        original(*arguments, **options)
+        if not done:
+            done.append(True)
+            EnergyCollection(made).build(OTHER)
+
+    monkeypatch.setattr(view, "write", interrupted)
+    energy.build()
+    assert companion(energy).metadata["generation"] == 3
+    assert EnergyCollection(made).info().bits == OTHER.bits
     assert energy.verify() == []
 
 
@@ -129,13 +204,13 @@ def test_a_crash_at_any_step_of_a_rebuild_leaves_a_readable_field(made, monkeypa
         assert answer(made) == former
         records = companion(EnergyCollection(made)).get(include=[])["ids"]
         assert len({name.split("/")[0] for name in records}) == 1
-    # sweep, field, rows and flip: the former field; the sweep behind it and the view: the new one
-    assert outcomes == [True, True, True, True, False, False, False]
+    # field, rows and flip: the former field; the sweep behind it and the view: the new one
+    assert outcomes == [True, True, True, False, False, False]
 
 
 def test_a_crash_in_the_first_build_leaves_an_unbuilt_collection(made, monkeypatch):
     before = made.get()
-    for number in range(4):
+    for number in range(3):
         with monkeypatch.context() as patch:
             crash_at(patch, number)
             with pytest.raises(Crash):
@@ -145,8 +220,8 @@ def test_a_crash_in_the_first_build_leaves_an_unbuilt_collection(made, monkeypat
         assert made.get() == before
     EnergyCollection(made).build()
     assert sorted(companion(EnergyCollection(made)).get(include=[])["ids"]) == [
-        "1/field/0",
-        "1/rows/0/0",
+        "3/field/0",
+        "3/rows/0/0",
     ]
 
 
