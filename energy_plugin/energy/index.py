@@ -230,7 +230,8 @@ class EnergyIndex:
         if count == 0:
             return searching.nothing(len(checked))
         prepared = searching.prepare(self._projection, checked)
-        if n_probe == "all" or (n_probe is None and count <= self.field.config.exhaustive_rows):
+        few = count <= max(self.field.config.exhaustive_rows, 2 * sketch.candidates(k))
+        if n_probe == "all" or (n_probe is None and few):
             allowed = np.flatnonzero(store.alive) if some is None else some
             return searching.exhaustive(store, prepared, k, allowed)
         if n_probe is None and sketch.applies(self._projection):
