@@ -77,7 +77,7 @@ def trimmed_means(
     size = torch.bincount(cell, minlength=len(previous))  # (m,)
     place = torch.arange(len(cell), device=cell.device) - (size.cumsum(0) - size)[cell[order]]
     kept = order[place < (size - (trim * size).long())[cell[order]]]
-    return cell_means(points[kept], cell[kept], previous)[0]
+    return cell_means(points.index_select(0, kept), cell[kept], previous)[0]
 
 
 def merge_and_split(

@@ -42,7 +42,7 @@ def smooth(
     out = torch.empty_like(rows)
     for part in blocks(len(rows), neighbours.shape[1] * rows.shape[1]):
         x = rows[part]  # (b, d)
-        near = pool[neighbours[part]]  # (b, k, d)
+        near = pool.index_select(0, neighbours[part].flatten()).view(len(x), -1, pool.shape[1])
         weights = stochastic(inner(x, near), power)  # (b, k)
         mean = torch.bmm(weights[:, None, :], near)[:, 0]  # Px, (b, d)
         fed = weights.sum(1, keepdim=True)  # 1, or 0 without any positive neighbour

@@ -46,7 +46,7 @@ def cell_neighbours(
         if len(rows) == 0:
             continue
         others = torch.cat([members[a] for a in near])
-        similarity = points[rows] @ points[others].T
+        similarity = points.index_select(0, rows) @ points.index_select(0, others).T
         similarity.masked_fill_(rows[:, None] == others[None, :], -torch.inf)
         best = similarity.topk(min(k, len(others)), dim=1)
         real = best.values > -torch.inf
