@@ -9,6 +9,7 @@ import numpy as np
 from lancedb.embeddings import TextEmbeddingFunction, get_registry
 from numpy.typing import NDArray
 
+from energy_plugin.energy.packing import newer
 from energy_plugin.errors import EnergyPluginError, ForeignFieldError, InvalidInputError
 from energy_plugin.validation import as_k
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from energy_plugin.optical import OpticalEncoder
 
 ALIAS = "energy-optical"
+FORMAT_VERSION = 1
 REGISTRY: Any = get_registry()
 _raised: deque[EnergyPluginError] = deque(maxlen=64)  # while rows were embedded
 
@@ -55,6 +57,8 @@ class OpticalEmbeddingFunction(TextEmbeddingFunction):  # type: ignore[misc,unus
     typesetter : int
         Version of the typesetter, for people who read the stored arguments; the fingerprint
         covers it.
+    format_version : int
+        Version of these arguments; another release's are refused when a text is embedded.
     batch_size : int, default 64
         Texts in one step of the encoder.
     device : str, optional
@@ -67,6 +71,7 @@ class OpticalEmbeddingFunction(TextEmbeddingFunction):  # type: ignore[misc,unus
     dim: int = 0
     fingerprint: str = ""
     typesetter: int = 0
+    format_version: int = 0
     batch_size: int = 64
     device: str | None = None
     max_retries: int = 0
@@ -83,6 +88,7 @@ class OpticalEmbeddingFunction(TextEmbeddingFunction):  # type: ignore[misc,unus
             "batch_size": 64,
             "device": None,
             "max_retries": 0,
+            "format_version": FORMAT_VERSION,
             **kwargs,
         }
         if not arguments.get("fingerprint") or not arguments.get("dim"):
@@ -106,8 +112,12 @@ class OpticalEmbeddingFunction(TextEmbeddingFunction):  # type: ignore[misc,unus
         Raises
         ------
         ForeignFieldError
-            The encoder at hand is not the one that made the stored vectors.
+            The encoder at hand is not the one that made the stored vectors, or another release
+            wrote the arguments.
         """
+        if self.format_version != FORMAT_VERSION:
+            what = "The stored embedding function of the table"
+            raise ForeignFieldError(newer(what, self.format_version, FORMAT_VERSION))
         encoder = _encoder(self.model, self.device)
         if encoder.fingerprint != self.fingerprint:
             raise ForeignFieldError(

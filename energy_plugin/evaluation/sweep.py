@@ -44,6 +44,7 @@ GRIDS: Mapping[str, Mapping[str, tuple[float, ...]]] = {
         "weight_dirichlet": (1.0, 0.25),
     },
 }
+FORMAT_VERSION = 1  # of sweep.json
 BASELINE = "cosine"
 SHOWN = ("ndcg@10", "map", "recall@100")
 DEPTH = 1000
@@ -221,7 +222,12 @@ class Sweep:
         path = self.folder / "sweep.json"
         axes = {name: list(map(float, values)) for name, values in self.axes.items()}
         held = _held(path) if path.exists() else {}
-        wanted = {"axes": axes, "config": base.to_dict(), "sets": held.get("sets", {})}
+        wanted = {
+            "format_version": FORMAT_VERSION,
+            "axes": axes,
+            "config": base.to_dict(),
+            "sets": held.get("sets", {}),
+        }
         digest = hashlib.blake2b(vectors.corpus.tobytes() + vectors.queries.tobytes())
         mark = digest.hexdigest()[:16]
         if held and (
@@ -250,6 +256,10 @@ def _held(path: Path) -> dict[str, Any]:
         held = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(held, dict) or not isinstance(held.get("sets"), dict):
             raise ValueError("expected an object with sets")
+        if held.get("format_version") != FORMAT_VERSION:
+            raise ValueError(
+                f"format version {held.get('format_version')}, this release reads {FORMAT_VERSION}"
+            )
     except (ValueError, RecursionError) as error:
         raise InvalidInputError(
             f"{path} is damaged ({error}). Name another folder, or empty this one."

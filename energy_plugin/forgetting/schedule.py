@@ -162,15 +162,18 @@ class Schedule:
         InvalidInputError
             Another format version, or other fields.
         """
-        steps = data.get("steps") if isinstance(data, Mapping) else None
+        version = data.get("format_version") if isinstance(data, Mapping) else None
+        if version != FORMAT_VERSION:
+            raise InvalidInputError(
+                f"a schedule of format version {version!r}; this release reads {FORMAT_VERSION}. "
+                "Where it is later, upgrade energy-plugin; else write it anew with to_dict()"
+            )
+        steps = data.get("steps")
         known = {field.name for field in fields(Step)}
-        if (
-            data.get("format_version") != FORMAT_VERSION
-            or not isinstance(steps, Iterable)
-            or not all(isinstance(step, Mapping) and set(step) == known for step in steps)
+        if not isinstance(steps, Iterable) or not all(
+            isinstance(step, Mapping) and set(step) == known for step in steps
         ):
             raise InvalidInputError(
-                f"a schedule is {data!r}, expected format_version {FORMAT_VERSION} and steps "
-                f"with {sorted(known)}, as from to_dict()"
+                f"a schedule is {data!r}, expected steps with {sorted(known)}, as from to_dict()"
             )
         return cls(tuple(Step(**step) for step in steps))

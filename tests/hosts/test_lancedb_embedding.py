@@ -66,6 +66,7 @@ def test_every_argument_is_stored(table, model):
             "dim": 32,
             "fingerprint": encoder.fingerprint,
             "typesetter": TYPESETTER_VERSION,
+            "format_version": 1,
             "batch_size": 64,
             "device": None,
             "max_retries": 0,

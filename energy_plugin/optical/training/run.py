@@ -34,6 +34,7 @@ from energy_plugin.validation import as_device
 
 logger = logging.getLogger(__name__)
 
+FORMAT_VERSION = 1
 SAVE_STEPS = 250  # of the first stage; the second saves after every shard
 
 
@@ -263,7 +264,12 @@ class Run:
         save_file({name: value.detach().contiguous() for name, value in tensors.items()}, path)
         if model:
             checkpoint.save(self.model, self.work / "model.safetensors")
-        record = {"file": path.name, "config": asdict(self.config), **self.state}
+        record = {
+            "format_version": FORMAT_VERSION,
+            "file": path.name,
+            "config": asdict(self.config),
+            **self.state,
+        }
         part = self.work / "state.json.part"
         part.write_text(json.dumps(record, indent=1), encoding="utf-8")
         os.replace(part, self.work / "state.json")
@@ -272,7 +278,16 @@ class Run:
                 old.unlink()
 
     def _resume(self) -> None:
-        record = json.loads((self.work / "state.json").read_text(encoding="utf-8"))
+        try:
+            record = json.loads((self.work / "state.json").read_text(encoding="utf-8"))
+            version = record.get("format_version", FORMAT_VERSION)
+            if version != FORMAT_VERSION or not isinstance(record["file"], str):
+                raise ValueError(f"format version {version}, this release reads {FORMAT_VERSION}")
+        except (ValueError, KeyError, AttributeError, RecursionError) as error:
+            raise InvalidInputError(
+                f"{self.work / 'state.json'} is damaged or of another release ({error!r}). Name "
+                "another work folder, or go on with the release that wrote it"
+            ) from error
         self.state = {name: record.get(name, value) for name, value in self.state.items()}
         with safe_open(self.work / record["file"], framework="pt") as file:
             keys = set(file.keys())
