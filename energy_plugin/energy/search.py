@@ -71,7 +71,7 @@ def exhaustive(
     closed: torch.Tensor | None = None
     if not store.keeps_rows or 2 * len(allowed) < len(store):
         where = torch.from_numpy(allowed).to(device)
-        rows = store.decoded()[where] if store.keeps_rows else store.decode(allowed)
+        rows = store.take(allowed)
         scalars = everything.take(where)
     else:
         rows, scalars = store.decoded(), everything

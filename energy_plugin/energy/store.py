@@ -19,6 +19,7 @@ from energy_plugin.errors import InvalidInputError
 
 COMPACT_SHARE = 0.25  # tombstones beyond this share of the rows are cleared away
 KEPT_BYTES = 1 << 30  # decoded rows are kept up to here, and decoded at every search beyond
+FEW = 8  # less than one row in so many
 SKETCH_BLOCK = 4096  # rows decoded at a time where they are not kept
 
 
@@ -181,6 +182,14 @@ class RowStore:
         return self.projection.decode(
             self.columns.cell[positions], self.columns.residual[positions]
         )
+
+    def take(self, positions: NDArray[np.int64]) -> torch.Tensor:
+        """Some rows decoded, (p, d); of the kept ones unless few are wanted and none are kept."""
+        few = self._ready < len(self) and FEW * len(positions) < len(self)
+        if few or not self.keeps_rows:
+            return self.decode(positions)
+        where = torch.from_numpy(positions).to(self.projection.device)
+        return self.decoded().index_select(0, where)
 
     @property
     def keeps_rows(self) -> bool:
