@@ -17,7 +17,6 @@ def command(
     rows: Annotated[int, typer.Option(min=1, help="Rows of the collection.")] = 100_000,
     dim: Annotated[int, typer.Option(min=2, help="Dimensions of a vector.")] = 384,
     queries: Annotated[int, typer.Option(min=1, max=256, help="Questions of each way.")] = 100,
-    n_probe: Annotated[int, typer.Option(min=1, help="Cells of the field to look into.")] = 8,
     candidates: Annotated[int, typer.Option(min=10, help="Rows of Chroma's own search.")] = 100,
     row_columns: Annotated[
         bool, typer.Option("--row-columns", help="Also write the columns into each row.")
@@ -37,8 +36,8 @@ def command(
     result: dict[str, Any] = {"rows": rows, "dim": dim}
     if rebuild or FieldStore(ChromaHost(made)).pointer() is None:
         result["build"] = costs.build(made, row_columns=row_columns)
-    result["first_query"] = costs.first_query(folder, asked, n_probe)
-    result["query"] = costs.latencies(costs.ways(made, n_probe, candidates), asked[:queries])
+    result["first_query"] = costs.first_query(folder, asked)
+    result["query"] = costs.latencies(costs.ways(made, candidates), asked[:queries])
     if as_json:
         print_json(result)
     else:

@@ -37,7 +37,7 @@ made.query(query_embeddings=queries[:1])
 plain = time.perf_counter() - plain
 begin = time.perf_counter()
 energy = energy_chroma.EnergyCollection(made)
-energy.query(query_embeddings=queries[:1], n_probe=int(sys.argv[4]))
+energy.query(query_embeddings=queries[:1])
 end = time.perf_counter()
 print(json.dumps({"plain": plain, "energy": end - begin, "cpu": time.process_time() - cpu}))
 """
@@ -125,12 +125,12 @@ def build(made: Collection, *, row_columns: bool) -> dict[str, Any]:
     }
 
 
-def first_query(folder: Path, queries: NDArray[np.float32], n_probe: int) -> dict[str, float]:
+def first_query(folder: Path, queries: NDArray[np.float32]) -> dict[str, float]:
     """Seconds until the first answer in a new process, imports not counted."""
     file = folder / "queries.npy"
     np.save(file, queries)
     done = subprocess.run(
-        [sys.executable, "-c", _FIRST, str(folder), str(file), NAME, str(n_probe)],
+        [sys.executable, "-c", _FIRST, str(folder), str(file), NAME],
         capture_output=True,
         text=True,
         check=True,
@@ -139,7 +139,7 @@ def first_query(folder: Path, queries: NDArray[np.float32], n_probe: int) -> dic
     return found
 
 
-def ways(made: Collection, n_probe: int, candidates: int) -> dict[str, Callable[[Any], Any]]:
+def ways(made: Collection, candidates: int) -> dict[str, Callable[[Any], Any]]:
     """Ways to ask, by name; the first is Chroma's own."""
     from energy_chroma import EnergyCollection
 
@@ -150,9 +150,9 @@ def ways(made: Collection, n_probe: int, candidates: int) -> dict[str, Callable[
 
     return {
         "collection.query": lambda query: made.query(query_embeddings=[query], n_results=RESULTS),
-        f"field, {n_probe} cells": asked(quick, n_probe=n_probe),
-        f"field, {n_probe} cells, verified": asked(careful, n_probe=n_probe),
-        "field, all cells": asked(quick, n_probe="all"),
+        "field": asked(quick),
+        "field, verified": asked(careful),
+        "field, every row exactly": asked(quick, n_probe="all"),
         f"{candidates} candidates of Chroma": asked(quick, candidates=candidates),
         f"{candidates} candidates, verified": asked(careful, candidates=candidates),
     }
