@@ -116,10 +116,21 @@ def _machine(before: float) -> dict[str, Any]:
         "processor": _processor(),
         "threads": torch.get_num_threads(),
         "memory_gib": memory,
+        "peak_gib": _peak(),
         "python": platform.python_version(),
         "load": [before, _load()],
         "versions": versions,
     }
+
+
+def _peak() -> float:
+    """The most memory that the process has had, in GiB; NaN where the system does not tell."""
+    with suppress(ImportError):
+        import resource
+
+        unit = 2**30 if platform.system() == "Darwin" else 2**20  # bytes there, KiB elsewhere
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+    return float("nan")
 
 
 def _processor() -> str:

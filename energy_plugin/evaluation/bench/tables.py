@@ -22,6 +22,7 @@ def machine(run: dict[str, Any]) -> str:
     return (
         f"{about['processor']}, {about['threads']} threads, {about['memory_gib']:.0f} GiB; "
         f"load average {load[0]:.1f} before and {load[1]:.1f} after the run; "
+        f"{about['peak_gib']:.1f} GiB at most in use; "
         + ", ".join(f"{name} {version}" for name, version in about["versions"].items())
         + "."
     )
