@@ -130,7 +130,9 @@ class EnergyReader:
             )
         column, dim = self.host.vector_column(column)
         embedder = embedder_of(schema, column)
-        if dim != pointer.dim or embedder != pointer.embedder:
+        # a function that is attached or taken off later says nothing about the vectors there are
+        other = None not in (embedder, pointer.embedder) and embedder != pointer.embedder
+        if dim != pointer.dim or other:
             raise ForeignFieldError(
                 f"The energy field of table {self.host.name!r} was fitted to vectors of "
                 f"{pointer.dim} dimensions from the embedder {pointer.embedder}, the table has "

@@ -7,8 +7,18 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from energy_lancedb import EnergyReranker, EnergyTable
+from lancedb.embeddings import EmbeddingFunctionConfig, get_registry
 from lancedb.index import BTree
-from lancedb_data import DIM, embed, ngrams, plain_rows, rows_of, text_of, text_schema
+from lancedb_data import (
+    DIM,
+    embed,
+    ngrams,
+    plain_rows,
+    plain_schema,
+    rows_of,
+    text_of,
+    text_schema,
+)
 
 N = 120
 QUERY = embed([text_of(7)])[0]
@@ -158,6 +168,26 @@ def test_a_changed_text_keeps_its_vector_until_it_is_written_anew(tmp_path):
     assert best["id"] == 7
     np.testing.assert_allclose(best["vector"], embed(["something else altogether"])[0], atol=1e-6)
     assert energy.verify() == []
+
+
+def test_an_embedding_function_that_is_attached_later(tmp_path):
+    """Only pylance can do that; the vectors stay, and so does their field."""
+    database = lancedb.connect(tmp_path)
+    table = database.create_table("t", plain_rows(N), schema=plain_schema())
+    EnergyTable(table).build()
+    function = EmbeddingFunctionConfig(
+        source_column="text", vector_column="vector", function=ngrams()
+    )
+    metadata = get_registry().get_table_metadata([function])
+    text = metadata["embedding_functions"].decode()
+    table.to_lance().update_schema_metadata({"embedding_functions": text})
+    energy = EnergyTable(database.open_table("t"))
+    assert energy.search(text_of(7)).limit(1).to_list()[0]["id"] == 7
+    energy.add(rows_of(2, start=900))
+    assert energy.search(text_of(901)).limit(1).to_list()[0]["id"] == 901
+    assert energy.verify() == []
+    ranked = table.search(QUERY).limit(20).rerank(EnergyReranker(energy), query_string=text_of(7))
+    assert ranked.to_arrow()["id"][0].as_py() == 7
 
 
 def test_searches_warn_of_nothing(tmp_path):
