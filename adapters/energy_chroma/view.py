@@ -15,7 +15,7 @@ from energy_plugin.errors import InvalidInputError
 LAMBDA = "energy_lambda"
 DISPERSION = "energy_dispersion"
 CELL = "energy_cell"
-KEYS = {LAMBDA: float, DISPERSION: float, CELL: int}
+KEYS = (LAMBDA, DISPERSION, CELL)
 # Rows that have the keys; $ne would also find those that lack them.
 _SHOWN = {CELL: {"$gte": NO_CELL}}
 _ALL_SHOWN = {"$and": [{LAMBDA: {"$gte": 0.0}}, {DISPERSION: {"$gte": 0.0}}, _SHOWN]}
@@ -61,7 +61,8 @@ def refuse_foreign(host: ChromaHost) -> None:
     for page in pages:
         for name, metadata in zip(page["ids"], page["metadatas"], strict=True):
             own = {key: metadata[key] for key in KEYS if metadata and key in metadata}
-            if own and {key: type(value) for key, value in own.items()} != KEYS:
+            numbers = [value for value in own.values() if type(value) in (int, float)]
+            if own and len(numbers) < len(KEYS):
                 raise InvalidInputError(
                     f"Row {name!r} of {host.collection.name!r} has metadata of its own under "
                     f"names of the energy columns: {own}. They would be written over. Rename "

@@ -18,6 +18,7 @@ from energy_plugin.energy.build import scatter
 from energy_plugin.energy.codes import encode
 from energy_plugin.energy.columns import EnergyColumns
 from energy_plugin.energy.config import EnergyConfig
+from energy_plugin.energy.device import blocks
 from energy_plugin.energy.field import EnergyField
 from energy_plugin.energy.heat import smooth
 from energy_plugin.energy.neighbours import ADJACENT_CELLS, neighbour_count
@@ -64,7 +65,12 @@ class RowMapper:
         self._k = neighbour_count(len(order), field.config.neighbours)
         anchors = self._projection.graph.anchors
         count = min(len(anchors), ADJACENT_CELLS)
-        self._adjacent = torch.cdist(anchors, anchors).topk(count, 1, largest=False).indices
+        self._adjacent = torch.cat(  # in blocks: all distances at once would take m² floats
+            [
+                torch.cdist(anchors[part], anchors).topk(count, 1, largest=False).indices
+                for part in blocks(len(anchors), len(anchors))
+            ]
+        )
 
     def columns(self, vectors: Any) -> EnergyColumns:
         """Columns of some rows.
