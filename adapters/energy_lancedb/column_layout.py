@@ -43,6 +43,7 @@ from energy_lancedb.rewriting import update_of, values_of
 from energy_plugin.errors import CorruptFieldError, InvalidInputError
 
 NEXT, OLD = "__next", "__old"
+PASSES = 5  # that write new fragments before a commit is tried
 
 log = logging.getLogger(__name__)
 
@@ -110,22 +111,31 @@ class ColumnLayout:
         def add() -> None:
             self.host.latest()
             self._drop_suffixed()
-            dataset = self.host.dataset()
-            metadata = {KEY: replace(pointer, files=_vector_files(dataset, pointer)).to_json()}
-            job = MapJob(
-                uri=dataset.uri,
-                storage_options=self.host.connection.storage_options,
-                version=dataset.version,
-                vector_column=pointer.vector_column,
-                form=pointer.format,
-                suffix=NEXT,
-                metadata=metadata,
-                rows=rows if isinstance(rows, SampledRows) else None,
-            )
+            for _ in range(PASSES):
+                dataset, job = self._job(pointer, rows)
+                columns.write(dataset, job)
+                if self.host.latest() == job.version:
+                    break  # else a commit would be in vain: write what is new
             columns.commit(dataset, job)
-            self._describe_next(metadata)
+            self._describe_next(job.metadata)
 
         self._retry(add)
+
+    def _job(self, pointer: Pointer, rows: FittedRows | SampledRows) -> tuple[Any, MapJob]:
+        """The dataset at the version at hand, and what to write to it."""
+        self.host.latest()
+        dataset = self.host.dataset()
+        files = _vector_files(dataset, pointer)
+        return dataset, MapJob(
+            uri=dataset.uri,
+            storage_options=self.host.connection.storage_options,
+            version=dataset.version,
+            vector_column=pointer.vector_column,
+            form=pointer.format,
+            suffix=NEXT,
+            metadata={KEY: replace(pointer, files=files).to_json()},
+            rows=rows if isinstance(rows, SampledRows) else None,
+        )
 
     def _describe_next(self, metadata: dict[str, str]) -> None:
         """Give the new columns the pointer of this commit; files may be from an earlier try."""

@@ -193,8 +193,17 @@ class FragmentColumns:
         self._files: dict[tuple[Any, ...], Any] = {}
         self._schema: Any = None
 
+    def write(self, dataset: Any, job: MapJob) -> None:
+        """Write the files of fragments that have none yet."""
+        keys = _keys(dataset, job)
+        missing = [number for number, key in keys.items() if key not in self._files]
+        self._map(dataset, job, keys, missing)
+        if len({tuple(self._files[key].fields) for key in keys.values()}) > 1:
+            # columns came and went: fields are numbered anew
+            self._map(dataset, job, keys, list(keys))
+
     def commit(self, dataset: Any, job: MapJob) -> None:
-        """Map what is not mapped yet, and commit the columns of every fragment.
+        """Commit the columns of every fragment; `write` comes first.
 
         Raises
         ------
@@ -203,21 +212,14 @@ class FragmentColumns:
         """
         from lance import LanceDataset, LanceOperation
 
-        layout = str(dataset.lance_schema)  # field numbers count from it
-        fragments = dataset.get_fragments()
-        if not fragments:
+        keys = _keys(dataset, job)
+        if not keys:
             schema = pa.schema(job.form.fields(suffix=job.suffix, metadata=job.metadata))
             dataset.add_columns(schema)
             return
-        keys = {f.fragment_id: (layout, *identity_of(f, dataset, job)) for f in fragments}
-        missing = [number for number, key in keys.items() if key not in self._files]
-        self._map(dataset, job, keys, missing)
-        if len({tuple(self._files[key].fields) for key in keys.values()}) > 1:
-            # columns came and went: fields are numbered anew
-            self._map(dataset, job, keys, list(keys))
         complete = [
             replace(f.metadata, files=[*f.metadata.files, self._files[keys[f.fragment_id]]])
-            for f in fragments
+            for f in dataset.get_fragments()
         ]
         operation = LanceOperation.Merge(complete, self._schema)
         LanceDataset.commit(dataset, operation, read_version=dataset.version)
@@ -228,6 +230,15 @@ class FragmentColumns:
         for metadata, schema in self._run(dataset, job, numbers) if numbers else ():
             self._files[keys[metadata.id]] = metadata.files[-1]
             self._schema = schema
+
+
+def _keys(dataset: Any, job: MapJob) -> dict[int, tuple[Any, ...]]:
+    """What the file of each fragment is bound to."""
+    layout = str(dataset.lance_schema)  # field numbers count from it
+    return {
+        fragment.fragment_id: (layout, *identity_of(fragment, dataset, job))
+        for fragment in dataset.get_fragments()
+    }
 
 
 def identity_of(fragment: Any, dataset: Any, job: MapJob) -> tuple[Any, ...]:
