@@ -150,6 +150,7 @@ def test_read_only_storage_as_another_user(energy, tmp_path):
             path.chmod(0o555 if path.is_dir() else 0o444)
         code = """
             import os
+            import scipy.sparse
             from energy_plugin.energy import mapping
             print(*[row["id"] for row in hits(energy, QUERY)])  # what is lazy, is loaded
             os.setuid(65534)
