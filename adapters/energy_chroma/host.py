@@ -132,11 +132,11 @@ class ChromaHost:
         kept = [row for row in ids if row in found]
         return kept, _matrix([found[row] for row in kept])
 
-    def pages(self) -> Iterator[tuple[list[str], NDArray[np.float32]]]:
+    def pages(self, rows: int = PAGE) -> Iterator[tuple[list[str], NDArray[np.float32]]]:
         """All rows, a page of ids and (m, d) float32 vectors at a time."""
         offset = 0
         while True:
-            page: dict[str, Any] = {"limit": PAGE, "offset": offset}
+            page: dict[str, Any] = {"limit": rows, "offset": offset}
             try:
                 got: Any = self.collection.get(**page, include=["embeddings"])
                 ids = got["ids"]

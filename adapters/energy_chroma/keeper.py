@@ -44,6 +44,7 @@ class FieldKeeper:
         config: EnergyConfig | None = None,
         *,
         row_columns: bool = True,
+        memory_limit: int | str | None = None,
         show_progress_bar: bool = False,
     ) -> Self:
         """Fit the energy field to all rows and store its columns in Chroma.
@@ -58,6 +59,9 @@ class FieldKeeper:
             Also write ``energy_lambda``, ``energy_dispersion`` and ``energy_cell`` into each
             row's metadata, for people and for ``where`` (25 s per 100,000 rows). Search does
             not need them.
+        memory_limit : int or str, optional
+            Bytes, or ``"2 GB"``, that the build may take beyond what process and Chroma hold.
+            Where all rows need more, the field is fitted on a sample, the rest page by page.
         show_progress_bar : bool, default False
 
         Returns
@@ -68,8 +72,8 @@ class FieldKeeper:
         Raises
         ------
         InvalidInputError
-            The collection is empty, `config` is no EnergyConfig, or rows have metadata of their
-            own under the names of the row columns.
+            The collection is empty, the limit is too small, `config` is no EnergyConfig, or rows
+            have metadata of their own under the names of the row columns.
         """
         config = as_config(config)
         shown = self._shows_columns()
@@ -82,6 +86,7 @@ class FieldKeeper:
             row_columns=row_columns,
             show_progress_bar=show_progress_bar,
             device=self._device,
+            memory_limit=memory_limit,
         )
         with self._lock:
             field.catch_up()
@@ -90,7 +95,13 @@ class FieldKeeper:
                 view.clear(self._host, show_progress_bar=show_progress_bar)
         return self
 
-    def refit(self, config: EnergyConfig | None = None, *, show_progress_bar: bool = False) -> Self:
+    def refit(
+        self,
+        config: EnergyConfig | None = None,
+        *,
+        memory_limit: int | str | None = None,
+        show_progress_bar: bool = False,
+    ) -> Self:
         """Fit the field anew with its present settings: for rows that moved far from it.
 
         Unlike `build` it keeps the configuration, the choice of row columns, and the fidelity
@@ -100,12 +111,9 @@ class FieldKeeper:
         ----------
         config : EnergyConfig, optional
             Other settings.
+        memory_limit : int or str, optional
+            As in `build`, beyond the former field.
         show_progress_bar : bool, default False
-
-        Returns
-        -------
-        EnergyCollection
-            This object.
 
         Raises
         ------
@@ -124,6 +132,7 @@ class FieldKeeper:
             row_columns=former.pointer.row_columns,
             show_progress_bar=show_progress_bar,
             device=self._device,
+            memory_limit=memory_limit,
         )
         with self._lock:
             field.catch_up()

@@ -11,13 +11,16 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from energy_chroma import reading
 from energy_chroma.host import ChromaHost
 from energy_chroma.pointer import Pointer, embedder_of, identity_text
 from energy_chroma.rows import RowMap, pack_all, unpack_all
 from energy_chroma.staleness import Changes, by_ids
 from energy_chroma.store import FieldStore
+from energy_plugin.energy.config import as_config
 from energy_plugin.energy.fingerprint import fingerprint
 from energy_plugin.errors import ForeignFieldError, InvalidInputError
+from energy_plugin.validation import as_memory_limit
 
 if TYPE_CHECKING:
     from energy_plugin.energy import EnergyColumns, EnergyConfig, EnergyIndex, SearchResult
@@ -58,16 +61,28 @@ class LiveField:
         row_columns: bool,
         show_progress_bar: bool,
         device: str | None,
+        memory_limit: int | str | None = None,
     ) -> LiveField:
         """Fit a field to all rows of the collection; writes nothing.
 
         Raises
         ------
         InvalidInputError
-            The collection is empty.
+            The collection is empty, or the limit is too small.
         """
         from energy_plugin.energy import EnergyIndex
 
+        limit = as_memory_limit(memory_limit)
+        settings = as_config(config)
+        if limit is not None:
+            passes = reading.plan_of(limit, host, settings)
+            if passes is not None:
+                field, columns, ids, prints = reading.fitted(
+                    host, passes, settings, device=device, show_progress_bar=show_progress_bar
+                )
+                index = EnergyIndex(field, columns, device=device)
+                pointer = cls._new_pointer(host, field.dim, row_columns=row_columns)
+                return cls(host, index, RowMap(ids, prints), pointer)
         found: dict[str, NDArray[np.float32]] = {}
         for ids, vectors in host.pages():
             found.update(zip(ids, vectors, strict=True))
@@ -76,20 +91,25 @@ class LiveField:
                 f"Collection {host.collection.name!r} is empty: there is nothing to build an "
                 "energy field from. Add rows first."
             )
-        matrix = np.stack(list(found.values()))
+        names, matrix = list(found), np.stack(list(found.values()))
+        found.clear()
         index = EnergyIndex.fit(
             matrix,
-            config,
+            settings,
             show_progress_bar=show_progress_bar,
             device=device,
         )
-        pointer = Pointer(
+        pointer = cls._new_pointer(host, matrix.shape[1], row_columns=row_columns)
+        return cls(host, index, RowMap(names, fingerprint(matrix)), pointer)
+
+    @staticmethod
+    def _new_pointer(host: ChromaHost, dim: int, *, row_columns: bool) -> Pointer:
+        return Pointer(
             of=str(host.collection.id),
-            dim=matrix.shape[1],
+            dim=dim,
             embedder=identity_text(host.embedder()),
             row_columns=row_columns,
         )
-        return cls(host, index, RowMap(list(found), fingerprint(matrix)), pointer)
 
     @classmethod
     def load(cls, host: ChromaHost, store: FieldStore, device: str | None) -> LiveField:

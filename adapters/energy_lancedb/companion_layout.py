@@ -26,6 +26,7 @@ from energy_plugin.energy import EnergyColumns
 from energy_plugin.errors import CorruptFieldError
 
 SUFFIX = "__energy_rows"
+WRITE_BYTES = 8 << 20  # of residuals that are handed over at a time; what they become is more
 
 
 def keys_of(vectors: NDArray[np.float32]) -> NDArray[np.uint64]:
@@ -55,10 +56,13 @@ class CompanionLayout:
         """Write a new generation and flip the pointer; returns the one it replaced."""
         table = self._open()
         keys, first = np.unique(rows.keys(), return_index=True)
-        data = _rows(pointer, keys, rows.columns.take(first), rows.fingerprints[first])
         if table is not None:
             table.delete(rows_of(pointer))  # left over by a build that broke off
-        self._write(data)
+        step = max(1, WRITE_BYTES // pointer.format.width)
+        for start in range(0, len(keys), step):
+            of = first[start : start + step]
+            some = rows.columns.take(of), rows.fingerprints[of]
+            self._write(_rows(pointer, keys[start : start + step], *some))
         replaced = self._flip(pointer)
         self._drop_outdated(pointer, replaced)
         return replaced

@@ -10,7 +10,7 @@ fragments that are new. A file is bound to its fragment's vectors, so nothing is
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from energy_lancedb.columns import RowFormat, scatter
 from energy_lancedb.host import ROWID, HostVectors, prints_of, vectors_of
 from energy_lancedb.layout import match
+from energy_lancedb.streaming import streamed
 from energy_plugin.energy import EnergyColumns
 
 SAMPLE_ROWS = 1 << 17  # that a field is fitted on at most, unless told otherwise
@@ -43,6 +44,10 @@ class SampledRows:
     engine : "local" or "ray"
     device : str, optional
         Of the mapping.
+    batch_rows : int
+        Rows that are read and mapped at a time.
+    block_values : int, optional
+        Floats of a temporary block, where the memory is limited.
     """
 
     field: bytes
@@ -51,6 +56,8 @@ class SampledRows:
     columns: EnergyColumns
     engine: str
     device: str | None = None
+    batch_rows: int = BATCH_ROWS
+    block_values: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,6 +141,7 @@ def map_fragment(job: MapJob, number: int) -> tuple[Any, Any]:
     """
     import lance
 
+    assert job.rows is not None
     dataset = lance.dataset(job.uri, version=job.version, storage_options=job.storage_options)
     schema = pa.schema(job.form.fields(suffix=job.suffix, metadata=job.metadata))
 
@@ -143,10 +151,32 @@ def map_fragment(job: MapJob, number: int) -> tuple[Any, Any]:
         return pa.record_batch(_columns(job, batch, addresses), schema=schema)
 
     fragment: Any = dataset.get_fragment(number)
+    if job.rows.block_values is not None:
+        # Lance's own reader keeps whole fragments; a handle is borrowed while it writes
+        batches = _taken(job, dataset, dataset.get_fragment(number), schema)
+        metadata, lance_schema = streamed(fragment.merge_columns, schema, batches)
+        return metadata, lance_schema
     metadata, lance_schema = fragment.merge_columns(
-        columns, columns=[job.vector_column, ADDRESS], batch_size=BATCH_ROWS
+        columns, columns=[job.vector_column, ADDRESS], batch_size=job.rows.batch_rows
     )
     return metadata, lance_schema
+
+
+def _taken(job: MapJob, dataset: Any, fragment: Any, schema: pa.Schema) -> Iterator[Any]:
+    """The columns of a fragment, of so many rows at a time as the memory allows."""
+    from energy_plugin.energy.device import blocks_of
+
+    assert job.rows is not None
+    scanner = dataset.scanner(columns=[], fragments=[fragment], with_row_address=True)
+    addresses = scanner.to_table()[ADDRESS].to_numpy().astype(np.uint64)
+    for start in range(0, len(addresses), job.rows.batch_rows):
+        mine = addresses[start : start + job.rows.batch_rows]
+        places = list(range(start, start + len(mine)))
+        found = fragment.take(places, columns=[job.vector_column]).combine_chunks()
+        (batch,) = found.to_batches()
+        with blocks_of(job.rows.block_values):
+            arrays = _columns(job, batch, mine)
+        yield pa.record_batch(arrays, schema=schema)
 
 
 def _columns(job: MapJob, batch: pa.RecordBatch, addresses: NDArray[np.uint64]) -> list[pa.Array]:

@@ -8,19 +8,21 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from energy_lancedb.blocks import HostRows, fitted_rows, plan_of
 from energy_lancedb.companion_layout import keys_of
 from energy_lancedb.findings import Finding, findings_of, wrong_rows
 from energy_lancedb.fragments import SAMPLE_ROWS, SampledRows, read_sample
-from energy_lancedb.host import prints_of
+from energy_lancedb.host import ROWID, prints_of
 from energy_lancedb.layout import FittedRows, layout_of
 from energy_lancedb.pointer import Pointer, replaced_pointer
 from energy_lancedb.upkeep import EnergyUpkeep
 from energy_plugin.energy.config import as_config
 from energy_plugin.errors import InvalidInputError
-from energy_plugin.validation import as_k
+from energy_plugin.validation import as_k, as_memory_limit
 
 if TYPE_CHECKING:
-    from energy_plugin.energy import EnergyConfig
+    from energy_plugin.energy import EnergyConfig, EnergyField
+    from energy_plugin.energy.memory import Plan
 
 LAYOUTS = ("auto", "columns", "companion")
 ENGINES = ("local", "ray")
@@ -68,6 +70,7 @@ class EnergyTable(EnergyUpkeep):
         layout: str = "auto",
         engine: str = "local",
         sample: int | None = None,
+        memory_limit: int | str | None = None,
         show_progress_bar: bool = False,
     ) -> EnergyTable:
         """Fit an energy field to the table and store it, as a new generation.
@@ -88,7 +91,11 @@ class EnergyTable(EnergyUpkeep):
             Rows that the field is fitted on: all, or 131,072 chosen by the seed of the
             configuration where there are more. The columns of the others are a function of
             their vector, the field and the sample, which both engines compute alike. With the
-            layout "companion" the field is always fitted on all rows.
+            layout "companion" the field is fitted on all rows, unless the memory is limited.
+        memory_limit : int or str, optional
+            Bytes, or ``"2 GB"``, that the build may take beyond what the process has: a sample
+            that fits is taken, and the vectors are read and mapped a block at a time. With Ray
+            it holds for this process and for each task.
         show_progress_bar : bool, default False
 
         Returns
@@ -99,13 +106,11 @@ class EnergyTable(EnergyUpkeep):
         Raises
         ------
         InvalidInputError
-            No row has a vector, the table has foreign columns of the same names, or `config`
-            is no EnergyConfig.
+            No row has a vector, the table has foreign columns of the same names, the limit is
+            too small, or `config` is no EnergyConfig.
         """
-        from energy_plugin.energy import EnergyIndex
-        from energy_plugin.energy.mapping import sample_config
-
         config = as_config(config)
+        bound = as_memory_limit(memory_limit)
         if layout not in LAYOUTS:
             raise InvalidInputError(f"layout must be one of {LAYOUTS}, got {layout!r}.")
         if engine not in ENGINES:
@@ -114,7 +119,7 @@ class EnergyTable(EnergyUpkeep):
         self.host.require_latest()
         with self.lock:
             started = time.perf_counter()
-            version = self.host.latest()
+            self.host.latest()
             previous = replaced_pointer(self.host.schema)
             column = self._column or (previous.vector_column if previous else None)
             column, dim = self.host.vector_column(column)
@@ -127,45 +132,101 @@ class EnergyTable(EnergyUpkeep):
                     "Leave engine out."
                 )
             count = self.host.table.count_rows()
-            mapped = layout == "columns" and (engine == "ray" or limit < count)
-            vectors = (
-                read_sample(self.host.dataset(), column, dim, limit, config.seed)
-                if mapped
-                else self.host.vectors(column, dim)
-            )
-            if len(vectors.rowids) == 0:
-                raise InvalidInputError(
-                    f"Table {self.host.name!r} has no row with a vector in {column!r}. "
-                    "Add rows, then build."
+            plan = None if bound is None else plan_of(bound, layout, count, dim, config)
+            if plan is not None:
+                limit = min(limit, plan.sample)
+            field: EnergyField
+            rows: FittedRows | SampledRows
+            if layout == "companion" and plan is not None and plan.sample < count:
+                field, rows, fitting = self._fit_in_passes(
+                    column, dim, plan, config, show_progress_bar=show_progress_bar
                 )
-            if mapped and limit < count:
-                config = sample_config(config, count, len(vectors.rowids))
-            read = time.perf_counter()
+            else:
+                field, rows, fitting = self._fit_at_once(
+                    column,
+                    dim,
+                    plan,
+                    config,
+                    mapped=layout == "columns" and (engine == "ray" or limit < count),
+                    sample=limit,
+                    engine=engine,
+                    show_progress_bar=show_progress_bar,
+                )
+            fitted = time.perf_counter()
+            self._publish(field, rows, layout, column, previous)
+            if plan is None and isinstance(rows, FittedRows):
+                self.refresh()  # rows that came while the field was fitted
+            written = time.perf_counter()
+            read = fitting - started
+            self.last_build = BuildTimes(read, fitted - fitting, written - fitted)
+        return self
+
+    def _fit_at_once(
+        self,
+        column: str,
+        dim: int,
+        plan: Plan | None,
+        config: EnergyConfig,
+        *,
+        mapped: bool,
+        sample: int,
+        engine: str,
+        show_progress_bar: bool,
+    ) -> tuple[EnergyField, FittedRows | SampledRows, float]:
+        """Field, rows, and when the vectors were read; of all rows or, if mapped, a sample."""
+        from energy_plugin.energy import EnergyIndex, memory
+        from energy_plugin.energy.device import blocks_of
+        from energy_plugin.energy.mapping import sample_config
+
+        version, count = self.host.latest(), self.host.table.count_rows()
+        vectors = (
+            read_sample(self.host.dataset(), column, dim, sample, config.seed)
+            if mapped
+            else self.host.vectors(column, dim)
+        )
+        if len(vectors.rowids) == 0:
+            raise InvalidInputError(_no_vectors(self.host.name, column))
+        if mapped and sample < count:
+            config = sample_config(config, count, len(vectors.rowids))
+        read = time.perf_counter()
+        with blocks_of(None if plan is None else plan.block_values):
             index = EnergyIndex.fit(
                 vectors.matrix, config, show_progress_bar=show_progress_bar, device=self._device
             )
-            fitted = time.perf_counter()
-            prints = prints_of(vectors.matrix)
-            rows: FittedRows | SampledRows
-            if mapped:
-                blob = index.field.to_bytes()
-                rows = SampledRows(
-                    blob, vectors.rowids, prints, index.columns, engine, self._device
-                )
-            else:
-                rows = FittedRows(
-                    version=version,
-                    rowids=vectors.rowids,
-                    keys=lambda: keys_of(vectors.matrix),
-                    fingerprints=prints,
-                    columns=index.columns,
-                )
-            self._publish(index.field, rows, layout, column, previous)
-            if not mapped:
-                self.refresh()  # rows that came while the field was fitted
-            written = time.perf_counter()
-            self.last_build = BuildTimes(read - started, fitted - read, written - fitted)
-        return self
+        prints = prints_of(vectors.matrix)
+        if not mapped:
+            rows = FittedRows(
+                version=version,
+                rowids=vectors.rowids,
+                keys=lambda: keys_of(vectors.matrix),
+                fingerprints=prints,
+                columns=index.columns,
+            )
+            return index.field, rows, read
+        blob = index.field.to_bytes()
+        sampled = SampledRows(blob, vectors.rowids, prints, index.columns, engine, self._device)
+        if plan is not None:
+            memory.give_back()
+            batch = max(1, plan.block_values // dim)
+            sampled = replace(sampled, batch_rows=batch, block_values=plan.block_values)
+        return index.field, sampled, read
+
+    def _fit_in_passes(
+        self, column: str, dim: int, plan: Plan, config: EnergyConfig, *, show_progress_bar: bool
+    ) -> tuple[EnergyField, FittedRows, float]:
+        """As `_fit_at_once`, of all rows, whose vectors are never held at once."""
+        version = self.host.latest()
+        rowids = np.sort(self.host.scan([])[ROWID].to_numpy().astype(np.uint64))
+        read = time.perf_counter()
+        field, rows = fitted_rows(
+            HostRows(self.host, column, dim, rowids),
+            plan,
+            version,
+            config,
+            device=self._device,
+            show_progress_bar=show_progress_bar,
+        )
+        return field, rows, read
 
     def verify(self) -> list[Finding]:
         """Check all that is stored against the table's vectors; reads them once.
@@ -246,6 +307,10 @@ class EnergyTable(EnergyUpkeep):
             for name in names:
                 self.artefacts(name).drop()
             self._snapshot = None
+
+
+def _no_vectors(table: str, column: str) -> str:
+    return f"Table {table!r} has no row with a vector in {column!r}. Add rows, then build."
 
 
 def _config_of(pointer: Pointer | None) -> EnergyConfig | None:

@@ -8,13 +8,16 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from energy_lancedb.blocks import HostRows, host_bytes, plan_of
 from energy_lancedb.companion_layout import keys_of
 from energy_lancedb.fragments import SampledRows
 from energy_lancedb.host import ATTEMPTS, ROWID
 from energy_lancedb.layout import FittedRows, layout_of, match
 from energy_lancedb.pointer import Pointer, embedder_of
 from energy_lancedb.writer import EnergyWriter
+from energy_plugin.energy.config import as_config
 from energy_plugin.errors import InvalidInputError
+from energy_plugin.validation import as_memory_limit
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -27,7 +30,9 @@ if TYPE_CHECKING:
 class EnergyUpkeep(EnergyWriter):
     """What makes a new generation of a field that stands."""
 
-    def refit(self, config: EnergyConfig | None = None) -> Self:
+    def refit(
+        self, config: EnergyConfig | None = None, *, memory_limit: int | str | None = None
+    ) -> Self:
         """Fit a new field to the present vectors, as a new generation; see `info().drift`.
 
         As `build`, with the configuration of the present field; rows that have lost bit planes
@@ -37,9 +42,21 @@ class EnergyUpkeep(EnergyWriter):
         ----------
         config : EnergyConfig, optional
             That of the present field if not given.
+        memory_limit : int or str, optional
+            Bytes, or ``"2 GB"``, that the fit may take beyond the field in memory; the vectors
+            are then read a block at a time. Rows that come meanwhile wait for `refresh`.
+
+        Raises
+        ------
+        InvalidInputError
+            The limit is too small.
         """
+        limit = as_memory_limit(memory_limit)
         with self.lock:
             self.host.require_latest()
+            if limit is not None:
+                self._refit_in_passes(self.snapshot(), config, limit)
+                return self
             snapshot, vectors = self.snapshot_and_vectors()
             if len(snapshot):
                 index = snapshot.index.refit(vectors, config)
@@ -177,6 +194,42 @@ class EnergyUpkeep(EnergyWriter):
         )
         self._publish(index.field, rows, pointer.layout, pointer.vector_column, pointer)
         self.refresh()  # rows that came in the meantime
+
+    def _refit_in_passes(self, snapshot: Snapshot, config: EnergyConfig | None, limit: int) -> None:
+        """Fit and store anew the live rows of a snapshot, whose vectors are read in blocks."""
+        from energy_plugin.energy import EnergyIndex
+
+        if len(snapshot) == 0:
+            return
+        pointer, live = snapshot.pointer, snapshot.live_rowids
+        order = np.argsort(live)
+        rowids, prints = live[order], snapshot.fingerprints[snapshot.index.rows][order]
+        source = HostRows(self.host, pointer.vector_column, pointer.dim, rowids)
+        settings = snapshot.field.config if config is None else as_config(config)
+        size = (pointer.layout, *source.shape, settings)
+        plan_of(limit, *size)  # raises where the limit is too small
+        columns = snapshot.index.columns.take(order)
+        index = EnergyIndex.from_columns(snapshot.field, columns, device=self._device).refit(
+            source, settings, memory_limit=limit - host_bytes(*size)
+        )
+        columns, keys = index.columns, np.empty(0, dtype=np.uint64)
+        if pointer.layout == "companion":
+            now, keys = source.numbers()
+            same = now == prints  # columns must not go under the key of a later vector
+            rowids, prints, columns, keys = (
+                rowids[same],
+                prints[same],
+                columns.take(same),
+                keys[same],
+            )
+        rows = FittedRows(
+            version=snapshot.version,
+            rowids=rowids,
+            keys=lambda: keys,
+            fingerprints=prints,
+            columns=columns,
+        )
+        self._publish(index.field, rows, pointer.layout, pointer.vector_column, pointer)
 
     def _publish(
         self,

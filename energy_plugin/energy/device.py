@@ -15,9 +15,9 @@ _values: ContextVar[int] = ContextVar("block_values", default=BLOCK_VALUES)
 
 
 @contextmanager
-def blocks_of(values: int) -> Iterator[None]:
-    """Smaller blocks in a ``with`` statement, in this thread alone."""
-    token = _values.set(values)
+def blocks_of(values: int | None) -> Iterator[None]:
+    """Smaller blocks in a ``with`` statement, in this thread alone; None: those there are."""
+    token = _values.set(values or _values.get())
     try:
         yield
     finally:

@@ -54,8 +54,9 @@ def fit(
     rows, width = (int(size) for size in vectors.shape)
     plan = memory.plan(rows, width, config, limit)
     if plan.sample == rows:
+        whole = as_vectors(vectors[:], dim=dim)
         with blocks_of(plan.block_values):
-            return _fit_whole(as_vectors(vectors, dim=dim), config, device, show_progress_bar)
+            return _fit_whole(whole, config, device, show_progress_bar)
     return fit_in_passes(
         slices(vectors, dim),
         plan,
@@ -131,6 +132,7 @@ def fit_in_passes(
         settings = sample_config(config, total, len(rows))
         field, sample = fit_field(rows, settings, device=device, progress=step)
         del rows
+        memory.give_back()
         step("columns")
         mapper = RowMapper(field, sample, device=device)
         out = _Rows(total, code_bytes(field.dim, config.bits))
@@ -139,6 +141,7 @@ def fit_in_passes(
             known = place[place < len(prints)]
             same = fingerprint(block)[mine[: len(known)]] == prints[known]
             out.append(columns, mine[: len(known)][same], sample, known[same])
+    memory.give_back()
     return field, out.columns()
 
 

@@ -12,6 +12,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+BLOCK_ROWS = 64
 ROUNDS = 3
 
 
@@ -47,12 +48,14 @@ def _hadamard_blocks(rows: NDArray[np.float64]) -> NDArray[np.float64]:
 @lru_cache(maxsize=4)
 def rotation(dim: int, seed: int) -> NDArray[np.float32]:
     """An orthogonal matrix of shape (dim, dim), read-only; the same seed gives the same bytes."""
-    rows = np.eye(dim)
+    matrix = np.empty((dim, dim), dtype=np.float32)
     words = splitmix64(seed, 2 * ROUNDS * dim).reshape(ROUNDS, 2, dim)
-    for signs, keys in words:
-        rows = rows * np.where(signs >> np.uint64(63), -1.0, 1.0)
-        rows = rows[:, np.argsort(keys, kind="stable")]
-        rows = _hadamard_blocks(rows)
-    matrix = rows.astype(np.float32)
+    for start in range(0, dim, BLOCK_ROWS):  # the rows are independent
+        rows = np.eye(min(BLOCK_ROWS, dim - start), dim, start)
+        for signs, keys in words:
+            rows = rows * np.where(signs >> np.uint64(63), -1.0, 1.0)
+            rows = rows[:, np.argsort(keys, kind="stable")]
+            rows = _hadamard_blocks(rows)
+        matrix[start : start + len(rows)] = rows
     matrix.flags.writeable = False
     return matrix
