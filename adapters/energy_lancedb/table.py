@@ -75,7 +75,8 @@ class EnergyTable(EnergyUpkeep):
     ) -> EnergyTable:
         """Fit an energy field to the table and store it, as a new generation.
 
-        Readers see the old field until the new one is complete.
+        Readers see the old field until the new one is complete; other threads go on with this
+        object while the field is fitted.
 
         Parameters
         ----------
@@ -189,7 +190,7 @@ class EnergyTable(EnergyUpkeep):
         if mapped and sample < count:
             config = sample_config(config, count, len(vectors.rowids))
         read = time.perf_counter()
-        with blocks_of(None if plan is None else plan.block_values):
+        with self.others_go_on(), blocks_of(None if plan is None else plan.block_values):
             index = EnergyIndex.fit(
                 vectors.matrix, config, show_progress_bar=show_progress_bar, device=self._device
             )
@@ -281,17 +282,17 @@ class EnergyTable(EnergyUpkeep):
 
         snapshot, vectors = self.snapshot_and_vectors()
         wrong = wrong_rows(snapshot, vectors)
-        index = self._copy(snapshot)
+        index, rows = self._taken(snapshot, vectors)
         keep = np.ones(len(index), dtype=bool)
         keep[wrong] = False
-        columns = index.columns
-        mended = snapshot.index.encode(vectors[wrong])
-        prints = snapshot.fingerprints.copy()
-        prints[snapshot.index.rows] = prints_of(vectors)
-        snapshot = replace(snapshot, fingerprints=prints)
+        mended = index.encode(vectors[wrong])
         order = np.argsort(np.concatenate([np.flatnonzero(keep), wrong]))
-        both = EnergyColumns.concat([columns.take(keep), mended]).take(order)
-        self._republish(snapshot, EnergyIndex.from_columns(snapshot.field, both), vectors)
+        both = EnergyColumns.concat([index.columns.take(keep), mended]).take(order)
+        self._republish(
+            snapshot.pointer,
+            EnergyIndex.from_columns(snapshot.field, both),
+            replace(rows, fingerprints=prints_of(vectors)),
+        )
 
     def drop(self) -> None:
         """Remove the energy columns, the pointer and the companion tables."""

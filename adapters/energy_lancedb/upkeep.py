@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -59,8 +62,10 @@ class EnergyUpkeep(EnergyWriter):
                 return self
             snapshot, vectors = self.snapshot_and_vectors()
             if len(snapshot):
-                index = snapshot.index.refit(vectors, config)
-                self._republish(snapshot, index, vectors)
+                index, rows = self._taken(snapshot, vectors)
+                with self.others_go_on():
+                    index = index.refit(vectors, config)
+                self._republish(snapshot.pointer, index, rows)
         return self
 
     def maintain(self) -> Maintenance:
@@ -74,10 +79,11 @@ class EnergyUpkeep(EnergyWriter):
         with self.lock:
             self.host.require_latest()
             snapshot, vectors = self.snapshot_and_vectors()
-            index = self._copy(snapshot)
-            report = index.maintain(vectors if len(vectors) else None)
+            index, rows = self._taken(snapshot, vectors)
+            with self.others_go_on():
+                report = index.maintain(vectors if len(vectors) else None)
             if index.field is not snapshot.field:
-                self._republish(snapshot, index, vectors)
+                self._republish(snapshot.pointer, index, rows)
         return report
 
     def forget(
@@ -130,10 +136,10 @@ class EnergyUpkeep(EnergyWriter):
                 ages_in_days(values, now), bits, snapshot.pointer.dim
             )
             if not dry_run and len(plan.rows):
-                index = self._copy(snapshot)
+                index, fitted = self._taken(snapshot, vectors)
                 for few, rows in plan.by_bits.items():
                     index.lower(rows, few)
-                self._republish(snapshot, index, vectors)
+                self._republish(snapshot.pointer, index, fitted)
         return plan
 
     def live_vectors(self, snapshot: Snapshot) -> NDArray[np.float32]:
@@ -173,25 +179,51 @@ class EnergyUpkeep(EnergyWriter):
         same = known.all() and int(self.host.table.version) == snapshot.version
         return found.matrix[positions] if same else None
 
-    def _copy(self, snapshot: Snapshot) -> EnergyIndex:
-        """The live rows of a snapshot in an index of their own, numbered 0..n−1."""
+    @contextmanager
+    def others_go_on(self) -> Iterator[None]:
+        """Let other threads search and write, under the lock, while this one computes.
+
+        What is computed must not share anything that they change.
+
+        Raises
+        ------
+        InvalidInputError
+            One has checked out an older version meanwhile.
+        """
+        self.lock.release()
+        try:
+            yield
+        finally:
+            self.lock.acquire()
+        self.host.require_latest()
+
+    def _taken(
+        self, snapshot: Snapshot, vectors: NDArray[np.float32]
+    ) -> tuple[EnergyIndex, FittedRows]:
+        """The live rows of a snapshot, apart from it.
+
+        Returns
+        -------
+        index : EnergyIndex
+            Numbered 0..n−1.
+        rows : FittedRows
+            What to publish it with.
+        """
         from energy_plugin.energy import EnergyIndex
 
         columns = snapshot.index.columns
-        return EnergyIndex.from_columns(snapshot.field, columns, device=self._device)
-
-    def _republish(
-        self, snapshot: Snapshot, index: EnergyIndex, vectors: NDArray[np.float32]
-    ) -> None:
-        """Store an index of the live rows of a snapshot as the next generation."""
-        pointer = snapshot.pointer
         rows = FittedRows(
             version=snapshot.version,
             rowids=snapshot.live_rowids,
             keys=lambda: keys_of(vectors),
             fingerprints=snapshot.fingerprints[snapshot.index.rows],
-            columns=index.columns,
+            columns=columns,
         )
+        return EnergyIndex.from_columns(snapshot.field, columns, device=self._device), rows
+
+    def _republish(self, pointer: Pointer, index: EnergyIndex, rows: FittedRows) -> None:
+        """Store an index of `_taken` rows as the next generation."""
+        rows = replace(rows, columns=index.columns)
         self._publish(index.field, rows, pointer.layout, pointer.vector_column, pointer)
         self.refresh()  # rows that came in the meantime
 

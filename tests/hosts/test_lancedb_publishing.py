@@ -1,23 +1,26 @@
 """Writing a field: crashes, conflicts, other writers."""
 
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
 import pytest
 from energy_lancedb import EnergyTable, column_layout
 from energy_lancedb.artefacts import Artefacts
 from energy_lancedb.column_layout import ColumnLayout
 from energy_lancedb.companion_layout import CompanionLayout
 from lancedb_data import (
+    DIM,
     ENERGY,
     N,
     embed,
     hits,
+    plain_rows,
     rows_of,
     text_of,
 )
 
-from energy_plugin.energy import EnergyConfig
-from energy_plugin.errors import (
-    NotBuiltError,
-)
+from energy_plugin.energy import EnergyConfig, EnergyIndex
+from energy_plugin.errors import InvalidInputError, NotBuiltError
 
 # -- crashes
 
@@ -188,6 +191,58 @@ def test_two_builds_at_once(table, database, monkeypatch, layout, owner, step):
     assert first.info().stale == 0
     in_table = [name for name in table.schema.names if name.startswith("energy_")]
     assert in_table == (ENERGY if layout == "columns" else [])
+
+
+@pytest.mark.parametrize("layout", ["columns", "companion"])
+@pytest.mark.parametrize(
+    ("verb", "step"), [("build", "fit"), ("refit", "refit"), ("maintain",) * 2]
+)
+def test_other_threads_go_on_while_a_field_is_fitted(table, monkeypatch, layout, verb, step):
+    """They search the former field, add and delete, on the same object."""
+    energy = EnergyTable(table).build(EnergyConfig(bits=8), layout=layout)
+    rng = np.random.default_rng(3)
+    drifted = np.eye(DIM, dtype=np.float32)[0] + rng.normal(0, 0.1, (80, DIM))
+    rows = zip(plain_rows(80, start=N), drifted.astype(np.float32), strict=True)
+    energy.add([{**row, "vector": vector} for row, vector in rows])
+    former, original, found = hits(energy), getattr(EnergyIndex, step), []
+
+    def meanwhile():
+        found.append(hits(energy))
+        energy.add(rows_of(1, start=1000))
+        energy.delete("id = 9")
+        found.append(hits(energy, text_of(1000), 1)[0]["id"])
+
+    def interrupted(*arguments, **options):
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(meanwhile).result(timeout=120)
+        return original(*arguments, **options)
+
+    monkeypatch.setattr(EnergyIndex, step, interrupted)
+    options = {"layout": layout} if verb == "build" else {}
+    getattr(energy, verb)(**options)
+    assert found == [former, 1000]
+    info = energy.info()
+    assert (info.rows, info.stale, info.generation) == (N + 80, 0, 2)
+    assert hits(energy, text_of(1000), 1)[0]["id"] == 1000
+    assert 9 not in [row["id"] for row in hits(energy, k=1000)]
+    assert energy.verify() == []
+
+
+def test_a_version_that_is_checked_out_during_a_fit_stays(table, monkeypatch):
+    energy = EnergyTable(table).build(EnergyConfig(bits=8))
+    former, version, original = hits(energy), table.version, EnergyIndex.refit
+
+    def interrupted(*arguments, **options):
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(energy.checkout, version).result(timeout=120)
+        return original(*arguments, **options)
+
+    monkeypatch.setattr(EnergyIndex, "refit", interrupted)
+    with pytest.raises(InvalidInputError, match="checked out"):
+        energy.refit(EnergyConfig(bits=2))
+    assert hits(energy) == former
+    energy.checkout_latest()
+    assert energy.verify() == []
 
 
 def test_a_build_elsewhere_is_noticed(table, database):
