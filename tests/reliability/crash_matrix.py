@@ -30,7 +30,7 @@ class Tally:
         return (
             f"{self.host:<20} {self.verb:<13} {self.survived:>2} of {self.kills:>2} kills survived:"
             f" {self.former:>2} before, {self.later:>2} after, {self.mixed:>2} between"
-            f"{'; mended: ' + mended if mended else ''}"
+            f"{'; named and mended: ' + mended if mended else ''}"
         )
 
 

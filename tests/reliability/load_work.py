@@ -140,7 +140,7 @@ def generations(say, host, place):
         for _, verb in cycle(session):
             verb()
             known.append(answers(session))
-    return known
+    return {"known": known, "generation": session.energy.info().generation}
 
 
 def work(say, host, place, role, number, seconds, known):
