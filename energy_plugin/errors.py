@@ -7,6 +7,7 @@
     ├── NotBuiltError (RuntimeError)          the energy field of a collection does not exist yet
     ├── ForeignFieldError (RuntimeError)      the stored field belongs to another embedder or table
     ├── CorruptFieldError (RuntimeError)      stored bytes fail their checksum or format version
+    ├── HostWriteError (RuntimeError)         the database did not take what was to be stored
     ├── CheckpointError (RuntimeError)        encoder weights are missing, misshapen or incomplete
     ├── DeviceMemoryError (RuntimeError)      one page alone does not fit the device's memory
     └── OptionalDependencyError (ImportError) an extra of the package is not installed
@@ -35,6 +36,10 @@ class ForeignFieldError(EnergyPluginError, RuntimeError):
 
 class CorruptFieldError(EnergyPluginError, RuntimeError):
     """Stored bytes fail their checksum, or a format version is unknown."""
+
+
+class HostWriteError(EnergyPluginError, RuntimeError):
+    """The database did not take what was to be stored; what stood there before still does."""
 
 
 class CheckpointError(EnergyPluginError, RuntimeError):

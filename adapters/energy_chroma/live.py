@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+from chromadb.errors import InternalError
 from numpy.typing import NDArray
 
 from energy_chroma import reading
@@ -19,7 +20,7 @@ from energy_chroma.staleness import Changes, by_ids
 from energy_chroma.store import FieldStore
 from energy_plugin.energy.config import as_config
 from energy_plugin.energy.fingerprint import fingerprint
-from energy_plugin.errors import ForeignFieldError, InvalidInputError
+from energy_plugin.errors import ForeignFieldError, HostWriteError, InvalidInputError
 from energy_plugin.validation import as_memory_limit
 
 if TYPE_CHECKING:
@@ -246,7 +247,13 @@ class LiveField:
     # -- storing
 
     def store(self, store: FieldStore) -> None:
-        """Publish everything as a new generation."""
+        """Publish everything as a new generation.
+
+        Raises
+        ------
+        HostWriteError
+            Chroma could not write, as on a full disk; the former field stays.
+        """
         rows = self.index.rows
         ids = self.rows.names(rows.tolist())
         prints = self.rows.fingerprints(rows)
@@ -255,7 +262,14 @@ class LiveField:
         def chunks() -> Iterator[bytes]:
             return pack_all(ids, columns, prints)
 
-        self.pointer = store.publish(self.pointer, self.index.field.to_bytes(), chunks)
+        try:
+            self.pointer = store.publish(self.pointer, self.index.field.to_bytes(), chunks)
+        except InternalError as error:
+            raise HostWriteError(
+                f"Chroma could not store the energy field of {self.host.collection.name!r} "
+                f"({error}). The former field, if there was one, stays. Look whether the disk is "
+                "full or the folder read-only, then call again."
+            ) from error
         self.pending = Changes()
 
 

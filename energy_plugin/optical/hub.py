@@ -7,9 +7,11 @@ model of 6.7 GB are enough. What is fetched is kept as an encoder-only safetenso
 from __future__ import annotations
 
 import json
+import logging
 import math
 import os
 import re
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
@@ -24,10 +26,13 @@ from energy_plugin.optical.published import check_shapes, vision_key
 from energy_plugin.optical.weights import DAMAGE, INDEX, SINGLE, is_plain
 
 CHUNK = 16 << 20  # bytes of one request
+ABANDONED_SECONDS = 86_400  # after which nobody writes to an unfinished file any more
 LARGEST_HEAD = 100_000_000  # bytes; the limit of the safetensors format
 REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _FILE = "encoder.safetensors"
+
+log = logging.getLogger(__name__)
 _BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}  # of a weight
 
 
@@ -111,9 +116,20 @@ def fetch(
             f"cannot fetch the encoder of {repository!r} at {revision!r}: {error}. No encoder at "
             f"{repository!r} if that was meant to be a local file or folder"
         ) from error
-    known.parent.mkdir(parents=True, exist_ok=True)
-    known.write_text(commit, "ascii")
+    _note(known, commit)
     return target
+
+
+def _note(known: Path, commit: str) -> None:
+    """Remember which commit a revision was; without that, the next call asks the server."""
+    try:
+        if not known.is_file() or known.read_text("ascii").strip() != commit:
+            known.parent.mkdir(parents=True, exist_ok=True)
+            part = known.with_name(f"{known.name}.{os.getpid()}.part")
+            part.write_text(commit, "ascii")
+            os.replace(part, known)
+    except OSError as error:
+        log.warning("cannot write %s (%s): the next call needs the server again", known, error)
 
 
 def _network_errors(hub: Any) -> tuple[type[Exception], ...]:
@@ -173,6 +189,12 @@ def _read(hub: Any, file: _Remote, start: int, stop: int) -> bytes:
     answer = hub.utils.http_backoff("GET", file.url, headers=headers)
     hub.utils.hf_raise_for_status(answer)
     data: bytes = answer.content
+    part = answer.headers.get("Content-Range", "")
+    if part and not part.startswith(f"bytes {start}-{stop - 1}/"):
+        raise CheckpointError(
+            f"{file.url} answered with {part!r} to a request for bytes {start} to {stop - 1}. "
+            "Try again, or download the repository and name its folder"
+        )
     if len(data) != stop - start or (answer.status_code != 206 and stop - start < file.size):
         raise CheckpointError(
             f"{file.url} answered {answer.status_code} with {len(data)} bytes to a request for "
@@ -238,6 +260,9 @@ def _assemble(hub: Any, tensors: list[_Tensor], target: Path, show_progress_bar:
     packed += b" " * (-len(packed) % 8)
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(f"{target.name}.{os.getpid()}.part")
+    for left in target.parent.glob(f"{target.name}.*.part"):  # of processes that were killed
+        if left.stat().st_mtime < time.time() - ABANDONED_SECONDS:
+            left.unlink(missing_ok=True)
     try:
         with (
             part.open("wb") as out,
