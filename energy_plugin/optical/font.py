@@ -20,7 +20,8 @@ CELL_WIDTH = 8
 CELL_HEIGHT = 16
 FONT_FILE = "unifont-15.0.01.hex.xz"
 FONT_SHA256 = "eaa8839e77ffbd026fdd05479138bcee6ee3bea964d2566e7f5acc3b84acaa93"
-MOST_BYTES = 1 << 28  # of the unpacked font, and of the memory to unpack it
+MOST_BYTES = 1 << 25  # of the unpacked font
+MOST_MEMORY = 1 << 27  # to unpack it
 REPLACEMENT = 0xFFFD
 
 
@@ -52,7 +53,7 @@ def read_glyphs(data: bytes) -> dict[int, str]:
         Cut off, too long, or not such lines.
     """
     try:
-        unpacker = lzma.LZMADecompressor(memlimit=MOST_BYTES)
+        unpacker = lzma.LZMADecompressor(memlimit=MOST_MEMORY)
         text = unpacker.decompress(data, MOST_BYTES).decode("ascii")
         if not unpacker.eof or unpacker.unused_data:
             raise ValueError(f"it is cut off, or longer than {MOST_BYTES} bytes")
