@@ -181,7 +181,14 @@ def test_the_sdist_holds_what_builds_tests_and_documents(tmp_path):
     tracked = _tracked()
     for folder in ("energy_plugin", "adapters", "tests", "examples", "docs", ".ci"):
         assert {name for name in tracked if name.startswith(f"{folder}/")} <= names
-    assert {"pyproject.toml", "Makefile", "constraints.txt", "README.md", "LICENSE"} <= names
+    assert {
+        "pyproject.toml",
+        "Makefile",
+        "constraints.txt",
+        "README.md",
+        "SECURITY.md",
+        "LICENSE",
+    } <= names
     assert not [name for name in names if "__pycache__" in name or "_build" in name]
 
 
