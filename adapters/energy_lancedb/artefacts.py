@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from energy_lancedb.host import in_history, open_or_none
+from energy_lancedb.host import clean, clear, in_history, open_or_none, put
 from energy_lancedb.pointer import Pointer, outdated_rows, rows_of
 from energy_plugin.errors import CorruptFieldError
 
@@ -80,12 +80,10 @@ class Artefacts:
             schema=SCHEMA,
         )
         table = self._open()
-        if table is None:
-            self._connection.create_table(self.name, rows, **self._place)
-        else:
+        if table is not None:
             # left over by a build that broke off
-            table.delete(f"generation = {generation} AND sha256 = '{sha256}'")
-            table.add(rows)
+            clear(table, f"generation = {generation} AND sha256 = '{sha256}'")
+        put(self._connection, self.name, rows, self._namespace)
         return len(parts), sha256
 
     def read(self, generation: int, chunks: int, sha256: str) -> bytes:
@@ -121,14 +119,14 @@ class Artefacts:
         table = self._open()
         if table is None:
             return
-        table.delete(outdated_rows(current, replaced))
+        clear(table, outdated_rows(current, replaced))
         self.clean(None)
 
     def clean(self, older_than: timedelta | None) -> None:
         """Remove old versions, by default those of more than seven days."""
         table = self._open()
         if table is not None:
-            table.optimize(cleanup_older_than=KEPT if older_than is None else older_than)
+            clean(table, KEPT if older_than is None else older_than)
 
     def has(self, pointer: Pointer) -> bool:
         """Whether the latest version of the table holds a field whole."""

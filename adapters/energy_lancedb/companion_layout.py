@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from energy_lancedb.artefacts import KEPT
 from energy_lancedb.columns import NAMES
-from energy_lancedb.host import Host, in_history, open_or_none, prints_of
+from energy_lancedb.host import Host, clean, clear, in_history, open_or_none, prints_of, put
 from energy_lancedb.layout import Encode, FittedRows, LoadedRows, match
 from energy_lancedb.pointer import KEY, Pointer, outdated_rows, replaced_pointer, rows_of
 from energy_plugin.energy import EnergyColumns
@@ -57,7 +57,7 @@ class CompanionLayout:
         table = self._open()
         keys, first = np.unique(rows.keys(), return_index=True)
         if table is not None:
-            table.delete(rows_of(pointer))  # left over by a build that broke off
+            clear(table, rows_of(pointer))  # left over by a build that broke off
         step = max(1, WRITE_BYTES // pointer.format.width)
         for start in range(0, len(keys), step):
             of = first[start : start + step]
@@ -68,25 +68,29 @@ class CompanionLayout:
         return replaced
 
     def _flip(self, pointer: Pointer) -> Pointer | None:
-        self.host.latest()
-        replaced = replaced_pointer(self.host.schema)
-        self.host.table.update_field_metadata(
-            {"path": pointer.vector_column, "metadata": {KEY: pointer.to_json()}}
-        )
+        def flip() -> Pointer | None:
+            self.host.latest()
+            replaced = replaced_pointer(self.host.schema)
+            self.host.table.update_field_metadata(
+                {"path": pointer.vector_column, "metadata": {KEY: pointer.to_json()}}
+            )
+            return replaced
+
+        replaced = self.host.insist(flip)
         self.host.latest()
         return replaced
 
     def _drop_outdated(self, current: Pointer, replaced: Pointer | None) -> None:
         table = self._open()
         if table is not None:
-            table.delete(outdated_rows(current, replaced))
+            clear(table, outdated_rows(current, replaced))
             self.clean(None)
 
     def clean(self, older_than: timedelta | None) -> None:
         """Remove old versions of the companion, by default those of more than seven days."""
         table = self._open()
         if table is not None:
-            table.optimize(cleanup_older_than=KEPT if older_than is None else older_than)
+            clean(table, KEPT if older_than is None else older_than)
 
     def revive(self, pointer: Pointer) -> None:
         """Write columns back that only older versions of the companion hold."""
@@ -98,11 +102,7 @@ class CompanionLayout:
             self._write(_rows(pointer, keys, columns, prints))
 
     def _write(self, rows: pa.Table) -> None:
-        table = self._open()
-        if table is None:
-            self.host.connection.create_table(self.name, rows, **self._place)
-        else:
-            table.add(rows)
+        put(self.host.connection, self.name, rows, self.host.namespace)
 
     def _stored(self, pointer: Pointer) -> pa.Table:
         table = self._open()
@@ -146,11 +146,8 @@ class CompanionLayout:
         if len(loaded.stale):
             keys, first = np.unique(keys_of(loaded.stale_vectors), return_index=True)
             vectors = loaded.stale_vectors[first]
-            table = self._open()
-            if table is not None:  # load has just read it
-                table.add(
-                    _rows(pointer, keys, encode(loaded.stale[first], vectors), prints_of(vectors))
-                )
+            columns = encode(loaded.stale[first], vectors)
+            self._write(_rows(pointer, keys, columns, prints_of(vectors)))
         return len(loaded.stale)
 
     def tidy(self) -> None:

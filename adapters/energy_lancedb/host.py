@@ -8,6 +8,7 @@ import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, TypeVar
 
 import numpy as np
@@ -160,9 +161,7 @@ class Host:
             )
 
     def insist(self, commit: Callable[[], T], *, move: bool = False) -> T:
-        """Call what commits, again as long as another writer is faster.
-
-        A lost commit has written nothing. The errors of this project are final.
+        """`insist` on a commit to this table.
 
         Parameters
         ----------
@@ -170,18 +169,7 @@ class Host:
         move : bool, default False
             Go to the latest version before another attempt; for what does not do so itself.
         """
-        for attempt in range(ATTEMPTS):
-            try:
-                return commit()
-            except Exception as error:
-                final = isinstance(error, EnergyPluginError) or not is_conflict(error)
-                if final or attempt + 1 == ATTEMPTS:
-                    raise
-            log.info("table %r: another writer was faster, trying again", self.name)
-            time.sleep(random.uniform(0, min(LONGEST_PAUSE, PAUSE * (attempt + 1))))
-            if move:
-                self.latest()
-        raise AssertionError
+        return insist(self.name, commit, self.latest if move else None)
 
     def vector_column(self, name: str | None) -> tuple[str, int]:
         """Name and dimension of the vector column.
@@ -241,6 +229,67 @@ class Host:
         except Exception:  # any failure of any backend means: not this way
             return False
         return True
+
+
+def insist(name: str, commit: Callable[[], T], between: Callable[[], Any] | None = None) -> T:
+    """Call what commits to a table, again as long as another writer is faster.
+
+    A lost commit has written nothing. The errors of this project are final.
+
+    Parameters
+    ----------
+    name : str
+        Of the table, for the log.
+    commit : callable
+    between : callable, optional
+        Comes before another attempt.
+    """
+    for attempt in range(ATTEMPTS):
+        try:
+            return commit()
+        except Exception as error:
+            final = isinstance(error, EnergyPluginError) or not is_conflict(error)
+            if final or attempt + 1 == ATTEMPTS:
+                raise
+        log.info("table %r: another writer was faster, trying again", name)
+        time.sleep(random.uniform(0, min(LONGEST_PAUSE, PAUSE * (attempt + 1))))
+        if between is not None:
+            between()
+    raise AssertionError
+
+
+def put(connection: Any, name: str, rows: pa.Table, namespace: list[str] | None = None) -> None:
+    """Add rows to a table of the plugin's own, which is made where there is none."""
+    place = {"namespace_path": namespace} if namespace else {}
+
+    def commit() -> None:
+        table = open_or_none(connection, name, namespace)
+        if table is not None:
+            table.add(rows)
+            return
+        try:
+            connection.create_table(name, rows, **place)
+        except Exception:
+            table = open_or_none(connection, name, namespace)
+            if table is None:
+                raise
+            table.add(rows)  # another process has just made it
+
+    insist(name, commit)
+
+
+def clear(table: Any, where: str) -> None:
+    """Delete rows of a table of the plugin's own."""
+    insist(str(table.name), lambda: table.delete(where), table.checkout_latest)
+
+
+def clean(table: Any, older_than: timedelta) -> None:
+    """Compact a table of the plugin's own and remove its old versions."""
+    insist(
+        str(table.name),
+        lambda: table.optimize(cleanup_older_than=older_than),
+        table.checkout_latest,
+    )
 
 
 def _joined(filters: Sequence[Any]) -> Any:

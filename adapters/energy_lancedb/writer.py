@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -116,7 +117,8 @@ class EnergyWriter(EnergyReader):
         """
         with self.lock:
             self.host.require_latest()
-            result = self.host.table.optimize(cleanup_older_than=cleanup_older_than, **options)
+            optimize = partial(self.host.table.optimize, cleanup_older_than=cleanup_older_than)
+            result = self.host.insist(partial(optimize, **options), move=True)
             self.host.latest()
             if pointer_of(self.host.schema) is not None:
                 self.refresh()

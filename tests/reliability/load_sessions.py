@@ -43,6 +43,9 @@ class ChromaSession:
             self.collection = client.get_collection("rows")
         self.energy = EnergyCollection(self.collection)
 
+    def build(self, config):
+        self.energy.build(config)
+
     def add(self, rows):
         self.energy.add(**self._arguments(rows))
 
@@ -89,6 +92,7 @@ class ChromaSession:
 class LanceSession:
     """An `EnergyTable` on a folder."""
 
+    LAYOUT = "columns"
     SCHEMA = pa.schema(
         [
             pa.field("id", pa.int64()),
@@ -104,6 +108,9 @@ class LanceSession:
         else:
             table = database.open_table("rows")
         self.energy = EnergyTable(table, device="cpu")
+
+    def build(self, config):
+        self.energy.build(config, layout=self.LAYOUT)
 
     def add(self, rows):
         self.energy.add(self._arguments(rows))
@@ -143,10 +150,20 @@ class LanceSession:
         )
 
 
+class CompanionSession(LanceSession):
+    """The same with the columns in a table beside."""
+
+    LAYOUT = "companion"
+
+
 def belongs(number, stamp, vector):
     """Check that a row is whole."""
     expected = vector_of(number, stamp)
     assert np.allclose(vector, expected, atol=1e-6), f"row {number} is half written"
 
 
-SESSIONS = {"chroma": ChromaSession, "lancedb": LanceSession}
+SESSIONS = {
+    "chroma": ChromaSession,
+    "lancedb": LanceSession,
+    "lancedb companion": CompanionSession,
+}

@@ -37,7 +37,7 @@ def prepare(say, host, place):
     """A store of the base rows with a field."""
     session = SESSIONS[host](place, create=True)
     session.add(dict.fromkeys(range(BASE), 0))
-    session.energy.build(FIELDS[0])
+    session.build(FIELDS[0])
     return {}
 
 

@@ -27,11 +27,10 @@ def place(request, tmp_path):
 
 
 def on(*places):
-    return pytest.mark.parametrize(
-        "place", places, ids=[f"{host}-{where}" for host, where in places], indirect=True
-    )
+    return pytest.mark.parametrize("place", places, ids="-".join, indirect=True)
 
 
+COMPANION = pytest.param(("lancedb companion", "folder"), marks=pytest.mark.slow)
 seconds = pytest.mark.parametrize(
     "seconds", [SECONDS, pytest.param(LOADED_SECONDS, marks=pytest.mark.slow)]
 )
@@ -82,7 +81,7 @@ def test_threads_share_a_field(nursery, report, place, seconds):
 
 
 @seconds
-@on(("chroma", "server"), ("lancedb", "folder"))
+@on(("chroma", "server"), ("lancedb", "folder"), COMPANION)
 def test_processes_share_a_store(nursery, report, place, seconds):
     host, where = place
     nursery.run("load_work:prepare", host, where)
@@ -105,7 +104,7 @@ def test_threads_read_while_generations_replace_each_other(nursery, report, plac
 
 
 @seconds
-@on(("chroma", "server"), ("lancedb", "folder"))
+@on(("chroma", "server"), ("lancedb", "folder"), COMPANION)
 def test_processes_read_while_generations_replace_each_other(nursery, report, place, seconds):
     host, where = place
     nursery.run("load_work:prepare", host, where)
