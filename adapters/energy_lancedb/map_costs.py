@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from energy_lancedb.costs import clustered
+from energy_lancedb.fragments import BATCH_ROWS
 from energy_lancedb.table import EnergyTable
 from energy_plugin._lazy import optional
 
@@ -27,6 +29,7 @@ class MapCosts:
     fit_seconds: float  # of the sample
     map_seconds: float  # of the other rows: reading, computing, writing and the commits
     rows_per_second: float  # and worker
+    rows_per_cpu_second: float  # of the computing alone, in this process and on one thread
 
 
 def measure_map(
@@ -55,9 +58,10 @@ def measure_map(
         Of random clustered vectors.
     """
     import lancedb
+    import torch
 
     from energy_plugin.energy import EnergyConfig
-    from energy_plugin.energy.mapping import sample_config
+    from energy_plugin.energy.mapping import RowMapper, sample_config
 
     ray = optional("ray", "ray")
     config = sample_config(EnergyConfig(seed=seed), planned, sample)
@@ -79,23 +83,33 @@ def measure_map(
     finally:
         if started:
             ray.shutdown()
+    snapshot = energy.snapshot()
+    mapper = RowMapper(snapshot.field, snapshot.index.columns)
+    batch = vectors[sample : sample + BATCH_ROWS]
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        cpu = time.process_time()
+        mapper.columns(batch)
+        cpu = time.process_time() - cpu
+    finally:
+        torch.set_num_threads(threads)
     times = energy.last_build
     assert times is not None  # a build has just ended
     return MapCosts(
         planned=planned,
-        anchors=energy.snapshot().field.n_anchors,
+        anchors=snapshot.field.n_anchors,
         sample=sample,
         mapped=mapped,
         workers=workers,
         fit_seconds=times.fit,
         map_seconds=times.write,
         rows_per_second=mapped / times.write / workers,
+        rows_per_cpu_second=len(batch) / cpu,
     )
 
 
 def _ready() -> None:
-    import time
-
     import energy_plugin.energy.mapping  # noqa: F401
 
     time.sleep(0.5)  # so that each worker gets one

@@ -46,6 +46,7 @@ def command(
         (f"fit of {costs.sample:,} rows", f"{costs.fit_seconds:.0f} s"),
         (f"{costs.mapped:,} rows mapped by {workers} workers", f"{costs.map_seconds:.1f} s"),
         ("rows a second and worker", f"{costs.rows_per_second:,.0f}"),
+        ("rows a CPU second, computing alone", f"{costs.rows_per_cpu_second:,.0f}"),
     ):
         made.add_row(name, value)
     console().print(made)
