@@ -30,6 +30,7 @@ def fuzzed(inputs: int, seed: int) -> dict:
     return json.loads(done.stdout)
 
 
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="limits need Linux")
 @pytest.mark.parametrize(
     ("inputs", "seed"), [(4_000, 0), pytest.param(100_000, 1, marks=pytest.mark.slow)]
 )
