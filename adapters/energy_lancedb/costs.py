@@ -59,6 +59,7 @@ def clustered(rows: int, dim: int, seed: int) -> NDArray[np.float32]:
 
 def measure(
     folder: Path,
+    vectors: NDArray[np.float32] | None = None,
     *,
     rows: int = 100_000,
     dim: int = 384,
@@ -68,12 +69,15 @@ def measure(
     memory_rows: int = 1_000_000,
     seed: int = 0,
 ) -> Costs:
-    """Make a table of random clustered vectors, build a field on it, and time both searches.
+    """Make a table of vectors, build a field on it, and time both searches.
 
     Parameters
     ----------
     folder : Path
         An empty folder for the database.
+    vectors : ndarray of shape (n, d), float32, optional
+        Unit rows, of which the last `queries` are asked; random clustered ones unless given.
+        Those vary in all directions alike, which vectors of texts do not.
     rows, dim, queries : int
     nprobes, refine : int
         Of LanceDB's query on its IVF_RQ index (1 bit, √rows partitions); `nprobes` also of the
@@ -87,7 +91,9 @@ def measure(
 
     from energy_plugin.energy.mapping import RowMapper
 
-    vectors = clustered(rows + queries, dim, seed)
+    if vectors is None:
+        vectors = clustered(rows + queries, dim, seed)
+    rows, dim = len(vectors) - queries, vectors.shape[1]
     asked, vectors = vectors[rows:], vectors[:rows]
     database = lancedb.connect(folder)
     table = database.create_table(

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import typer
 
 from energy_plugin.cli.console import console, print_json, table
@@ -22,6 +23,9 @@ def command(
         int, typer.Option(min=1, help="Rows whose index is weighed in memory.")
     ] = 1_000_000,
     seed: Annotated[int, typer.Option(min=0, help="Of the random vectors.")] = 0,
+    vectors: Annotated[
+        Path | None, typer.Option(help="A .npy or .npz file of vectors in place of random ones.")
+    ] = None,
     folder: Annotated[
         Path | None, typer.Option(help="Where the database is made; by default thrown away.")
     ] = None,
@@ -30,9 +34,16 @@ def command(
     """Time the build and the searches of a LanceDB table beside LanceDB's own IVF_RQ search."""
     from energy_lancedb.costs import measure
 
+    given = None
+    if vectors is not None:
+        from energy_plugin.evaluation.bench.data import read
+
+        known = read(vectors, queries)
+        given = np.concatenate([known.rows, known.queries])
     with tempfile.TemporaryDirectory() as thrown_away:
         costs = measure(
             folder or Path(thrown_away),
+            given,
             rows=rows,
             dim=dim,
             queries=queries,
@@ -44,7 +55,7 @@ def command(
     if as_json:
         print_json(asdict(costs))
         return
-    made = table(f"{rows:,} rows of {dim} dimensions", "")
+    made = table(f"{costs.rows:,} rows of {costs.dim} dimensions", "")
     for name, value in (
         ("build: reading the vectors", f"{costs.read_seconds:.2f} s"),
         ("build: computing", f"{costs.fit_seconds:.2f} s"),

@@ -202,8 +202,8 @@ class RowStore:
             device, columns = self.projection.device, self.columns
             real = columns.cell != NO_CELL
             self._scalars = Scalars(
-                torch.tensor(columns.lambda_, device=device),
-                torch.tensor(columns.dispersion, device=device),
+                _shared(columns.lambda_, device),
+                _shared(columns.dispersion, device),
                 torch.from_numpy(real).to(device),
                 bool(real.all()),
             )
@@ -248,6 +248,13 @@ def cell_lists(
     order = positions[np.argsort(own, kind="stable")]
     ends = np.cumsum(np.bincount(own, minlength=count + 1))
     return order, ends
+
+
+def _shared(values: NDArray[np.float32], device: torch.device) -> torch.Tensor:
+    """A tensor of an array that nobody writes to, on CPUs without a copy."""
+    if not values.flags.writeable:  # torch warns of these, as of memory that Arrow owns
+        values = values.copy()
+    return torch.from_numpy(values).to(device)
 
 
 def _grown(sketches: torch.Tensor, rows: int) -> torch.Tensor:
