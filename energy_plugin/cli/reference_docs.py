@@ -7,6 +7,7 @@ standard library's own compiled modules, which have no source, are imported and 
 from __future__ import annotations
 
 import ast
+import gc
 import hashlib
 import importlib
 import importlib.util
@@ -170,15 +171,31 @@ def _parsed(path: Path, root: Path, package: str) -> Iterator[ReferenceDoc]:
     # The library's private modules only repeat in Python what is compiled elsewhere.
     if package == "python" and any(part.startswith("_") for part in parts):
         return
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # old escapes in other people's sources
-            tree = ast.parse(path.read_bytes())
-    except (SyntaxError, ValueError, OSError):
+    tree = _tree(path)
+    if tree is None:
         return
     module = ".".join(parts)
     yield from _document(module, ast.get_docstring(tree), "module", module, package)
     yield from _members(tree, module, "function", module, package)
+
+
+def _tree(path: Path) -> ast.Module | None:
+    """Syntax tree of a source file, None if it has none.
+
+    The garbage collector rests meanwhile: where it lets another thread build a tree as well,
+    CPython before 3.11.8 and 3.12.2 loses count of their depths (python/cpython#106905).
+    """
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # old escapes in other people's sources
+            return ast.parse(path.read_bytes())
+    except (SyntaxError, ValueError, OSError):
+        return None
+    finally:
+        if collects:
+            gc.enable()
 
 
 def _members(
@@ -223,10 +240,8 @@ def _doc(value: object) -> str | None:
 
 def _topics(library: Path) -> Iterator[ReferenceDoc]:
     """Give the chapters of the language reference that ``help()`` shows."""
-    path = library / "pydoc_data" / "topics.py"
-    try:
-        tree = ast.parse(path.read_bytes())
-    except (SyntaxError, OSError):
+    tree = _tree(library / "pydoc_data" / "topics.py")
+    if tree is None:
         return
     for node in tree.body:
         if isinstance(node, ast.Assign) and isinstance(node.value, ast.Dict):
