@@ -24,6 +24,7 @@ from energy_plugin.cli import (
     report,
     robustness,
     search,
+    stages,
     sts,
     study,
     sweep,
@@ -77,6 +78,7 @@ app.command("render")(render.command)
 app.command("report")(report.command)
 app.command("robustness")(robustness.command)
 app.command("search")(search.command)
+app.command("stages")(stages.command)
 app.command("sts")(sts.command)
 app.command("study")(study.command)
 app.command("sweep")(sweep.command)

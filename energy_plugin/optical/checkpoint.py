@@ -21,20 +21,24 @@ if TYPE_CHECKING:
     from energy_plugin.optical.compact import CompactEncoder
 
 COMPACT = "compact"
+SCALE = "_scale"  # behind the name of a matrix in 8 bits
 
 
 def save(model: CompactEncoder, path: Path, *, dtype: torch.dtype | None = None) -> None:
-    """Write a model, in float16 unless another `dtype` is given, so that `load` needs nothing else.
+    """Write a model so that `load` needs nothing else.
 
-    The file appears whole or not at all.
+    Matrices of products and tables are kept in 8 bits, each row with a scale, everything
+    else in float16; all in `dtype` where one is given. The file appears whole or not at all.
     """
     import torch
     from safetensors.torch import save_file
 
-    kept = dtype or torch.float16
-    weights = {
-        name: value.detach().to(kept).contiguous() for name, value in model.state_dict().items()
-    }
+    weights: dict[str, torch.Tensor] = {}
+    for name, value in model.state_dict().items():
+        if dtype is None and value.ndim == 2 and name.endswith(".weight"):
+            weights[name], weights[name + SCALE] = _in_8_bits(value.detach().float())
+        else:
+            weights[name] = value.detach().to(dtype or torch.float16).contiguous()
     metadata = {
         "config": json.dumps(model.config.to_dict(), sort_keys=True),
         "typesetter_version": str(TYPESETTER_VERSION),
@@ -42,6 +46,14 @@ def save(model: CompactEncoder, path: Path, *, dtype: torch.dtype | None = None)
     part = path.with_suffix(".part")
     save_file(weights, part, metadata=metadata)
     os.replace(part, path)
+
+
+def _in_8_bits(matrix: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Rows as whole numbers from −127 to 127, and the scale of each."""
+    import torch
+
+    scale = matrix.abs().amax(1, keepdim=True).clamp_min(1e-12) / 127
+    return (matrix / scale).round().to(torch.int8), scale
 
 
 def locate(path_or_name: str | Path) -> Path:
@@ -157,6 +169,8 @@ def load(path: Path) -> CompactEncoder:
     with safe_open(path, framework="pt") as file:
         names = list(file.keys())
         got = {name: tuple(file.get_slice(name).get_shape()) for name in names}
+    scaled = {name for name in wanted if name + SCALE in got}
+    wanted |= {name + SCALE: (wanted[name][0], 1) for name in scaled if len(wanted[name]) == 2}
     if wanted != got:
         wrong = [
             f"{name}: got {got.get(name, 'nothing')}, expected {wanted.get(name, 'no such tensor')}"
@@ -166,10 +180,13 @@ def load(path: Path) -> CompactEncoder:
         raise CheckpointError(f"{path} does not fit its configuration:\n  " + "\n  ".join(wrong))
     with safe_open(path, framework="pt") as file:
         weights = {name: file.get_tensor(name) for name in names}
-    for name, value in weights.items():
-        if not value.is_floating_point() or not bool(value.float().isfinite().all()):
+    for name in wanted.keys() - {name + SCALE for name in scaled}:
+        value = weights[name]
+        scale = weights.pop(name + SCALE).float() if name in scaled else 1.0
+        fitting = value.dtype == torch.int8 if name in scaled else value.is_floating_point()
+        weights[name] = value.float() * scale
+        if not fitting or not bool(weights[name].isfinite().all()):
             raise CheckpointError(f"{path}: {name} holds {value.dtype} that are no weights")
-        weights[name] = value.float()
     model.load_state_dict(weights, assign=True)
     return model.requires_grad_(False).eval()
 

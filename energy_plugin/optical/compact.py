@@ -1,9 +1,10 @@
 """The compact DeepEncoder: distinct lines of pages to vision tokens.
 
-The stages are the published ones: attention inside small windows, a 16× compressor that
-leaves one token per 64×64 px tile, attention over all tokens of a page, a projector that
-reads both. What differs: the first 4× of the compressor comes before window attention
-(`LineStem`), a window is a tile, tokens of blank lines are left out, and LayerNorm
+The stages are the published ones: attention over what is small, a 16× compressor that
+leaves one token per 64×64 px tile, attention over the tokens of a page, a projector that
+reads both. What differs: the first 4× of the compressor comes before the first attention
+(`LineStem`), which therefore reads lines and can afford the whole page in every block, as
+the published network does in every third; lines without ink are left out, and LayerNorm
 stands after each sum, because the blocks start as the layers of a text model.
 
 Shapes: N tiles of all pages of a batch, U distinct lines among them, P pages,
@@ -12,7 +13,7 @@ T tokens of the longest page, E width.
 
 from __future__ import annotations
 
-from itertools import pairwise
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -20,10 +21,11 @@ from torch.nn import functional as F
 
 from energy_plugin.optical.config import DeepEncoderConfig
 from energy_plugin.optical.deepencoder import DeepEncoder
-from energy_plugin.optical.layers import PATCH, Attention, Block
-from energy_plugin.optical.typeset import TILE_LINES, TILE_SIDE
+from energy_plugin.optical.layers import Attention, Block
+from energy_plugin.optical.lines import LineStem, windows
+from energy_plugin.optical.typeset import TILE_LINES
 
-LINE_PATCHES = TILE_SIDE // PATCH
+_PAPER = 255
 
 
 def compact_block(config: DeepEncoderConfig) -> Block:
@@ -33,47 +35,49 @@ def compact_block(config: DeepEncoderConfig) -> Block:
     )
 
 
-class LineStem(nn.Module):
-    """Pixels of a text line to one line token: patch embedding and the 4× compressor.
+class LocalEncoder(nn.Module):
+    """Line tokens to one vision token per tile.
 
-    Both convolutions have stride equal to kernel, so they are matrix products
-    over the pixels of a patch and the patches of a line.
+    With registers, the lines of a page attend to each other and to them (Darcet et al.,
+    "Vision Transformers Need Registers", 2024); without, the lines of a tile among
+    themselves.
     """
 
     def __init__(self, config: DeepEncoderConfig) -> None:
         super().__init__()
-        self.patch_embed = nn.Linear(PATCH * PATCH, config.patch_dim)
-        sizes = [LINE_PATCHES * config.patch_dim, *config.line_hidden, config.width]
-        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(sizes))
-
-    def forward(self, lines: Tensor) -> Tensor:
-        """Lines (U, 16, 64) of normalised pixels to (U, E)."""
-        patches = lines.unflatten(2, (LINE_PATCHES, PATCH)).transpose(1, 2)  # (U, 4, 16, 16)
-        x: Tensor = self.patch_embed(patches.flatten(2)).flatten(1)  # (U, 4 * patch_dim)
-        for layer in self.layers[:-1]:
-            x = F.relu(layer(x))
-        return self.layers[-1](x)
-
-
-class LocalEncoder(nn.Module):
-    """Lines to one vision token per tile, attention inside the tile only."""
-
-    def __init__(self, config: DeepEncoderConfig) -> None:
-        super().__init__()
         self.line_stem = LineStem(config)
-        self.pos_embed = nn.Parameter(torch.zeros(TILE_LINES, config.width))
+        places = TILE_LINES * config.page_tiles if config.registers else TILE_LINES
+        self.pos_embed = nn.Parameter(torch.zeros(config.registers + places, config.width))
         self.pre_layernorm = nn.LayerNorm(config.width, eps=config.layer_norm_eps)
         self.blocks = nn.ModuleList(compact_block(config) for _ in range(config.local_depth))
         self.compressor = nn.Linear(TILE_LINES * config.width, config.width, bias=False)
+        self.registers = config.registers
 
-    def forward(self, lines: Tensor, line_of_tile: Tensor, inked: Tensor) -> Tensor:
-        """Distinct lines (U, 16, 64), their places (N, 4), ink mask (N, 4) to (N, E)."""
-        tokens = self.line_stem(lines)[line_of_tile]  # (N, 4, E)
-        tokens = self.pre_layernorm(tokens + self.pos_embed)
+    def attend(self, lines: Tensor, inked: Tensor, mask: Tensor) -> Tensor:
+        """Line tokens (N, 4, E), their ink (N, 4), tiles of pages (P, T), to (N, 4, E)."""
+        if not self.registers:
+            return self._blocks(lines + self.pos_embed)
+        pages, longest = mask.shape
+        ahead = self.registers
+        x = lines.new_zeros(pages, ahead + longest * TILE_LINES, lines.shape[-1])
+        shown = inked.new_zeros(pages, longest, TILE_LINES)
+        x[:, ahead:].unflatten(1, (longest, TILE_LINES))[mask] = lines
+        shown[mask] = inked
+        x = x + self.pos_embed[: x.shape[1]]
+        x = self._blocks(x, F.pad(shown.flatten(1), (ahead, 0), value=True))
+        return x[:, ahead:].unflatten(1, (longest, TILE_LINES))[mask]
+
+    def _blocks(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        x = self.pre_layernorm(x)
         for block in self.blocks:
-            tokens = block(tokens)
-        tokens = tokens * inked[..., None]
-        out: Tensor = self.compressor(tokens.flatten(1))
+            x = block(x, mask)
+        return x
+
+    def compress(self, lines: Tensor, inked: Tensor) -> Tensor:
+        """Line tokens (N, 4, E) and their ink (N, 4) to vision tokens (N, E)."""
+        out: Tensor = self.compressor((lines * inked[..., None]).flatten(1))
+        if self.registers:  # the mean of the inked lines: one word of a tile counts as a word
+            out = out * (TILE_LINES / inked.sum(1, keepdim=True).clamp_min(1))
         return out
 
 
@@ -97,6 +101,30 @@ class GlobalEncoder(nn.Module):
         for block in self.blocks:
             x = block(x, mask)
         return x[:, 1:]
+
+
+class Stages(NamedTuple):
+    """What the stages of the encoder make of a batch of N tiles.
+
+    Attributes
+    ----------
+    lines : Tensor of shape (N, 4, E)
+        Line tokens as the stem reads them.
+    attended : Tensor of shape (N, 4, E)
+        Line tokens after the first attention.
+    inked : Tensor of shape (N, 4), bool
+        Which lines show something.
+    compressed : Tensor of shape (N, E)
+        Vision tokens as they leave the compressor.
+    tokens : Tensor of shape (N, E)
+        Vision tokens after global attention and projector.
+    """
+
+    lines: Tensor
+    attended: Tensor
+    inked: Tensor
+    compressed: Tensor
+    tokens: Tensor
 
 
 class CompactEncoder(DeepEncoder):
@@ -126,17 +154,25 @@ class CompactEncoder(DeepEncoder):
         -------
         Tensor of shape (N, E)
         """
+        return self.stages(lines, line_of_tile, tiles_of_page).tokens
+
+    def stages(self, lines: Tensor, line_of_tile: Tensor, tiles_of_page: Tensor) -> Stages:
+        """Like `forward`, with what comes before the vision tokens."""
         config = self.config
-        pixels = (lines.float() / 255 - config.pixel_mean) / config.pixel_std
-        inked = (lines < 255).flatten(1).any(1)[line_of_tile]  # (N, 4)
-        local = self.local(pixels, line_of_tile, inked)  # (N, E)
+        lines = F.pad(lines, (0, 0, 0, 0, 0, 1), value=_PAPER)
+        pixels = (lines.float() / _PAPER - config.pixel_mean) / config.pixel_std
+        inked = (lines < _PAPER).flatten(1).any(1)[line_of_tile]  # (N, 4)
+        distinct, places = windows(lines, line_of_tile, tiles_of_page)
+        tokens = self.local.line_stem(pixels, distinct)[places]  # (N, 4, E)
 
         longest = int(tiles_of_page.max())
         mask = torch.arange(longest, device=lines.device) < tiles_of_page[:, None]  # (P, T)
+        attended = self.local.attend(tokens, inked, mask)
+        local = self.local.compress(attended, inked)  # (N, E)
         padded = local.new_zeros(*mask.shape, config.width)
         padded[mask] = local
         read = self.globe(padded, mask)[mask]  # (N, E)
-        return self.project(read, local)
+        return Stages(tokens, attended, inked, local, self.project(read, local))
 
     @staticmethod
     def pool(tokens: Tensor, weights: Tensor, tiles_of_page: Tensor) -> Tensor:

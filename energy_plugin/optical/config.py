@@ -8,7 +8,7 @@ from typing import Any
 
 from energy_plugin.errors import InvalidInputError
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2  # of compact configurations
 WIDEST = 1 << 16  # channels, heads and tiles
 MOST_BLOCKS = 256
 SAM_EPS = 1e-6  # of every LayerNorm of the window-attention part
@@ -60,17 +60,17 @@ class FullConfig:
         values = asdict(self)
         for name in ("global_blocks", "compressor"):
             values[name] = list(values[name])
-        return {"format_version": FORMAT_VERSION, "size": "full", **values}
+        return {"format_version": 1, "size": "full", **values}
 
 
 @dataclass(frozen=True)
 class DeepEncoderConfig:
-    """A DeepEncoder: local window attention, 16× compressor, global attention, projector.
+    """A DeepEncoder: attention over lines, 16× compressor, attention over tokens, projector.
 
-    The sizes are those of `compact`. The compressor is split in two: 4× before the
-    window attention (the four 16×16 px patches of a text line become one line token)
-    and 4× after it (the four lines of a tile become one vision token), so that window
-    attention reads lines, not strokes.
+    The sizes are those of `compact`. The compressor is split in two: 4× before the first
+    attention (the four 16×16 px patches of a text line become one line token) and 4× after
+    it (the four lines of a tile become one vision token), so that the first attention reads
+    lines, not strokes.
 
     Attributes
     ----------
@@ -78,6 +78,9 @@ class DeepEncoderConfig:
         Channels of the 16×16 px patch embedding.
     line_hidden : tuple of int
         Hidden channels of the 4× line compressor, layer by layer.
+    glossary : int
+        Slots of the memory that line tokens are read from; 0 for line tokens straight from
+        the hidden channels, each line by itself.
     width : int
         Channels of line tokens, vision tokens and the embedding.
     heads : int
@@ -85,7 +88,10 @@ class DeepEncoderConfig:
     mlp : int
         Hidden channels of a block's MLP.
     local_depth, global_depth : int
-        Blocks with attention inside one tile, and across the tiles of a page.
+        Blocks before the second half of the compressor, and after it.
+    registers : int
+        Tokens without a place on the page that the first attention may use; 0 for
+        attention inside each tile alone.
     page_tiles : int
         Vision tokens of the largest page (8×8 tiles).
     layer_norm_eps : float
@@ -95,12 +101,14 @@ class DeepEncoderConfig:
     """
 
     patch_dim: int = 128
-    line_hidden: tuple[int, ...] = (1536, 3072)
+    line_hidden: tuple[int, ...] = (1536, 1536, 256)
+    glossary: int = 24_000
     width: int = 384
     heads: int = 12
     mlp: int = 1536
-    local_depth: int = 2
-    global_depth: int = 4
+    local_depth: int = 6
+    global_depth: int = 1
+    registers: int = 2
     page_tiles: int = 64
     layer_norm_eps: float = 1e-12
     pixel_mean: float = 1.0
@@ -119,12 +127,19 @@ class DeepEncoderConfig:
         for name in ("patch_dim", "width", "heads", "mlp", "local_depth", "global_depth"):
             _check_whole(name, getattr(self, name), most.get(name, WIDEST))
         _check_whole("page_tiles", self.page_tiles, WIDEST)
+        for name in ("glossary", "registers"):
+            _check_whole(name, getattr(self, name), WIDEST, least=0)
         for value in self.line_hidden:
             _check_whole("line_hidden", value, WIDEST)
         for name in ("layer_norm_eps", "pixel_mean", "pixel_std"):
             value = getattr(self, name)
             if not isinstance(value, (int, float)) or not math.isfinite(value):
                 raise InvalidInputError(f"{name} of an encoder is {value!r}, expected a number")
+        if self.glossary and not self.line_hidden:
+            raise InvalidInputError(
+                f"line_hidden of an encoder with a glossary of {self.glossary} slots is empty, "
+                "expected the channels of its readings at least"
+            )
         if self.layer_norm_eps <= 0 or self.pixel_std == 0 or self.width % self.heads:
             raise InvalidInputError(
                 f"an encoder of width {self.width} with {self.heads} heads, layer_norm_eps "
@@ -161,13 +176,20 @@ class DeepEncoderConfig:
         given = dict(values)
         version = given.pop("format_version", None)
         unknown = set(given) - {field.name for field in fields(cls)}
-        if version != FORMAT_VERSION or unknown:
+        if version not in (1, FORMAT_VERSION) or unknown:
             raise InvalidInputError(
                 f"an encoder configuration of format {version} with unknown fields "
-                f"{sorted(map(str, unknown))}; this release reads format {FORMAT_VERSION}. "
+                f"{sorted(map(str, unknown))}; this release reads formats up to {FORMAT_VERSION}. "
                 "Where it is later, upgrade energy-plugin; else train again"
             )
-        return cls(**given)
+        return cls(**(_FIRST_FORMAT | given if version == 1 else given))
+
+
+# What the first format knew nothing of, and its sizes where it left them out.
+_FIRST_FORMAT = {
+    **{"line_hidden": (1536, 3072), "glossary": 0, "registers": 0},
+    **{"local_depth": 2, "global_depth": 4},
+}
 
 
 def _whole_numbers(values: Any) -> tuple[int, ...]:
@@ -176,6 +198,6 @@ def _whole_numbers(values: Any) -> tuple[int, ...]:
     return tuple(values)
 
 
-def _check_whole(name: str, value: Any, most: int) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= most:
-        raise InvalidInputError(f"{name} of an encoder is {value!r}, expected 1 to {most}")
+def _check_whole(name: str, value: Any, most: int, least: int = 1) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
+        raise InvalidInputError(f"{name} of an encoder is {value!r}, expected {least} to {most}")

@@ -31,7 +31,8 @@ def write_encoder(path, seed):
 
     torch.manual_seed(seed)
     config = DeepEncoderConfig(
-        patch_dim=16, line_hidden=(32,), width=32, heads=2, mlp=32, local_depth=1, global_depth=1
+        **{"patch_dim": 16, "line_hidden": (32,), "glossary": 40, "width": 32, "heads": 2},
+        **{"mlp": 32, "local_depth": 1, "global_depth": 1},
     )
     checkpoint.save(DeepEncoder(config), path)
     return str(path)

@@ -10,7 +10,8 @@ from energy_plugin.optical.deepencoder import DeepEncoder
 
 SMALL = DeepEncoderConfig(
     patch_dim=16,
-    line_hidden=(32,),
+    line_hidden=(32, 16),
+    glossary=40,
     width=24,
     heads=3,
     mlp=32,

@@ -175,7 +175,7 @@ def test_incomplete_weights_are_refused_by_name(small_checkpoint: Path, tmp_path
     with pytest.raises(CheckpointError) as caught:
         OpticalEncoder.from_pretrained(tmp_path)
     assert "projector.bias: got nothing, expected (24,)" in str(caught.value)
-    assert "local.pos_embed: got (5, 24), expected (4, 24)" in str(caught.value)
+    assert "local.pos_embed: got (5, 24), expected (18, 24)" in str(caught.value)
 
 
 def test_what_is_no_checkpoint_is_refused(small_checkpoint: Path, tmp_path: Path) -> None:
@@ -190,7 +190,7 @@ def test_what_is_no_checkpoint_is_refused(small_checkpoint: Path, tmp_path: Path
 
 
 def test_config_round_trip_and_unknown_fields() -> None:
-    config = DeepEncoderConfig(line_hidden=(7, 8))
+    config = DeepEncoderConfig(line_hidden=(7, 8), glossary=9)
     assert DeepEncoderConfig.from_dict(config.to_dict()) == config
     with pytest.raises(InvalidInputError, match="new_field"):
         DeepEncoderConfig.from_dict(config.to_dict() | {"new_field": 1})

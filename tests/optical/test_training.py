@@ -15,22 +15,30 @@ from safetensors.torch import save_file
 
 from energy_plugin.errors import CheckpointError, InvalidInputError
 from energy_plugin.optical import DeepEncoderConfig, OpticalEncoder, Typesetter, checkpoint
+from energy_plugin.optical.compact import CompactEncoder
 from energy_plugin.optical.deepencoder import DeepEncoder
 from energy_plugin.optical.training import distil
 from energy_plugin.optical.training.corpus import Corpus
 from energy_plugin.optical.training.glyphs import GlyphSheet
 from energy_plugin.optical.training.noise import NOISES, noisy_text, noisy_words
+from energy_plugin.optical.training.reading import WordReader, slot_values
 from energy_plugin.optical.training.run import Run
 from energy_plugin.optical.training.schedule import TrainingConfig
 from energy_plugin.optical.training.shards import Shard, tile_targets
 from energy_plugin.optical.training.teacher import Reading, Teacher
-from energy_plugin.optical.training.words import build_vocabulary
+from energy_plugin.optical.training.words import WordVocabulary, build_vocabulary, line_pieces
 
 tokenizers = pytest.importorskip("tokenizers")
 
 WIDTH, MLP = 48, 64
 ENCODER = DeepEncoderConfig(
-    patch_dim=16, line_hidden=(64,), width=WIDTH, heads=4, mlp=MLP, page_tiles=16
+    patch_dim=16,
+    line_hidden=(64, 32),
+    glossary=200,
+    width=WIDTH,
+    heads=4,
+    mlp=MLP,
+    page_tiles=16,
 )
 LINES = [
     "Bread is baked from flour, water and yeast.",
@@ -94,20 +102,80 @@ def teacher_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_targets_of_a_line_are_the_mean_of_its_words(data: Path, teacher_folder: Path) -> None:
+def vocabulary_of(data: Path, teacher: Teacher, **options: Any) -> WordVocabulary:
+    options = {"slots": 200, "noise": 0.0, "seed": 0, **options}
+    return build_vocabulary(Corpus(data).words(), Typesetter(), teacher, limit=1000, **options)
+
+
+def test_a_line_shows_the_pieces_whose_letters_stand_on_it() -> None:
+    # aero|dynamics on the lines "aerodyna" and "¬mics": all of aero on the first.
+    pieces = [(7, 0, 4), (9, 4, 12)]
+    assert line_pieces(["aerodyna", "¬mics"], pieces, 12) == [{7: 4.0, 9: 4.0}, {9: 4.0}]
+    # A letter too many stretches the places; nothing falls out at the end.
+    first, second = line_pieces(["aerodyna", "¬miccs"], pieces, 12)
+    assert first[7] == 4.0
+    assert second == {9: pytest.approx(12 - 8 * 12 / 13)}
+    # A line without letters of its own says what the word says.
+    assert line_pieces(["(a)", "..."], [(1, 1, 2)], 6)[1] == {1: 1.0}
+
+
+def test_windows_of_the_vocabulary(data: Path, teacher_folder: Path) -> None:
     teacher = Teacher(teacher_folder, ENCODER)
-    vocabulary = build_vocabulary(Corpus(data).words(), Typesetter(), teacher, limit=1000)
-    table = teacher.piece_embeddings().numpy()
+    made = vocabulary_of(data, teacher)
+    assert made.lines[0] == ""
+    shown = {
+        tuple(made.lines[line] for line in window): row
+        for row, window in enumerate(made.windows.tolist())
+    }
+    assert ("", "Aerodyna", "¬mics") in shown
+    assert ("Aerodyna", "¬mics", "") in shown
+    row = shown["", "flour,", ""]  # punctuation is left out
+    ids = teacher.tokenizer.encode("flour", add_special_tokens=False).ids
+    held = {
+        int(made.pieces[s])
+        for s, share in zip(made.slots[row], made.shares[row], strict=True)
+        if share
+    }
+    assert held == set(ids)
+    np.testing.assert_allclose(made.shares.sum(1), 1, atol=1e-6)
 
-    def pieces(word: str) -> np.ndarray:
-        ids = teacher.tokenizer.encode(word, add_special_tokens=False).ids
-        return table[ids].mean(0)
 
-    row = vocabulary.lines.index("aerodyna" if "aerodyna" in vocabulary.lines else "Aerodyna")
-    np.testing.assert_allclose(vocabulary.targets[row], pieces("Aerodynamics"), atol=1e-6)
-    row = vocabulary.lines.index("flour,")
-    np.testing.assert_allclose(vocabulary.targets[row], pieces("flour"), atol=1e-6)
-    assert vocabulary.counts[vocabulary.lines.index("oven")] == 2
+def test_noise_takes_its_share_of_the_draws(data: Path, teacher_folder: Path) -> None:
+    teacher = Teacher(teacher_folder, ENCODER)
+    clean = vocabulary_of(data, teacher)
+    noisy = vocabulary_of(data, teacher, noise=0.25)
+    assert len(noisy.windows) > len(clean.windows)
+    added = noisy.chances[len(clean.windows) :].sum() / noisy.chances.sum()
+    assert 0.2 < added < 0.3  # the share of words; lines are a little more or fewer
+    again = vocabulary_of(data, teacher, noise=0.25)
+    assert again.lines == noisy.lines
+
+
+def test_the_reader_starts_and_learns(data: Path, teacher_folder: Path) -> None:
+    torch.manual_seed(0)
+    teacher = Teacher(teacher_folder, ENCODER)
+    made = vocabulary_of(data, teacher)
+    stem = CompactEncoder(ENCODER).local.line_stem
+    reader = WordReader(stem, made, 1.0, -1.0, torch.device("cpu"))
+    rows = torch.arange(len(made.windows))
+    before = reader.loss(rows).item()
+    # Sampled slots that are all slots: the same loss.
+    shown = set(reader.slots.flatten().tolist())
+    others = torch.tensor([slot for slot in range(ENCODER.glossary) if slot not in shown])
+    assert reader.loss(rows, others).item() == pytest.approx(before, rel=1e-3)
+    optimizer = torch.optim.Adam(stem.parameters(), lr=2e-3)
+    for _ in range(40):
+        reader.loss(rows).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    assert reader.loss(rows).item() < 0.5 * before
+
+    reader = WordReader(CompactEncoder(ENCODER).local.line_stem, made, 1.0, -1.0, rows.device)
+    values = slot_values(teacher.piece_embeddings(), made.pieces)
+    reader.start(values, np.random.default_rng(0))
+    torch.testing.assert_close(reader.glossary.values.weight[: len(values)], values)
+    assert reader.loss(rows).item() < 0.5 * before
+    assert reader.validate(rows)["piece_found"] > 0.8
 
 
 def test_tile_targets_average_the_pieces_of_their_lines() -> None:
@@ -273,6 +341,8 @@ def test_an_interrupted_run_goes_on_where_it_was(
     with safe_open(interrupted / state["file"], "pt") as file:
         for name, parameter in run.model.named_parameters():
             torch.testing.assert_close(parameter.detach(), file.get_tensor(f"model/{name}"))
+            if name.startswith("local.line_stem."):  # learns in the first stage alone
+                continue
             held = run.optimizer.state[parameter]
             torch.testing.assert_close(held["exp_avg"], file.get_tensor(f"exp_avg/{name}"))
             assert held["step"] == state["step"]

@@ -37,7 +37,7 @@ def files(folder: Path) -> Iterator[Target]:
 def _weights(folder: Path) -> Iterator[Target]:
     small = DeepEncoderConfig(
         **{"patch_dim": 8, "line_hidden": (8,), "width": 16, "heads": 2, "mlp": 16},
-        **{"local_depth": 1, "global_depth": 1, "page_tiles": 4},
+        **{"local_depth": 1, "global_depth": 1, "page_tiles": 4, "glossary": 24},
     )
     torch.manual_seed(0)
     path = folder / "compact.safetensors"

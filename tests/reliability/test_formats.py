@@ -173,16 +173,19 @@ def _schedule(number):
 
 
 @pytest.mark.parametrize(
-    "read",
+    ("read", "newest"),
     [
-        *(_field, _container, _chunk, _chroma_pointer, _lancedb_pointer, _lancedb_function),
-        *(_chroma_function, _weights, _energy_config, _schedule),
+        *((_field, 1), (_container, 1), (_chunk, 1), (_chroma_pointer, 1), (_lancedb_pointer, 1)),
+        *((_lancedb_function, 1), (_chroma_function, 1), (_weights, 2), (_energy_config, 1)),
+        (_schedule, 1),
     ],
 )
-def test_a_later_version_is_refused_by_name(read):
-    read(1)
-    with pytest.raises(EnergyPluginError, match=r"(?is)2.*(reads|expected).*1.*upgrade"):
-        read(2)
+def test_a_later_version_is_refused_by_name(read, newest):
+    for known in range(1, newest + 1):
+        read(known)
+    later = rf"(?is){newest + 1}.*(reads|expected).*{newest}.*upgrade"
+    with pytest.raises(EnergyPluginError, match=later):
+        read(newest + 1)
 
 
 def test_weights_of_another_typesetter(tmp_path):

@@ -148,6 +148,7 @@ def test_an_archive_of_a_promised_shape(tmp_path):
     [
         *({"local_depth": 10**9}, {"width": 10**9, "heads": 1}, {"line_hidden": [10**12]}),
         *({"line_hidden": [8] * 10**5}, {"page_tiles": 10**12}, {"heads": 0}, {"width": "wide"}),
+        *({"glossary": 10**9}, {"registers": -1}, {"line_hidden": []}),
     ],
 )
 def test_an_encoder_of_a_promised_size(changes):

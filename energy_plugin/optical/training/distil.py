@@ -16,7 +16,8 @@ from torch.nn import functional as F
 
 from energy_plugin.optical.compact import CompactEncoder
 from energy_plugin.optical.training.shards import Shard
-from energy_plugin.optical.training.teacher import Teacher, block_weights
+from energy_plugin.optical.training.teacher import LAYERS, Teacher, block_weights
+from energy_plugin.optical.typeset import TILE_LINES
 
 TEMPERATURE = 0.05
 
@@ -24,27 +25,36 @@ TEMPERATURE = 0.05
 def start_from_teacher(model: CompactEncoder, teacher: Teacher) -> None:
     """Give the attention stages the teacher's layers, in order, and the rest an identity.
 
-    The compressor starts as half the sum of a tile's lines, the projector as the
-    global half of its input.
+    Registers start as the teacher's first and last token. The compressor starts as the mean
+    of a tile's lines, the projector as the local half of its input, so that the encoder
+    starts as the teacher reading lines for pieces; blocks beyond the teacher's repeat its
+    last one.
     """
     weights, width = teacher.weights, model.config.width
-    blocks = [*model.local.blocks, *model.globe.blocks]
-    last_norm = model.local.blocks[-1].layer_norm2
-    assert isinstance(last_norm, torch.nn.LayerNorm)
     with torch.no_grad():
-        for layer, block in enumerate(blocks):
-            block.load_state_dict(block_weights(weights, layer))
+        for layer, block in enumerate([*model.local.blocks, *model.globe.blocks]):
+            block.load_state_dict(block_weights(weights, min(layer, LAYERS - 1)))
         positions = weights["embeddings.position_embeddings.weight"]
+        words = weights["embeddings.word_embeddings.weight"]
         kind = weights["embeddings.token_type_embeddings.weight"][0]
-        model.local.pos_embed.copy_(kind + positions[1:65].mean(0))
+        places = model.local.pos_embed
+        lines = len(places) - model.config.registers
+        places.zero_()
+        last = min(lines + 1, len(positions) - 1)
+        for register, (token, position) in enumerate((("[CLS]", 0), ("[SEP]", last))):
+            if register < model.config.registers:
+                places[register] = words[teacher.tokenizer.token_to_id(token)]
+                places[register] += positions[position]
+        known = min(lines, len(positions) - 1)
+        places[model.config.registers :][:known] = positions[1 : 1 + known]
+        places.add_(kind)
         for part in ("weight", "bias"):
             model.local.pre_layernorm.get_parameter(part).copy_(
                 weights[f"embeddings.LayerNorm.{part}"]
             )
-            model.globe.pre_layernorm.get_parameter(part).copy_(last_norm.get_parameter(part))
         eye = torch.eye(width)
-        model.local.compressor.weight.copy_(0.5 * eye.repeat(1, 4))
-        model.projector.weight.copy_(torch.cat([eye, torch.zeros(width, width)], dim=1))
+        model.local.compressor.weight.copy_(eye.repeat(1, TILE_LINES) / TILE_LINES)
+        model.projector.weight.copy_(torch.cat([torch.zeros(width, width), eye], dim=1))
         model.projector.bias.zero_()
 
 

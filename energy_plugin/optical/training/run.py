@@ -24,18 +24,20 @@ from energy_plugin.optical.config import DeepEncoderConfig
 from energy_plugin.optical.training import distil
 from energy_plugin.optical.training.corpus import Corpus
 from energy_plugin.optical.training.curve import draw_curve
-from energy_plugin.optical.training.glyphs import GlyphSheet
+from energy_plugin.optical.training.reading import WordReader, slot_values
 from energy_plugin.optical.training.schedule import TrainingConfig
 from energy_plugin.optical.training.shards import ShardStore
 from energy_plugin.optical.training.teacher import Teacher
-from energy_plugin.optical.training.words import LineVocabulary, build_vocabulary
+from energy_plugin.optical.training.words import build_vocabulary
 from energy_plugin.optical.typeset import TYPESETTER_VERSION, Typesetter
 from energy_plugin.validation import as_device
 
 logger = logging.getLogger(__name__)
 
 FORMAT_VERSION = 1
-SAVE_STEPS = 250  # of the first stage; the second saves after every shard
+SAVE_STEPS = 500  # of the first stage; the second saves after every shard
+WATCHED_WORDS = 4096
+READING = ("word_cosine", "piece_found")
 
 
 class Run:
@@ -76,13 +78,20 @@ class Run:
         self.corpus = Corpus(data, config.sources, config.passage_characters)
         self.teacher = Teacher(teacher, encoder, self.device)
         self.typesetter = Typesetter()
-        self.model = CompactEncoder(encoder or DeepEncoderConfig.compact()).to(self.device)
+        encoder = encoder or DeepEncoderConfig.compact()
+        if not (encoder.glossary and encoder.registers):
+            raise InvalidInputError(
+                f"an encoder of {encoder.glossary} slots and {encoder.registers} registers cannot "
+                "be trained; expected at least one of each"
+            )
+        self.model = CompactEncoder(encoder).to(self.device)
         self.state: dict[str, Any] = {
             "stage": "words",
             "step": 0,
             "shard": 0,
             "seconds": 0.0,
             "best": 0.0,
+            **dict.fromkeys(READING, 0.0),
         }
         self.optimizer = self._new_optimizer()
         self._own()
@@ -125,29 +134,44 @@ class Run:
             )
 
     def _train_words(self) -> None:
-        config, stem = self.config, self.model.local.line_stem
-        vocabulary = self._vocabulary()
-        sheet = GlyphSheet.of(vocabulary.lines).to(self.device)
-        targets = torch.from_numpy(vocabulary.targets).to(self.device)
-        scale = targets.norm(dim=1).mean().square()
-        chances = np.cumsum(np.sqrt(vocabulary.counts))
+        config, encoder = self.config, self.model.config
+        vocabulary = build_vocabulary(
+            self.corpus.words(),
+            self.typesetter,
+            self.teacher,
+            config.vocabulary,
+            slots=encoder.glossary,
+            noise=config.noise,
+            seed=config.seed,
+        )
+        stem = self.model.local.line_stem
+        reader = WordReader(stem, vocabulary, encoder.pixel_mean, encoder.pixel_std, self.device)
+        watched = reader.draw(WATCHED_WORDS, np.random.default_rng([config.seed, 3]))
+        if not self.state["step"]:
+            values = slot_values(self.teacher.piece_embeddings(), vocabulary.pieces)
+            reader.start(values, np.random.default_rng([config.seed, 4]))
+        reader.glossary.values.requires_grad_(False)  # what pieces mean is the teacher's to say
         with self._progress("words", config.word_minutes) as bar:
             while (done := self._done(config.word_minutes)) < 1:
                 began = time.perf_counter()
-                rng = np.random.default_rng([config.seed, self.state["step"]])
-                drawn = np.searchsorted(chances, rng.random(config.word_batch) * chances[-1])
-                rows = torch.from_numpy(drawn).to(self.device)
-                mean, std = self.model.config.pixel_mean, self.model.config.pixel_std
-                with torch.autocast(self.device.type, torch.bfloat16):
-                    got = stem((sheet.images(rows).float() / 255 - mean) / std)
-                loss = (got.float() - targets[rows]).square().sum(1).mean() / scale
+                rng = np.random.default_rng([config.seed, 5, self.state["step"]])
+                rows = reader.draw(config.word_batch, rng)
+                others = None
+                if done < config.word_sampled and config.word_others < encoder.glossary:
+                    drawn = rng.integers(encoder.glossary, size=config.word_others)
+                    others = torch.from_numpy(drawn).to(self.device)
+                loss = reader.loss(rows, others)
                 self._step(loss, self._rate(config.word_rate, done))
                 self._tick(bar, began, loss=f"{loss.item():.3f}")
                 if self.state["step"] % SAVE_STEPS == 0:
+                    logger.info("words: step %d, %s", self.state["step"], reader.validate(watched))
                     self._save()
+        self.state.update(reader.validate(watched))
+        logger.info("words: %s", {name: self.state[name] for name in READING})
 
     def _train_texts(self) -> None:
         config = self.config
+        self.model.local.line_stem.requires_grad_(False)  # it reads as the first stage taught it
         store = ShardStore(
             self.work / "shards",
             self.corpus,
@@ -235,11 +259,6 @@ class Run:
         logger.info("%s", record)
         with (self.work / "log.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps(record) + "\n")
-
-    def _vocabulary(self) -> LineVocabulary:
-        return build_vocabulary(
-            self.corpus.words(), self.typesetter, self.teacher, self.config.vocabulary
-        )
 
     def _new_optimizer(self) -> torch.optim.AdamW:
         return torch.optim.AdamW(

@@ -26,6 +26,11 @@ class TrainingConfig:
         Distinct words of the first stage.
     word_batch, word_rate : int, float
         Lines in a batch, and the peak learning rate of the first stage.
+    word_others : int
+        Slots of the glossary that stand for all that are not in the batch, until
+        `word_sampled` of the stage is over; then every slot is asked.
+    word_sampled : float
+        Share of the first stage.
     tile_batch : int
         Tiles in a batch of the second stage.
     text_rate : float
@@ -39,7 +44,8 @@ class TrainingConfig:
     passage_characters : int
         Longest passage.
     noise : float
-        Share of texts that are typeset with noise while the teacher reads them clean.
+        Share of words and texts that are typeset with noise while the teacher reads them
+        clean; below 1.
     sources : mapping of str to float, optional
         Weight of each text file by name; the square root of its size unless given.
     """
@@ -48,8 +54,10 @@ class TrainingConfig:
     word_minutes: float = 12.0
     text_minutes: float = 75.0
     vocabulary: int = 600_000
-    word_batch: int = 4096
+    word_batch: int = 2048
     word_rate: float = 2e-3
+    word_others: int = 2000
+    word_sampled: float = 0.8
     tile_batch: int = 1200
     text_rate: float = 2e-4
     shard_texts: int = 6144
