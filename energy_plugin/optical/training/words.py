@@ -147,53 +147,81 @@ def build_vocabulary(
     for word, count in words.most_common(limit):
         counts[unicodedata.normalize("NFC", word)] += count
     clean = list(counts)
-    weights = np.sqrt(np.fromiter(counts.values(), np.float64, len(clean)))
+    chances = np.sqrt(np.fromiter(counts.values(), np.float64, len(clean)))
     pieces = _Pieces(teacher).of(clean)
+    kept = _most_used(pieces, chances, slots)
 
-    usage: Counter[int] = Counter()
-    for found, weight in zip(pieces, weights.tolist(), strict=True):
-        for number, _, _ in found:
-            usage[number] += weight
-    kept = [number for number, _ in usage.most_common(slots)]
-    slot_of = {number: slot for slot, number in enumerate(kept)}
-
-    shown: list[tuple[str, list[int], float]] = [
-        (word, [row], weight) for row, (word, weight) in enumerate(zip(clean, weights, strict=True))
+    seen = [
+        _Seen(word, [row], chance)
+        for row, (word, chance) in enumerate(zip(clean, chances, strict=True))
     ]
     if noise:
-        made = _noisy(clean, weights, len(clean), np.random.default_rng([seed, 2]))
-        weight = float(weights.sum()) * noise / (1 - noise) / len(made)
-        shown += [(text, meant, weight) for text, meant in made]
-
-    index: dict[str, int] = {"": 0}
-    windows: list[tuple[int, int, int]] = []
-    targets: list[list[tuple[int, float]]] = []
-    chances: list[float] = []
-    for text, meant, weight in shown:
+        made = _noisy(clean, chances, len(clean), np.random.default_rng([seed, 2]))
+        chance = float(chances.sum()) * noise / (1 - noise) / len(made)
+        seen += [_Seen(text, meant, chance) for text, meant in made]
+    rows = _Rows(typesetter, {number: slot for slot, number in enumerate(kept)})
+    for shown in seen:
         found, letters = [], 0
-        for row in meant:
+        for row in shown.meant:
             found += [(number, letters + a, letters + b) for number, a, b in pieces[row]]
             letters += len(clean[row])
-        lines = [line for word in typesetter.words(text) for line in word]
-        places = [index.setdefault(line, len(index)) for line in lines]
+        rows.add(shown, found, letters)
+    return rows.vocabulary(np.array(kept))
+
+
+def _most_used(
+    pieces: Sequence[Sequence[tuple[int, int, int]]], chances: NDArray[np.float64], slots: int
+) -> list[int]:
+    """Numbers of the pieces that are drawn most often."""
+    usage: Counter[int] = Counter()
+    for found, chance in zip(pieces, chances.tolist(), strict=True):
+        for number, _, _ in found:
+            usage[number] += chance
+    return [number for number, _ in usage.most_common(slots)]
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """A word as it is typeset, the numbers of the words that it was meant as, its chance."""
+
+    text: str
+    meant: list[int]
+    chance: float
+
+
+class _Rows:
+    """Windows and targets, gathered word by word."""
+
+    def __init__(self, typesetter: Typesetter, slot_of: dict[int, int]) -> None:
+        self.typesetter, self.slot_of = typesetter, slot_of
+        self.lines: dict[str, int] = {"": 0}
+        self.windows: list[tuple[int, int, int]] = []
+        self.targets: list[list[tuple[int, float]]] = []
+        self.chances: list[float] = []
+
+    def add(self, word: _Seen, pieces: Sequence[tuple[int, int, int]], letters: int) -> None:
+        """Add the lines of a word; those that show no piece with a slot are left out."""
+        lines = [line for part in self.typesetter.words(word.text) for line in part]
+        places = [self.lines.setdefault(line, len(self.lines)) for line in lines]
         marked = [k > 0 and line.startswith(CONTINUATION) for k, line in enumerate(lines)]
-        for k, read in enumerate(line_pieces(lines, found, letters)):
-            held = [(slot_of[number], share) for number, share in read.items() if number in slot_of]
+        for k, shown in enumerate(line_pieces(lines, pieces, letters)):
+            held = [(self.slot_of[n], share) for n, share in shown.items() if n in self.slot_of]
             if not held:
                 continue
-            after = k + 1 < len(lines) and marked[k + 1]
-            windows.append(
-                (places[k - 1] if marked[k] else 0, places[k], places[k + 1] if after else 0)
-            )
-            targets.append(sorted(held, key=lambda pair: -pair[1])[:PIECES])
-            chances.append(weight)
+            before = places[k - 1] if marked[k] else 0
+            after = places[k + 1] if k + 1 < len(lines) and marked[k + 1] else 0
+            self.windows.append((before, places[k], after))
+            self.targets.append(sorted(held, key=lambda pair: -pair[1])[:PIECES])
+            self.chances.append(word.chance)
 
-    slots_of = np.zeros((len(targets), PIECES), np.int64)
-    shares = np.zeros((len(targets), PIECES), np.float32)
-    for row, held in enumerate(targets):
-        for column, (slot, share) in enumerate(held):
-            slots_of[row, column], shares[row, column] = slot, share
-    shares /= shares.sum(1, keepdims=True)
-    return WordVocabulary(
-        list(index), np.array(windows), slots_of, shares, np.array(chances), np.array(kept)
-    )
+    def vocabulary(self, pieces: NDArray[np.int64]) -> WordVocabulary:
+        """Everything that was added."""
+        slots = np.zeros((len(self.targets), PIECES), np.int64)
+        shares = np.zeros((len(self.targets), PIECES), np.float32)
+        for row, held in enumerate(self.targets):
+            for column, (slot, share) in enumerate(held):
+                slots[row, column], shares[row, column] = slot, share
+        shares /= shares.sum(1, keepdims=True)
+        return WordVocabulary(
+            list(self.lines), np.array(self.windows), slots, shares, np.array(self.chances), pieces
+        )
