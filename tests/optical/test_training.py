@@ -301,10 +301,11 @@ def interrupted(
     return tmp_path
 
 
-# One step on lines, then shards without end: the clock decides nothing in these tests.
+# One step on words, shards without end: the clock decides nothing in these tests.
 SCHEDULE = TrainingConfig(
     word_minutes=0,
     text_minutes=1000,
+    join_minutes=0,
     text_rate=2e-3,
     word_batch=64,
     vocabulary=200,

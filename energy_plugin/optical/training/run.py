@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -24,9 +25,10 @@ from energy_plugin.optical.config import DeepEncoderConfig
 from energy_plugin.optical.training import distil
 from energy_plugin.optical.training.corpus import Corpus
 from energy_plugin.optical.training.curve import draw_curve
+from energy_plugin.optical.training.noise import NOISES
 from energy_plugin.optical.training.reading import WordReader, slot_values
 from energy_plugin.optical.training.schedule import TrainingConfig
-from energy_plugin.optical.training.shards import ShardStore
+from energy_plugin.optical.training.shards import Shard, ShardStore
 from energy_plugin.optical.training.teacher import Teacher
 from energy_plugin.optical.training.words import build_vocabulary
 from energy_plugin.optical.typeset import TYPESETTER_VERSION, Typesetter
@@ -38,6 +40,7 @@ FORMAT_VERSION = 1
 SAVE_STEPS = 500  # of the first stage; the second saves after every shard
 WATCHED_WORDS = 4096
 READING = ("word_cosine", "piece_found")
+JOIN_NOISES = (*NOISES, *("spaces",) * 4)
 
 
 class Run:
@@ -100,13 +103,20 @@ class Run:
 
     def train(self) -> Path:
         """Run what is left of the stages; returns the path of the model."""
+        config = self.config
         if self.state["stage"] == "words":
-            self._train_words()
+            self._train_reader(config.word_minutes, config.word_rate, config.noise, NOISES)
             distil.start_from_teacher(self.model, self.teacher)
             self._enter("texts")
-        if self._done(self.config.text_minutes) >= 1:
-            logger.info("finished after %.1f minutes", self.state["seconds"] / 60)
-        self._train_texts()
+        if self.state["stage"] == "texts":
+            self._train_texts()
+            self._take_best()
+            self._enter("joins")
+        if self.state["stage"] == "joins":
+            self._train_reader(
+                config.join_minutes, config.join_rate, config.join_noise, JOIN_NOISES
+            )
+            self._finish()
         return self.work / "model.safetensors"
 
     def _own(self) -> None:
@@ -133,44 +143,60 @@ class Run:
                 "name another work folder, or empty this one"
             )
 
-    def _train_words(self) -> None:
-        config, encoder = self.config, self.model.config
+    def _train_reader(
+        self, minutes: float, rate: float, noise: float, kinds: Sequence[str]
+    ) -> None:
+        """The line stem reads words; the first of these stages starts it from the vocabulary."""
+        config, encoder, stage = self.config, self.model.config, self.state["stage"]
+        if self._done(minutes) >= 1:
+            return
         vocabulary = build_vocabulary(
             self.corpus.words(),
             self.typesetter,
             self.teacher,
             config.vocabulary,
             slots=encoder.glossary,
-            noise=config.noise,
-            seed=config.seed,
+            noise=noise,
+            kinds=kinds,
+            seed=config.seed + (stage == "joins"),
         )
         stem = self.model.local.line_stem
         reader = WordReader(stem, vocabulary, encoder.pixel_mean, encoder.pixel_std, self.device)
         watched = reader.draw(WATCHED_WORDS, np.random.default_rng([config.seed, 3]))
-        if not self.state["step"]:
+        if stage == "words" and not self.state["step"]:
             values = slot_values(self.teacher.piece_embeddings(), vocabulary.pieces)
             reader.start(values, np.random.default_rng([config.seed, 4]))
+        self._train_only(stem)
         reader.glossary.values.requires_grad_(False)  # what pieces mean is the teacher's to say
-        with self._progress("words", config.word_minutes) as bar:
-            while (done := self._done(config.word_minutes)) < 1:
+        with self._progress(stage, minutes) as bar:
+            while (done := self._done(minutes)) < 1:
                 began = time.perf_counter()
-                rng = np.random.default_rng([config.seed, 5, self.state["step"]])
+                rng = np.random.default_rng(
+                    [config.seed, 5 + (stage == "joins"), self.state["step"]]
+                )
                 rows = reader.draw(config.word_batch, rng)
                 others = None
                 if done < config.word_sampled and config.word_others < encoder.glossary:
                     drawn = rng.integers(encoder.glossary, size=config.word_others)
                     others = torch.from_numpy(drawn).to(self.device)
                 loss = reader.loss(rows, others)
-                self._step(loss, self._rate(config.word_rate, done))
+                self._step(loss, self._rate(rate, done))
                 self._tick(bar, began, loss=f"{loss.item():.3f}")
                 if self.state["step"] % SAVE_STEPS == 0:
-                    logger.info("words: step %d, %s", self.state["step"], reader.validate(watched))
-                    self._save()
+                    read = reader.validate(watched)
+                    logger.info("%s: step %d, %s", stage, self.state["step"], read)
+                    self._save(model=stage == "words")
         self.state.update(reader.validate(watched))
-        logger.info("words: %s", {name: self.state[name] for name in READING})
+        logger.info("%s: %s", stage, {name: self.state[name] for name in READING})
+
+    def _train_only(self, part: nn.Module) -> None:
+        """Let a part of the model learn, and keep the rest as it is."""
+        self.model.requires_grad_(False)
+        part.requires_grad_(True)
 
     def _train_texts(self) -> None:
         config = self.config
+        self._train_only(self.model)
         self.model.local.line_stem.requires_grad_(False)  # it reads as the first stage taught it
         store = ShardStore(
             self.work / "shards",
@@ -181,15 +207,7 @@ class Run:
             seed=config.seed,
             noise=config.noise,
         )
-        held_out = ShardStore(  # clean texts of their own draw
-            self.work / "held-out",
-            self.corpus,
-            self.teacher,
-            self.typesetter,
-            n_texts=500,
-            seed=config.seed + 1,
-        )
-        clean = held_out.load(0, short=config.short_later).to(self.device)
+        clean = self._held_out()
         with self._progress("texts", config.text_minutes) as bar:
             while (done := self._done(config.text_minutes)) < 1:
                 began = time.perf_counter()
@@ -222,6 +240,31 @@ class Run:
                 self.state["best"] = max(scores["cosine"], self.state["best"])
                 self._save(model=better)
                 draw_curve(self.work / "log.jsonl", self.work / "curve.png")
+
+    def _held_out(self) -> Shard:
+        """Clean texts of their own draw."""
+        store = ShardStore(
+            self.work / "held-out",
+            self.corpus,
+            self.teacher,
+            self.typesetter,
+            n_texts=500,
+            seed=self.config.seed + 1,
+        )
+        return store.load(0, short=self.config.short_later).to(self.device)
+
+    def _take_best(self) -> None:
+        """Go on from the model that was best on the held-out texts."""
+        path = self.work / "model.safetensors"
+        if path.exists() and self.state["best"]:
+            self.model.load_state_dict(checkpoint.load(path).state_dict())
+
+    def _finish(self) -> None:
+        """Save what the last stage made, with its score."""
+        scores = distil.validate(self.model, self._held_out(), self.config.tile_batch)
+        logger.info("finished: %s", scores)
+        self.state.update(stage="done", best=scores["cosine"])
+        self._save()
 
     def _step(self, loss: Tensor, rate: float) -> None:
         for group in self.optimizer.param_groups:

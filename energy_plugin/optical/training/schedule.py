@@ -20,7 +20,7 @@ class TrainingConfig:
     ----------
     seed : int
         Seeds weights, draws and batches.
-    word_minutes, text_minutes : float
+    word_minutes, text_minutes, join_minutes : float
         Wall-clock budget of each stage; the learning rates follow it.
     vocabulary : int
         Distinct words of the first stage.
@@ -35,6 +35,9 @@ class TrainingConfig:
         Tiles in a batch of the second stage.
     text_rate : float
         Peak learning rate of the second stage.
+    join_rate, join_noise : float
+        Peak learning rate of the third stage, and the share of words that are disturbed
+        in it, mostly by missing spaces.
     shard_texts : int
         Texts in a shard.
     shards : int
@@ -53,6 +56,7 @@ class TrainingConfig:
     seed: int = 0
     word_minutes: float = 12.0
     text_minutes: float = 75.0
+    join_minutes: float = 15.0
     vocabulary: int = 600_000
     word_batch: int = 2048
     word_rate: float = 2e-3
@@ -60,6 +64,8 @@ class TrainingConfig:
     word_sampled: float = 0.8
     tile_batch: int = 1200
     text_rate: float = 2e-4
+    join_rate: float = 1e-3
+    join_noise: float = 0.5
     shard_texts: int = 6144
     shards: int = 60
     short_shards: int = 10

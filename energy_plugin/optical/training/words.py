@@ -21,6 +21,7 @@ from energy_plugin.optical.training.teacher import Teacher
 from energy_plugin.optical.typeset import CONTINUATION, Typesetter
 
 PIECES = 4  # of a line; those with fewest letters on it are left out
+THREE_JOINED = 0.2  # share of words with missing spaces that are three words, not two
 
 
 @dataclass(frozen=True)
@@ -103,16 +104,19 @@ def line_pieces(
 
 
 def _noisy(
-    words: Sequence[str], chances: NDArray[np.float64], count: int, rng: np.random.Generator
+    words: Sequence[str],
+    chances: NDArray[np.float64],
+    kinds: Sequence[str],
+    rng: np.random.Generator,
 ) -> list[tuple[str, list[int]]]:
-    """Disturbed words, each with the numbers of the words it stands for."""
-    drawn = rng.choice(len(words), size=(count, 2), p=chances / chances.sum())
-    kinds = rng.integers(len(NOISES), size=count)
+    """As many disturbed words, each with the numbers of the words it stands for."""
+    drawn = rng.choice(len(words), size=(len(words), 3), p=chances / chances.sum())
+    chosen = rng.integers(len(kinds), size=len(words))
+    joined = np.where(rng.random(len(words)) < THREE_JOINED, 3, 2)
     out = []
-    for (first, second), kind in zip(drawn.tolist(), kinds.tolist(), strict=True):
-        name = NOISES[kind]
-        meant = [first, second] if name == "spaces" else [first]
-        made = noisy_words([words[word] for word in meant], name, 1.0, rng)
+    for row, kind, count in zip(drawn.tolist(), chosen.tolist(), joined.tolist(), strict=True):
+        meant = row[:count] if kinds[kind] == "spaces" else row[:1]
+        made = noisy_words([words[word] for word in meant], kinds[kind], 1.0, rng)
         out.append((made[0].text, meant))
     return out
 
@@ -126,6 +130,7 @@ def build_vocabulary(
     slots: int,
     noise: float,
     seed: int,
+    kinds: Sequence[str] = NOISES,
 ) -> WordVocabulary:
     """Lines of the most frequent words, clean and disturbed, with their pieces.
 
@@ -142,6 +147,8 @@ def build_vocabulary(
     noise : float
         Share of draws that are disturbed words.
     seed : int
+    kinds : sequence of str, default=NOISES
+        What disturbs them; a kind that is named twice comes twice as often.
     """
     counts: Counter[str] = Counter()
     for word, count in words.most_common(limit):
@@ -156,7 +163,7 @@ def build_vocabulary(
         for row, (word, chance) in enumerate(zip(clean, chances, strict=True))
     ]
     if noise:
-        made = _noisy(clean, chances, len(clean), np.random.default_rng([seed, 2]))
+        made = _noisy(clean, chances, kinds, np.random.default_rng([seed, 2]))
         chance = float(chances.sum()) * noise / (1 - noise) / len(made)
         seen += [_Seen(text, meant, chance) for text, meant in made]
     rows = _Rows(typesetter, {number: slot for slot, number in enumerate(kept)})
