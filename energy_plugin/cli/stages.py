@@ -92,27 +92,25 @@ def _draw(found: Scores, path: Path) -> None:
     )
     axes = figure.add_subplot()
     stages = list(next(iter(found.values())))
-    for name, scores in found.items():
+    markers = dict(zip(stages, "*soD^" if "teacher" in stages else "soD^", strict=True))
+    for place, (name, scores) in enumerate(found.items()):
+        colour = f"C{place}"
+        compressed = [scores[stage] for stage in ("attention", "compressor", "page")]
         axes.plot(
-            [scores[stage].tokens_per_word for stage in stages],
-            [scores[stage].ndcg for stage in stages],
-            marker="o",
+            [score.tokens_per_word for score in compressed],
+            [score.ndcg for score in compressed],
+            color=colour,
             linewidth=1,
             label=name,
         )
-    last = next(iter(found.values()))
+        for stage, marker in markers.items():
+            score = scores[stage]
+            axes.plot(score.tokens_per_word, score.ndcg, marker, color=colour, alpha=0.8)
+    for stage, marker in markers.items():
+        axes.plot([], [], marker, color="grey", label=stage)
     axes.set(xlabel="tokens a word", ylabel="nDCG@10, plain cosine", ylim=(0, None))
-    for stage in stages:
-        top = max(scores[stage].ndcg for scores in found.values())
-        axes.annotate(
-            stage,
-            (last[stage].tokens_per_word, top),
-            (0, 8),
-            textcoords="offset points",
-            ha="center",
-            fontsize=8,
-        )
-    axes.legend(frameon=False, loc="lower right")
+    axes.set_xlim(0, None)
+    axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
     axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(path)
