@@ -90,9 +90,6 @@ class _StageReader:
         self.tiles += len(made.tokens)
         return out, total
 
-    def read_tokens(self, pages: Sequence[Any]) -> tuple[Tensor, ...]:
-        raise NotImplementedError
-
 
 def stage_scores(
     collection: JudgedCollection, encoder: OpticalEncoder, *, show_progress_bar: bool = False

@@ -17,8 +17,8 @@ from energy_plugin.optical.memory import halved
 from energy_plugin.validation import as_k
 
 
-class Reader(Protocol):
-    """What reads pages; a page is whatever it makes of an item."""
+class PoolingReader(Protocol):
+    """What reads pages into sums; a page is whatever it makes of an item."""
 
     device: torch.device
 
@@ -32,12 +32,16 @@ class Reader(Protocol):
     def read_pooled(self, pages: Sequence[Any]) -> tuple[Tensor, Tensor]:
         """Weighted sums (P, E) of the tokens of each page, and their weights (P,)."""
 
+
+class Reader(PoolingReader, Protocol):
+    """What reads pages into tokens, too."""
+
     def read_tokens(self, pages: Sequence[Any]) -> tuple[Tensor, ...]:
         """Tokens (n, E) of each page that show something."""
 
 
 def pooled(
-    reader: Reader,
+    reader: PoolingReader,
     pages_of: Callable[[int], Iterator[Any]],
     sizes: Sequence[int],
     batch_size: int,
