@@ -48,6 +48,10 @@ PASSES = 5  # that write new fragments before a commit is tried
 log = logging.getLogger(__name__)
 
 
+class _LostRaceError(Exception):
+    """Another writer was faster, which Lance would report as a user's mistake."""
+
+
 class ColumnLayout:
     """The four columns as columns of the host table.
 
@@ -113,6 +117,8 @@ class ColumnLayout:
             self._drop_suffixed()
             for _ in range(PASSES):
                 dataset, job = self._job(pointer, rows)
+                if NAMES[0] + NEXT in dataset.schema.names:
+                    raise _LostRaceError("conflict: another build has just added its columns")
                 columns.write(dataset, job)
                 if self.host.latest() == job.version:
                     break  # else a commit would be in vain: write what is new

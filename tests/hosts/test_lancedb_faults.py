@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from energy_lancedb import EnergyTable
+from energy_lancedb.column_layout import ColumnLayout
 from lancedb_data import DIM, embed, hits, plain_rows, plain_schema, text_of
 
 from energy_plugin.energy import EnergyConfig
@@ -190,6 +191,23 @@ def test_another_process_adds_during_the_build(energy, tmp_path):
     assert set(range(1000, 1024)) <= found
     assert hits(energy, embed([text_of(1010)])[0], 1)[0]["id"] == 1010
     assert energy.verify() == []
+
+
+def test_columns_that_another_build_adds_in_between(energy, monkeypatch):
+    begin, calls = ColumnLayout._job, []
+
+    def late(self, *arguments):
+        if not calls:
+            self.host.table.add_columns({"energy_lambda__next": "cast(0 as float)"})
+        calls.append(1)
+        return begin(self, *arguments)
+
+    monkeypatch.setattr(ColumnLayout, "_job", late)
+    energy.build(EnergyConfig(bits=2))
+    assert len(calls) > 1
+    assert energy.info().config["bits"] == 2
+    assert energy.verify() == []
+    assert not [name for name in energy.table.schema.names if name.endswith("__next")]
 
 
 def test_two_processes_build_at_once(energy, tmp_path):
