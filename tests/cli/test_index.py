@@ -140,8 +140,14 @@ def test_interrupted_it_goes_on(tmp_path, call, host):
 
 
 def _rows(host, into):
+    """Committed rows: a data file may stand before the commit that names it."""
     if host == "lancedb":
-        return any(into.glob("docs.lance/data/*"))
+        import lancedb
+
+        try:
+            return lancedb.connect(into).open_table("docs").count_rows()
+        except ValueError:  # not there yet
+            return 0
     import sqlite3
 
     try:
