@@ -26,7 +26,7 @@ from energy_plugin.optical.training.run import Run
 from energy_plugin.optical.training.schedule import TrainingConfig
 from energy_plugin.optical.training.shards import Shard, tile_targets
 from energy_plugin.optical.training.teacher import Reading, Teacher
-from energy_plugin.optical.training.words import WordVocabulary, build_vocabulary, line_pieces
+from energy_plugin.optical.training.words import Lexicon, WordMix, line_pieces
 
 tokenizers = pytest.importorskip("tokenizers")
 
@@ -102,9 +102,8 @@ def teacher_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def vocabulary_of(data: Path, teacher: Teacher, **options: Any) -> WordVocabulary:
-    options = {"slots": 200, "noise": 0.0, "seed": 0, **options}
-    return build_vocabulary(Corpus(data).words(), Typesetter(), teacher, limit=1000, **options)
+def lexicon_of(data: Path, teacher: Teacher) -> Lexicon:
+    return Lexicon(Corpus(data).words(), teacher, Typesetter(), slots=200)
 
 
 def test_a_line_shows_the_pieces_whose_letters_stand_on_it() -> None:
@@ -119,9 +118,10 @@ def test_a_line_shows_the_pieces_whose_letters_stand_on_it() -> None:
     assert line_pieces(["(a)", "..."], [(1, 1, 2)], 6)[1] == {1: 1.0}
 
 
-def test_windows_of_the_vocabulary(data: Path, teacher_folder: Path) -> None:
+def test_windows_of_drawn_words(data: Path, teacher_folder: Path) -> None:
     teacher = Teacher(teacher_folder, ENCODER)
-    made = vocabulary_of(data, teacher)
+    lexicon = lexicon_of(data, teacher)
+    made = lexicon.draw(500, WordMix(), seed=[0])
     assert made.lines[0] == ""
     shown = {
         tuple(made.lines[line] for line in window): row
@@ -132,7 +132,7 @@ def test_windows_of_the_vocabulary(data: Path, teacher_folder: Path) -> None:
     row = shown["", "flour,", ""]  # punctuation is left out
     ids = teacher.tokenizer.encode("flour", add_special_tokens=False).ids
     held = {
-        int(made.pieces[s])
+        int(lexicon.pieces[s])
         for s, share in zip(made.slots[row], made.shares[row], strict=True)
         if share
     }
@@ -140,24 +140,48 @@ def test_windows_of_the_vocabulary(data: Path, teacher_folder: Path) -> None:
     np.testing.assert_allclose(made.shares.sum(1), 1, atol=1e-6)
 
 
-def test_noise_takes_its_share_of_the_draws(data: Path, teacher_folder: Path) -> None:
+def words_of(pool: Any) -> set[str]:
+    """First lines of the words of a pool."""
+    return {pool.lines[line] for before, line, _ in pool.windows.tolist() if not before}
+
+
+def test_a_mix_takes_its_share_of_the_draws(data: Path, teacher_folder: Path) -> None:
+    lexicon = lexicon_of(data, Teacher(teacher_folder, ENCODER))
+    clean = words_of(lexicon.draw(3000, WordMix(), seed=[0]))
+    for mix in (WordMix(noise=0.3), WordMix(varied=0.3), WordMix(invented=0.3)):
+        pool = lexicon.draw(3000, mix, seed=[0])
+        firsts = [pool.lines[line] for before, line, _ in pool.windows.tolist() if not before]
+        new = sum(line not in clean for line in firsts) / len(firsts)
+        assert 0.1 < new < 0.35  # what is made of a word may be another word of the text
+        again = lexicon.draw(3000, mix, seed=[0])
+        assert again.lines == pool.lines
+        assert lexicon.draw(3000, mix, seed=[1]).lines != pool.lines
+
+
+def test_what_is_made_of_a_word_is_cut_anew(data: Path, teacher_folder: Path) -> None:
     teacher = Teacher(teacher_folder, ENCODER)
-    clean = vocabulary_of(data, teacher)
-    noisy = vocabulary_of(data, teacher, noise=0.25)
-    assert len(noisy.windows) > len(clean.windows)
-    added = noisy.chances[len(clean.windows) :].sum() / noisy.chances.sum()
-    assert 0.2 < added < 0.3  # the share of words; lines are a little more or fewer
-    again = vocabulary_of(data, teacher, noise=0.25)
-    assert again.lines == noisy.lines
+    lexicon = lexicon_of(data, teacher)
+    for mix in (WordMix(varied=1.0), WordMix(invented=1.0)):
+        pool = lexicon.draw(300, mix, seed=[0])
+        alone = 0
+        for row, (before, line, after) in enumerate(pool.windows.tolist()):
+            if before or after or not pool.lines[line].isalpha():
+                continue
+            alone += 1
+            ids = teacher.tokenizer.encode(pool.lines[line], add_special_tokens=False).ids
+            shown = pool.slots[row][pool.shares[row] > 0]
+            assert set(lexicon.pieces[shown]) <= set(ids)
+        assert alone > 20
 
 
 def test_the_reader_starts_and_learns(data: Path, teacher_folder: Path) -> None:
     torch.manual_seed(0)
     teacher = Teacher(teacher_folder, ENCODER)
-    made = vocabulary_of(data, teacher)
+    lexicon = lexicon_of(data, teacher)
+    pool = lexicon.draw(200, WordMix(), seed=[0])
     stem = CompactEncoder(ENCODER).local.line_stem
-    reader = WordReader(stem, made, 1.0, -1.0, torch.device("cpu"))
-    rows = torch.arange(len(made.windows))
+    reader = WordReader(stem, pool, 1.0, -1.0, torch.device("cpu"))
+    rows = torch.arange(len(reader))
     before = reader.loss(rows).item()
     # Sampled slots that are all slots: the same loss.
     shown = set(reader.slots.flatten().tolist())
@@ -170,12 +194,12 @@ def test_the_reader_starts_and_learns(data: Path, teacher_folder: Path) -> None:
         optimizer.zero_grad()
     assert reader.loss(rows).item() < 0.5 * before
 
-    reader = WordReader(CompactEncoder(ENCODER).local.line_stem, made, 1.0, -1.0, rows.device)
-    values = slot_values(teacher.piece_embeddings(), made.pieces)
+    reader = WordReader(CompactEncoder(ENCODER).local.line_stem, pool, 1.0, -1.0, rows.device)
+    values = slot_values(teacher.piece_embeddings(), lexicon.pieces)
     reader.start(values, np.random.default_rng(0))
     torch.testing.assert_close(reader.glossary.values.weight[: len(values)], values)
     assert reader.loss(rows).item() < 0.5 * before
-    assert reader.validate(rows)["piece_found"] > 0.8
+    assert reader.validate()["piece_found"] > 0.8
 
 
 def test_tile_targets_average_the_pieces_of_their_lines() -> None:
@@ -308,7 +332,7 @@ SCHEDULE = TrainingConfig(
     join_minutes=0,
     text_rate=2e-3,
     word_batch=64,
-    vocabulary=200,
+    word_pool=200,
     shard_texts=96,
     short_shards=0,
     tile_batch=60,

@@ -1,7 +1,7 @@
 """Losses and start of the line stem, as a reader of words.
 
-The stem starts as a classifier by nearest class mean: its reading is whitened over the
-vocabulary, a key is the mean reading of the lines that show the slot's piece, a value the
+The stem starts as a classifier by nearest class mean: its reading is whitened over drawn
+words, a key is the mean reading of the lines that show the slot's piece, a value the
 teacher's input embedding of the piece. That alone names half of the pieces before
 the first step of training.
 """
@@ -16,22 +16,23 @@ from torch.nn import functional as F
 
 from energy_plugin.optical.lines import LineStem
 from energy_plugin.optical.training.glyphs import GlyphSheet
-from energy_plugin.optical.training.words import WordVocabulary
+from energy_plugin.optical.training.words import WordPool
 
 _BLOCK = 8192  # windows read at once
+_ASKED = 2048  # windows that ask the glossary at once: 200 MB of products
 _SHARPNESS = (0.05, 0.1, 0.2, 0.4, 0.8)
 _TRIED = 2048  # windows that choose among them
 _RIDGE = 0.01  # of the mean variance, added before whitening
 
 
 class WordReader:
-    """The stem beside the vocabulary that it learns to read.
+    """The stem beside the words that it learns to read.
 
     Parameters
     ----------
     stem : LineStem
-        With a glossary of at least as many slots as the vocabulary has.
-    vocabulary : WordVocabulary
+        With a glossary of at least as many slots as the words need.
+    pool : WordPool
     pixel_mean, pixel_std : float
         Of the encoder's configuration.
     device : torch.device
@@ -40,7 +41,7 @@ class WordReader:
     def __init__(
         self,
         stem: LineStem,
-        vocabulary: WordVocabulary,
+        pool: WordPool,
         pixel_mean: float,
         pixel_std: float,
         device: torch.device,
@@ -48,17 +49,17 @@ class WordReader:
         assert stem.glossary is not None
         self.stem, self.glossary, self.device = stem, stem.glossary, device
         self.mean, self.std = pixel_mean, pixel_std
-        self.sheet = GlyphSheet.of(vocabulary.lines).to(device)
-        self.windows = torch.from_numpy(vocabulary.windows).to(device)
-        self.slots = torch.from_numpy(vocabulary.slots).to(device)
-        self.shares = torch.from_numpy(vocabulary.shares).to(device)
-        self.chances = vocabulary.chances / vocabulary.chances.sum()
-        self._sums = np.cumsum(self.chances)
+        self.sheet = GlyphSheet.of(pool.lines).to(device)
+        self.windows = torch.from_numpy(pool.windows).to(device)
+        self.slots = torch.from_numpy(pool.slots).to(device)
+        self.shares = torch.from_numpy(pool.shares).to(device)
+
+    def __len__(self) -> int:
+        return len(self.windows)
 
     def draw(self, count: int, rng: np.random.Generator) -> Tensor:
         """Numbers of windows, (count,)."""
-        drawn = np.searchsorted(self._sums, rng.random(count) * self._sums[-1])
-        return torch.from_numpy(drawn).to(self.device)
+        return torch.from_numpy(rng.integers(len(self), size=count)).to(self.device)
 
     def read(self, rows: Tensor) -> Tensor:
         """Readings of some windows, (n, R)."""
@@ -98,21 +99,24 @@ class WordReader:
         return (torch.logsumexp(products + stands_for, dim=1) - expected).mean()
 
     @torch.no_grad()
-    def validate(self, rows: Tensor) -> dict[str, float]:
+    def validate(self) -> dict[str, float]:
         """Cosine of what is read to what stands there, and the share of first pieces found.
 
         Cosines are taken after the mean of all values is subtracted.
         """
         values = self.glossary.values.weight
-        products = self.glossary.keys(self.read(rows).float())
-        slots, shares = self.slots[rows], self.shares[rows]
-        got = F.softmax(products, dim=-1) @ values
-        wanted = (values[slots] * shares[..., None]).sum(1)
         centre = values.mean(0)
-        cosine = F.cosine_similarity(got - centre, wanted - centre).mean()
+        cosine, found = 0.0, 0.0
+        for rows in torch.arange(len(self), device=self.device).split(_ASKED):
+            products = self.glossary.keys(self.read(rows).float())
+            slots, shares = self.slots[rows], self.shares[rows]
+            got = F.softmax(products, dim=-1) @ values
+            wanted = (values[slots] * shares[..., None]).sum(1)
+            cosine += F.cosine_similarity(got - centre, wanted - centre).sum().item()
+            found += (products.argmax(1) == slots[:, 0]).sum().item()
         return {
-            "word_cosine": round(cosine.item(), 4),
-            "piece_found": round((products.argmax(1) == slots[:, 0]).float().mean().item(), 4),
+            "word_cosine": round(cosine / len(self), 4),
+            "piece_found": round(found / len(self), 4),
         }
 
     @torch.no_grad()
@@ -127,10 +131,9 @@ class WordReader:
             Draws the windows that choose the sharpness.
         """
         keys, last = self.glossary.keys, self.stem.layers[-1]
-        rows = torch.arange(len(self.windows), device=self.device)
+        rows = torch.arange(len(self), device=self.device)
         readings = torch.cat([self.read(block).bfloat16() for block in rows.split(_BLOCK)])
-        chances = torch.from_numpy(self.chances).float().to(self.device)
-        centre, whiten = _whitening(readings, chances)
+        centre, whiten = _whitening(readings)
         assert isinstance(last, torch.nn.Linear)
         last.bias.copy_(whiten @ (last.bias - centre))
         last.weight.copy_(whiten @ last.weight)
@@ -140,9 +143,10 @@ class WordReader:
         for block in rows.split(_BLOCK):
             read = (readings[block].float() - centre) @ whiten
             for slots, shares in zip(self.slots[block].T, self.shares[block].T, strict=True):
-                weight = shares * chances[block]
-                sums.index_add_(0, slots, read * weight[:, None])
-                weights.index_add_(0, slots, weight)
+                sums.index_add_(0, slots, read * shares[:, None])
+                weights.index_add_(0, slots, shares)
+        weights /= len(self)
+        sums /= len(self)
         means = sums / weights.clamp_min(1e-12)[:, None]
         prior = torch.log(weights + 1e-9) / 2
         tried = self.draw(_TRIED, rng)
@@ -158,17 +162,17 @@ class WordReader:
         self.glossary.values.weight[: len(values)].copy_(values)
 
 
-def _whitening(readings: Tensor, chances: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean (R,) and inverse square root of the covariance (R, R) of weighted readings."""
+def _whitening(readings: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean (R,) and inverse square root of the covariance (R, R) of readings (n, R)."""
     width = readings.shape[1]
     centre = torch.zeros(width, device=readings.device)
     covariance = torch.zeros(width, width, device=readings.device)
-    blocks = list(zip(readings.split(_BLOCK), chances.split(_BLOCK), strict=True))
-    for read, weight in blocks:
-        centre += weight @ read.float()
-    for read, weight in blocks:
+    blocks = readings.split(_BLOCK)
+    for read in blocks:
+        centre += read.float().sum(0) / len(readings)
+    for read in blocks:
         away = read.float() - centre
-        covariance += (away * weight[:, None]).T @ away
+        covariance += away.T @ away / len(readings)
     spread, axes = torch.linalg.eigh(covariance)
     scales = (spread + _RIDGE * spread.mean()).clamp_min(1e-12).rsqrt()
     return centre, (axes * scales) @ axes.T

@@ -6,8 +6,8 @@ import json
 import logging
 import os
 import time
-from collections.abc import Sequence
 from dataclasses import asdict
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ from energy_plugin.optical.training.reading import WordReader, slot_values
 from energy_plugin.optical.training.schedule import TrainingConfig
 from energy_plugin.optical.training.shards import Shard, ShardStore
 from energy_plugin.optical.training.teacher import Teacher
-from energy_plugin.optical.training.words import build_vocabulary
+from energy_plugin.optical.training.words import Lexicon, WordMix
 from energy_plugin.optical.typeset import TYPESETTER_VERSION, Typesetter
 from energy_plugin.validation import as_device
 
@@ -39,6 +39,8 @@ logger = logging.getLogger(__name__)
 FORMAT_VERSION = 1
 SAVE_STEPS = 500  # of the first stage; the second saves after every shard
 WATCHED_WORDS = 4096
+POOL_READS = 4  # lines that are read for each word of a pool; a word has two
+STAGES = ("words", "texts", "joins")
 READING = ("word_cosine", "piece_found")
 JOIN_NOISES = (*NOISES, *("spaces",) * 4)
 
@@ -105,7 +107,9 @@ class Run:
         """Run what is left of the stages; returns the path of the model."""
         config = self.config
         if self.state["stage"] == "words":
-            self._train_reader(config.word_minutes, config.word_rate, config.noise, NOISES)
+            self._train_reader(
+                config.word_minutes, config.word_rate, self._mix(config.noise, NOISES)
+            )
             distil.start_from_teacher(self.model, self.teacher)
             self._enter("texts")
         if self.state["stage"] == "texts":
@@ -113,9 +117,8 @@ class Run:
             self._take_best()
             self._enter("joins")
         if self.state["stage"] == "joins":
-            self._train_reader(
-                config.join_minutes, config.join_rate, config.join_noise, JOIN_NOISES
-            )
+            mix = self._mix(config.join_noise, JOIN_NOISES)
+            self._train_reader(config.join_minutes, config.join_rate, mix)
             self._finish()
         return self.work / "model.safetensors"
 
@@ -143,37 +146,41 @@ class Run:
                 "name another work folder, or empty this one"
             )
 
-    def _train_reader(
-        self, minutes: float, rate: float, noise: float, kinds: Sequence[str]
-    ) -> None:
-        """The line stem reads words; the first of these stages starts it from the vocabulary."""
+    @cached_property
+    def _lexicon(self) -> Lexicon:
+        slots = self.model.config.glossary
+        return Lexicon(self.corpus.words(), self.teacher, self.typesetter, slots=slots)
+
+    def _mix(self, noise: float, noises: tuple[str, ...]) -> WordMix:
+        return WordMix(noise, noises, self.config.word_varied, self.config.word_invented)
+
+    def _train_reader(self, minutes: float, rate: float, mix: WordMix) -> None:
+        """The line stem reads words; the first of these stages starts it from them."""
         config, encoder, stage = self.config, self.model.config, self.state["stage"]
         if self._done(minutes) >= 1:
             return
-        vocabulary = build_vocabulary(
-            self.corpus.words(),
-            self.typesetter,
-            self.teacher,
-            config.vocabulary,
-            slots=encoder.glossary,
-            noise=noise,
-            kinds=kinds,
-            seed=config.seed + (stage == "joins"),
-        )
-        stem = self.model.local.line_stem
-        reader = WordReader(stem, vocabulary, encoder.pixel_mean, encoder.pixel_std, self.device)
-        watched = reader.draw(WATCHED_WORDS, np.random.default_rng([config.seed, 3]))
-        if stage == "words" and not self.state["step"]:
-            values = slot_values(self.teacher.piece_embeddings(), vocabulary.pieces)
-            reader.start(values, np.random.default_rng([config.seed, 4]))
+        place, stem = STAGES.index(stage), self.model.local.line_stem
+
+        def reader_of(count: int, *seed: int) -> WordReader:
+            pool = self._lexicon.draw(count, mix, seed=[config.seed, place, *seed])
+            return WordReader(stem, pool, encoder.pixel_mean, encoder.pixel_std, self.device)
+
+        watched = reader_of(WATCHED_WORDS, 0)
+        pool_steps = max(1, POOL_READS * config.word_pool // config.word_batch)
+        reader, held = watched, -1
         self._train_only(stem)
-        reader.glossary.values.requires_grad_(False)  # what pieces mean is the teacher's to say
+        watched.glossary.values.requires_grad_(False)  # what pieces mean is the teacher's to say
         with self._progress(stage, minutes) as bar:
             while (done := self._done(minutes)) < 1:
                 began = time.perf_counter()
-                rng = np.random.default_rng(
-                    [config.seed, 5 + (stage == "joins"), self.state["step"]]
-                )
+                step = self.state["step"]
+                if held != step // pool_steps:
+                    held = step // pool_steps
+                    reader = reader_of(config.word_pool, 1, held)
+                if stage == "words" and not step:
+                    values = slot_values(self.teacher.piece_embeddings(), self._lexicon.pieces)
+                    reader.start(values, np.random.default_rng([config.seed, place, 2]))
+                rng = np.random.default_rng([config.seed, place, 3, step])
                 rows = reader.draw(config.word_batch, rng)
                 others = None
                 if done < config.word_sampled and config.word_others < encoder.glossary:
@@ -183,10 +190,9 @@ class Run:
                 self._step(loss, self._rate(rate, done))
                 self._tick(bar, began, loss=f"{loss.item():.3f}")
                 if self.state["step"] % SAVE_STEPS == 0:
-                    read = reader.validate(watched)
-                    logger.info("%s: step %d, %s", stage, self.state["step"], read)
+                    logger.info("%s: step %d, %s", stage, self.state["step"], watched.validate())
                     self._save(model=stage == "words")
-        self.state.update(reader.validate(watched))
+        self.state.update(watched.validate())
         logger.info("%s: %s", stage, {name: self.state[name] for name in READING})
 
     def _train_only(self, part: nn.Module) -> None:

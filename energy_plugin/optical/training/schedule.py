@@ -22,8 +22,12 @@ class TrainingConfig:
         Seeds weights, draws and batches.
     word_minutes, text_minutes, join_minutes : float
         Wall-clock budget of each stage; the learning rates follow it.
-    vocabulary : int
-        Distinct words of the first stage.
+    word_pool : int
+        Words that are drawn, and disturbed, at once in the first and the third stage;
+        each of their lines is read about twice before others are drawn.
+    word_varied, word_invented : float
+        Share of words in other capitals, with punctuation or in compounds, and of words
+        that are made of pieces at random.
     word_batch, word_rate : int, float
         Lines in a batch, and the peak learning rate of the first stage.
     word_others : int
@@ -57,7 +61,9 @@ class TrainingConfig:
     word_minutes: float = 12.0
     text_minutes: float = 75.0
     join_minutes: float = 15.0
-    vocabulary: int = 600_000
+    word_pool: int = 400_000
+    word_varied: float = 0.15
+    word_invented: float = 0.1
     word_batch: int = 2048
     word_rate: float = 2e-3
     word_others: int = 2000
