@@ -71,18 +71,17 @@ def command(
 def _teacher(collection: JudgedCollection, folder: Path) -> StageScore:
     """The teacher's published vectors; its tokens are word pieces, as its tokenizer counts."""
     from energy_plugin.evaluation import load_vectors
-    from energy_plugin.evaluation.measures import measure
-    from energy_plugin.evaluation.ranking import rank_by_cosine
-    from energy_plugin.evaluation.stages import MEASURE, StageScore, words_of
+    from energy_plugin.evaluation.ranking import cosine_ndcg
+    from energy_plugin.evaluation.stages import StageScore, words_of
     from energy_plugin.optical.training.teacher import Teacher
 
     vectors = load_vectors(folder / f"{collection.name}.npz", collection)
-    ndcg = measure(collection, rank_by_cosine(vectors.corpus, vectors.queries, 100)).mean[MEASURE]
     texts = list(collection.corpus.values())
     pieces = sum(
         len(encoding.ids) + sum(len(part.ids) for part in encoding.overflowing)
         for encoding in Teacher().tokenizer.encode_batch(texts, add_special_tokens=False)
     )
+    ndcg = cosine_ndcg(collection, vectors.corpus, vectors.queries)
     return StageScore(pieces / max(words_of(texts), 1), ndcg)
 
 

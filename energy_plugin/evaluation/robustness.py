@@ -9,11 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from energy_plugin.evaluation.collection import JudgedCollection
-from energy_plugin.evaluation.measures import measure
-from energy_plugin.evaluation.ranking import rank_by_cosine
+from energy_plugin.evaluation.ranking import cosine_ndcg
 from energy_plugin.evaluation.vectors import CollectionVectors, normalise
-
-MEASURE = "ndcg@10"
 
 
 @dataclass(frozen=True)
@@ -63,14 +60,11 @@ def robustness(
     """
     from energy_plugin.optical.training.noise import noisy_text
 
-    def score(queries: npt.NDArray[np.float32]) -> float:
-        return measure(collection, rank_by_cosine(vectors.corpus, queries, 100)).mean[MEASURE]
-
     noisy = {}
     for kind in kinds:
         texts = [noisy_text(text, kind, share, seed=seed) for text in collection.queries.values()]
         queries = np.zeros_like(vectors.queries)
         filled = [row for row, text in enumerate(texts) if text.strip()]
         queries[filled] = normalise(embed([texts[row] for row in filled]))
-        noisy[kind] = score(queries)
-    return Robustness(score(vectors.queries), noisy)
+        noisy[kind] = cosine_ndcg(collection, vectors.corpus, queries)
+    return Robustness(cosine_ndcg(collection, vectors.corpus, vectors.queries), noisy)

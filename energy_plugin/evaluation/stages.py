@@ -17,8 +17,7 @@ from torch import Tensor
 
 from energy_plugin.errors import InvalidInputError
 from energy_plugin.evaluation.collection import JudgedCollection
-from energy_plugin.evaluation.measures import measure
-from energy_plugin.evaluation.ranking import rank_by_cosine
+from energy_plugin.evaluation.ranking import cosine_ndcg
 from energy_plugin.evaluation.vectors import normalise
 from energy_plugin.optical.batching import pooled
 from energy_plugin.optical.compact import CompactEncoder
@@ -26,7 +25,6 @@ from energy_plugin.optical.encoder import OpticalEncoder
 from energy_plugin.optical.pages import PageBatch
 
 STAGES = ("lines", "attention", "compressor", "page")
-MEASURE = "ndcg@10"
 _WORD = re.compile(r"\w+")
 
 
@@ -135,9 +133,6 @@ def stage_scores(
     words = words_of(list(collection.corpus.values()))
     counts = (reader.lines, reader.lines, reader.tiles, reader.tiles)
     return {
-        stage: StageScore(
-            count / max(words, 1),
-            measure(collection, rank_by_cosine(rows, asked, 100)).mean[MEASURE],
-        )
+        stage: StageScore(count / max(words, 1), cosine_ndcg(collection, rows, asked))
         for stage, count, rows, asked in zip(STAGES, counts, documents, queries, strict=True)
     }
