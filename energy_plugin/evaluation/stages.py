@@ -22,6 +22,7 @@ from energy_plugin.evaluation.vectors import normalise
 from energy_plugin.optical.batching import pooled
 from energy_plugin.optical.compact import CompactEncoder
 from energy_plugin.optical.encoder import OpticalEncoder
+from energy_plugin.optical.page_reader import CompactReader
 from energy_plugin.optical.pages import PageBatch
 
 STAGES = ("lines", "attention", "compressor", "page")
@@ -49,27 +50,20 @@ def words_of(texts: Sequence[str]) -> int:
     return sum(len(_WORD.findall(text)) for text in texts)
 
 
-class _StageReader:
-    """Reads pages like the encoder, and pools every stage: four vectors side by side."""
+class _StageReader(CompactReader):
+    """Pools every stage: four vectors side by side."""
 
-    def __init__(self, encoder: OpticalEncoder) -> None:
-        self.encoder, self.device = encoder, encoder.device
-        self.lines = self.tiles = 0
+    lines = tiles = 0
 
     @property
     def dim(self) -> int:
-        return len(STAGES) * self.encoder.dim
-
-    def cost(self, page: Any) -> float:
-        return self.encoder.cost(page)
+        return len(STAGES) * super().dim
 
     @torch.inference_mode()
     def read_pooled(self, pages: Sequence[Any]) -> tuple[Tensor, Tensor]:
         batch = PageBatch.of(pages)
         counts = batch.tiles_of_page.to(self.device)
-        made = self.encoder.model.stages(
-            batch.lines.to(self.device), batch.line_of_tile.to(self.device), counts
-        )
+        made = self.stages(batch)
         shown = made.inked[..., None]
         weight = made.inked.sum(1, keepdim=True)
         sums = torch.cat(
@@ -118,7 +112,7 @@ def stage_scores(
         )
 
     def read(texts: Mapping[str, str]) -> tuple[list[np.ndarray], _StageReader]:
-        reader = _StageReader(encoder)
+        reader = _StageReader(encoder.model, encoder.device)
         values = list(texts.values())
         filled = [row for row, text in enumerate(values) if text.strip()]
         vectors = np.zeros((len(values), reader.dim), np.float32)

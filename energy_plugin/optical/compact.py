@@ -14,6 +14,7 @@ T tokens of the longest page, E width.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -25,6 +26,7 @@ from energy_plugin.optical.deepencoder import DeepEncoder
 from energy_plugin.optical.layers import Attention, Block
 from energy_plugin.optical.lines import LineStem, windows
 from energy_plugin.optical.typeset import TILE_LINES
+from energy_plugin.optical.window_cache import WindowCache
 
 _PAPER = 255
 
@@ -185,14 +187,26 @@ class CompactEncoder(DeepEncoder):
         """
         return self.stages(lines, line_of_tile, tiles_of_page).tokens
 
-    def stages(self, lines: Tensor, line_of_tile: Tensor, tiles_of_page: Tensor) -> Stages:
-        """Like `forward`, with what comes before the vision tokens."""
+    def stages(
+        self,
+        lines: Tensor,
+        line_of_tile: Tensor,
+        tiles_of_page: Tensor,
+        cache: WindowCache | None = None,
+    ) -> Stages:
+        """Like `forward`, with what comes before the vision tokens.
+
+        The cache holds what was read in earlier batches, by the same weights and in the
+        same precision.
+        """
         config = self.config
         lines = F.pad(lines, (0, 0, 0, 0, 0, 1), value=_PAPER)
         pixels = (lines.float() / _PAPER - config.pixel_mean) / config.pixel_std
         inked = (lines < _PAPER).flatten(1).any(1)[line_of_tile]  # (N, 4)
         distinct, places = windows(lines, line_of_tile, tiles_of_page)
-        tokens = self.local.line_stem(pixels, distinct)[places]  # (N, 4, E)
+        read = partial(self.local.line_stem, pixels)
+        tokens = cache.tokens(lines, distinct, read) if cache is not None else read(distinct)
+        tokens = tokens[places]  # (N, 4, E)
 
         attended = self.local.attend(tokens, inked, tiles_of_page)
         local = self.local.compress(attended, inked)  # (N, E)

@@ -14,12 +14,12 @@ from torch import Tensor, nn
 
 from energy_plugin.errors import InvalidInputError
 from energy_plugin.optical import checkpoint
-from energy_plugin.optical.batching import all_tokens, as_array, finished, pooled
+from energy_plugin.optical.batching import Reader, all_tokens, as_array, finished, pooled
 from energy_plugin.optical.checkpoint import COMPACT
 from energy_plugin.optical.images import Picture, images_tiles
 from energy_plugin.optical.modes import AUTO, MAX_TILES
 from energy_plugin.optical.overflow import POOL, as_overflow, check_overflow
-from energy_plugin.optical.pages import PageBatch
+from energy_plugin.optical.page_reader import CompactReader
 from energy_plugin.optical.typeset import (
     TILE_LINES,
     TYPESETTER_VERSION,
@@ -28,7 +28,6 @@ from energy_plugin.optical.typeset import (
 )
 from energy_plugin.validation import as_device, as_k
 
-BATCH_TILES = 2048  # a few hundred MB of activations
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
@@ -265,11 +264,11 @@ class OpticalEncoder:
         batch = check_texts(texts)
         pages_of, sizes = self._set(batch)
         if output == "tokens":
-            tokens = all_tokens(self, pages_of, len(batch), batch_size, show_progress_bar)
+            tokens = all_tokens(self._reader(), pages_of, len(batch), batch_size, show_progress_bar)
             return [
                 as_array(finished(found, normalize_embeddings, truncate_dim)) for found in tokens
             ]
-        out = pooled(self, pages_of, sizes, batch_size, show_progress_bar)
+        out = pooled(self._reader(), pages_of, sizes, batch_size, show_progress_bar)
         done = finished(
             out if not isinstance(texts, str) else out[0], normalize_embeddings, truncate_dim
         )
@@ -301,7 +300,7 @@ class OpticalEncoder:
         """
         batch_size = as_k(batch_size, name="batch_size")
         pages_of, sizes = self._cut(images)
-        out = pooled(self, pages_of, sizes, batch_size, show_progress_bar)
+        out = pooled(self._reader(), pages_of, sizes, batch_size, show_progress_bar)
         return as_array(finished(out, normalize_embeddings))
 
     def encode_tokens(self, texts: str | Sequence[str]) -> list[NDArray[np.float32]]:
@@ -340,32 +339,9 @@ class OpticalEncoder:
 
         return pages_of, list(map(len, tiles))
 
-    def cost(self, page: Any) -> float:
-        """Share of the largest batch that a page takes."""
-        return len(page) / BATCH_TILES
-
-    def read_pooled(self, pages: Sequence[Any]) -> tuple[Tensor, Tensor]:
-        """Weighted sums (P, E) of the tokens of each page, and their weights (P,)."""
-        batch = PageBatch.of(pages)
-        inked, counts = batch.inked_lines.to(self.device), batch.tiles_of_page.to(self.device)
-        means = self.model.pool(self._tokens(batch), inked, counts)
-        total = torch.zeros(len(counts), device=self.device)
-        total.index_add_(0, torch.repeat_interleave(counts), inked.float())
-        return means * total[:, None], total
-
-    def read_tokens(self, pages: Sequence[Any]) -> tuple[Tensor, ...]:
-        """Tokens (n, E) of each page that show something."""
-        return self._tokens(PageBatch.of(pages)).split([len(page) for page in pages])
-
-    @torch.inference_mode()
-    def _tokens(self, pages: PageBatch) -> Tensor:
-        with torch.autocast(self.device.type, _DTYPES[self.dtype], enabled=self.dtype != "float32"):
-            tokens = self.model(
-                pages.lines.to(self.device),
-                pages.line_of_tile.to(self.device),
-                pages.tiles_of_page.to(self.device),
-            )
-        return tokens.float()
+    def _reader(self) -> Reader:
+        """What reads the pages of one call."""
+        return CompactReader(self.model, self.device, _DTYPES[self.dtype])
 
 
 _loaded: dict[tuple[str, str | None, str], OpticalEncoder] = {}

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from energy_plugin.errors import InvalidInputError
 from energy_plugin.optical import weights
+from energy_plugin.optical.batching import Reader
 from energy_plugin.optical.compression import text_tokens
 from energy_plugin.optical.encoder import OpticalEncoder
 from energy_plugin.optical.full import FullEncoder
@@ -200,6 +201,9 @@ class PageEncoder(OpticalEncoder):
             yield from views_of_image(pictures[row], mode, row, max_tiles=self.max_tiles)[0]
 
         return views_of, [mode.base] * len(pictures)
+
+    def _reader(self) -> Reader:
+        return self
 
     def cost(self, page: View) -> float:
         """Share of the largest batch that a view takes."""

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -141,14 +142,14 @@ def test_long_texts_are_read_in_parts(
     """A forward pass stays small however long the texts are."""
     whole = small_encoder.encode([LONG, TEXT])
     seen = []
-    forward = small_encoder.model.forward
+    stages = small_encoder.model.stages
 
-    def watched(lines: torch.Tensor, places: torch.Tensor, tiles: torch.Tensor) -> torch.Tensor:
+    def watched(lines: Any, places: Any, tiles: torch.Tensor, cache: Any) -> Any:
         seen.append(int(tiles.sum()))
-        return forward(lines, places, tiles)
+        return stages(lines, places, tiles, cache)
 
-    monkeypatch.setattr(small_encoder.model, "forward", watched)
-    monkeypatch.setattr("energy_plugin.optical.encoder.BATCH_TILES", 5)
+    monkeypatch.setattr(small_encoder.model, "stages", watched)
+    monkeypatch.setattr("energy_plugin.optical.page_reader.BATCH_TILES", 5)
     np.testing.assert_allclose(small_encoder.encode([LONG, TEXT]), whole, atol=1e-5)
     assert sum(seen) == 17
     assert max(seen) <= 8
