@@ -25,6 +25,7 @@ def command(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Time the full encoder against transformers' (needs it, and 5 GB), and the compact one."""
+    from energy_plugin.cli.reference_docs import collect
     from energy_plugin.evaluation.encoder_speed import compact_speed, full_speed, machine
 
     if size not in ("full", "compact", "both"):
@@ -35,8 +36,9 @@ def command(
         torch.set_num_threads(threads)
     found: dict[str, Any] = {"machine": machine()}
     if size != "full":
+        documents = [doc.text for doc in collect()]
         found["compact"] = {
-            dtype: compact_speed(rounds=rounds, dtype=dtype, device=device)
+            dtype: compact_speed(documents, rounds=rounds, dtype=dtype, device=device)
             for dtype in ("float32", "bfloat16")
         }
     if size != "compact":

@@ -7,7 +7,7 @@ import platform
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,115 +19,6 @@ from energy_plugin.evaluation.peer_encoder import peer, published_file, seeded_w
 from energy_plugin.optical import DeepEncoder, DeepEncoderConfig, OpticalEncoder
 from energy_plugin.optical.modes import as_mode
 from energy_plugin.validation import as_device, as_k
-
-WORDS = [
-    "the",
-    "of",
-    "and",
-    "to",
-    "in",
-    "a",
-    "is",
-    "that",
-    "it",
-    "was",
-    "for",
-    "on",
-    "are",
-    "with",
-    "as",
-    "be",
-    "at",
-    "one",
-    "have",
-    "this",
-    "from",
-    "by",
-    "hot",
-    "word",
-    "but",
-    "what",
-    "some",
-    "can",
-    "out",
-    "other",
-    "were",
-    "all",
-    "there",
-    "when",
-    "up",
-    "use",
-    "your",
-    "how",
-    "said",
-    "an",
-    "each",
-    "she",
-    "which",
-    "do",
-    "their",
-    "time",
-    "if",
-    "will",
-    "way",
-    "about",
-    "many",
-    "then",
-    "them",
-    "would",
-    "write",
-    "like",
-    "so",
-    "these",
-    "her",
-    "long",
-    "make",
-    "thing",
-    "see",
-    "him",
-    "two",
-    "has",
-    "look",
-    "more",
-    "day",
-    "could",
-    "go",
-    "come",
-    "did",
-    "number",
-    "sound",
-    "no",
-    "most",
-    "people",
-    "my",
-    "over",
-    "know",
-    "water",
-    "than",
-    "call",
-    "first",
-    "who",
-    "may",
-    "down",
-    "side",
-    "been",
-    "now",
-    "find",
-    "measurement",
-    "temperature",
-    "aerodynamic",
-    "laminar",
-    "boundary",
-    "compression",
-    "retrieval",
-    "spectral",
-    "Laplacian",
-    "energy",
-    "encoder",
-    "Tokyo",
-    "1863",
-    "x=3.7",
-]
 
 
 def machine() -> dict[str, Any]:
@@ -238,22 +129,19 @@ def full_speed(
     }
 
 
-def texts_of(count: int, characters: int, seed: int = 0) -> list[str]:
-    """Different texts of about so many characters, from a list of words."""
-    rng = np.random.default_rng(seed)
-    made = []
-    for _ in range(count):
-        words: list[str] = []
-        while sum(map(len, words)) + len(words) <= characters:
-            words.append(WORDS[int(rng.integers(len(WORDS)))])
-        made.append(" ".join(words)[:characters].strip())
-    return made
+def texts_of(documents: Sequence[str], count: int, characters: int, seed: int = 0) -> list[str]:
+    """Texts of about so many characters, from random places in a run of documents."""
+    words = " ".join(documents).split()
+    starts = np.random.default_rng(seed).integers(len(words), size=count).tolist()
+    words += words[:characters]  # the last place has words behind it, too
+    return [" ".join(words[row : row + characters])[:characters].strip() for row in starts]
 
 
 def compact_speed(
+    documents: Sequence[str],
     *,
-    short: int = 512,
-    passages: int = 64,
+    short: int = 1024,
+    passages: int = 256,
     rounds: int = 3,
     dtype: str = "bfloat16",
     device: str | None = None,
@@ -263,16 +151,19 @@ def compact_speed(
 
     Parameters
     ----------
+    documents : sequence of str
+        What the texts are cut from. Words that come again are read once a call, so that
+        their variety counts.
     short, passages : int
         Texts of 60 characters, and of 1,000, of a round; each round has new ones.
     """
     encoder = OpticalEncoder.from_pretrained(device=device, dtype=dtype)
-    encoder.encode(texts_of(32, 300, seed))  # first calls are slower
+    encoder.encode(texts_of(documents, 32, 300, seed))  # first calls are slower
     out: dict[str, Any] = {"dtype": dtype, "device": str(encoder.device), "rounds": rounds}
     for name, count, length in (("short_texts", short, 60), ("passages", passages, 1000)):
         times = []
         for number in range(rounds):
-            texts = texts_of(count, length, seed + 1 + number)
+            texts = texts_of(documents, count, length, seed + 1 + number)
             times.append(_timed(partial(encoder.encode, texts), encoder.device))
         out[f"{name}_per_second"] = count / statistics.median(t[0] for t in times)
         out[f"{name}_per_cpu_second"] = count / statistics.median(t[1] for t in times)

@@ -24,13 +24,15 @@ def test_both_sides_give_the_same_tokens():
 
 
 def test_compact_rates_are_of_the_texts_that_were_asked_for():
-    found = compact_speed(short=4, passages=2, rounds=1, dtype="float32", device="cpu")
+    documents = [" ".join(f"word{i}" for i in range(j, j + 60)) for j in range(0, 600, 60)]
+    found = compact_speed(documents, short=4, passages=2, rounds=1, dtype="float32", device="cpu")
     assert found["short_texts_per_second"] > found["passages_per_second"] > 0
     for characters in (60, 1000):
-        made = texts_of(20, characters)
+        made = texts_of(documents, 20, characters)
         assert len(set(made)) == 20
         assert all(characters - 15 < len(text) <= characters for text in made)
-    assert texts_of(3, 60, seed=1) == texts_of(3, 60, seed=1) != texts_of(3, 60, seed=2)
+    first, again, other = (texts_of(documents, 3, 60, seed=seed) for seed in (1, 1, 2))
+    assert first == again != other
 
 
 def test_unknown_size_is_refused():
