@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from energy_chroma import veto
 from energy_plugin.errors import ForeignFieldError, InvalidInputError
-from energy_plugin.optical.checkpoint import locate, read_config
+from energy_plugin.optical.weights.checkpoint import locate, read_config
 from energy_plugin.validation import as_device, as_k
 
 if TYPE_CHECKING:

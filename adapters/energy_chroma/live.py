@@ -19,7 +19,7 @@ from energy_chroma.rows import RowMap, pack_all, unpack_all
 from energy_chroma.staleness import Changes, by_ids
 from energy_chroma.store import FieldStore
 from energy_plugin.energy.config import as_config
-from energy_plugin.energy.fingerprint import fingerprint
+from energy_plugin.energy.upkeep.fingerprint import fingerprint
 from energy_plugin.errors import ForeignFieldError, HostWriteError, InvalidInputError
 from energy_plugin.validation import as_memory_limit
 

@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from energy_plugin.energy import packing
+from energy_plugin.energy.codec import packing
 from energy_plugin.errors import CorruptFieldError
 
 FORMAT_VERSION = 1

@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from energy_chroma.host import PAGE, ChromaHost
-from energy_plugin.energy.fingerprint import fingerprint
+from energy_plugin.energy.upkeep.fingerprint import fingerprint
 
 if TYPE_CHECKING:
     from energy_plugin.energy import EnergyColumns, EnergyConfig, EnergyField
-    from energy_plugin.energy.memory import Plan
+    from energy_plugin.energy.fit.budget import Plan
 
 PAGE_COPIES = 20  # of a page's floats, while Chroma hands them over as Python's numbers
 HOST_BYTES = 16 << 20  # that Chroma takes beside while it reads and writes, measured
@@ -29,9 +29,9 @@ def plan_of(limit: int, host: ChromaHost, config: EnergyConfig) -> Plan | None:
     InvalidInputError
         The limit is too small.
     """
-    from energy_plugin.energy import memory
-    from energy_plugin.energy.codes import code_bytes
-    from energy_plugin.energy.device import BLOCK_VALUES
+    from energy_plugin.energy.blocks import BLOCK_VALUES
+    from energy_plugin.energy.codec.codes import code_bytes
+    from energy_plugin.energy.fit import budget as memory
 
     count = host.count()
     first = host.vectors(host.first())[1]
@@ -56,7 +56,7 @@ def fitted(
     show_progress_bar: bool,
 ) -> tuple[EnergyField, EnergyColumns, list[str], NDArray[np.uint32]]:
     """Field, and of the rows: columns, ids and fingerprints."""
-    from energy_plugin.energy.passes import fit_in_passes
+    from energy_plugin.energy.fit.streaming import fit_in_passes
 
     ids: list[str] = []
     prints: list[NDArray[np.uint32]] = []

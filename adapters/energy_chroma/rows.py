@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from energy_plugin.energy import EnergyColumns, packing
+from energy_plugin.energy import EnergyColumns
+from energy_plugin.energy.codec import packing
 from energy_plugin.energy.config import BIT_CHOICES
 from energy_plugin.errors import CorruptFieldError, InvalidInputError
 
@@ -206,7 +207,7 @@ def _shortened(codes: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
 
 def _restored(arrays: dict[str, NDArray[Any]], n: int, dim: int) -> NDArray[np.uint8]:
     """What `_shortened` was given: codes of n rows; checked before memory is taken."""
-    from energy_plugin.energy.codes import code_bytes
+    from energy_plugin.energy.codec.codes import code_bytes
 
     short = "length" in arrays
     residual = arrays["residual"]

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from energy_chroma.host import ChromaHost
 from energy_chroma.rows import RowMap
-from energy_plugin.energy.fingerprint import fingerprint
+from energy_plugin.energy.upkeep.fingerprint import fingerprint
 
 
 @dataclass(frozen=True)

@@ -91,6 +91,6 @@ def plan(
 
 
 def _bits(field: LiveField, numbers: NDArray[np.int64]) -> NDArray[np.uint8]:
-    from energy_plugin.energy.codes import stored_bits
+    from energy_plugin.energy.codec.codes import stored_bits
 
     return stored_bits(field.columns_of(numbers).residual, field.dim)

@@ -14,7 +14,7 @@ from energy_lancedb.layout import FittedRows
 
 if TYPE_CHECKING:
     from energy_plugin.energy import EnergyConfig, EnergyField
-    from energy_plugin.energy.memory import Plan
+    from energy_plugin.energy.fit.budget import Plan
 
 HOST_BYTES = 32 << 20  # that LanceDB itself takes while it reads and writes, measured
 HOST_ROWS = 10_000  # vectors that it holds beside
@@ -70,7 +70,7 @@ class HostRows:
 
 def host_bytes(layout: str, rows: int, dim: int, config: EnergyConfig) -> int:
     """Bytes that a build takes beside the fit and the rows' columns."""
-    from energy_plugin.energy.codes import code_bytes
+    from energy_plugin.energy.codec.codes import code_bytes
 
     own = HOST_BYTES + 4 * dim * min(rows, HOST_ROWS) + NUMBERS * rows
     if layout == "companion":
@@ -80,7 +80,7 @@ def host_bytes(layout: str, rows: int, dim: int, config: EnergyConfig) -> int:
 
 def plan_of(limit: int, layout: str, rows: int, dim: int, config: EnergyConfig) -> Plan:
     """How to build under a limit; the columns of the table itself are never held all at once."""
-    from energy_plugin.energy import memory
+    from energy_plugin.energy.fit import budget as memory
 
     kept = None if layout == "companion" else 0
     host = host_bytes(layout, rows, dim, config)
@@ -97,7 +97,7 @@ def fitted_rows(
     show_progress_bar: bool,
 ) -> tuple[EnergyField, FittedRows]:
     """A field fitted in passes, and its rows for a layout that takes all of them at once."""
-    from energy_plugin.energy.passes import fit_in_passes
+    from energy_plugin.energy.fit.streaming import fit_in_passes
 
     seen: list[tuple[NDArray[np.uint64], NDArray[np.uint64], NDArray[np.uint32]]] = []
 

@@ -33,7 +33,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from energy_plugin.energy import EnergyColumns
-from energy_plugin.energy.rotation import splitmix64
+from energy_plugin.energy.codec.rotation import splitmix64
 from energy_plugin.errors import CorruptFieldError
 
 NAMES = ("energy_lambda", "energy_dispersion", "energy_cell", "energy_residual")
@@ -155,7 +155,7 @@ class RowFormat:
         return out ^ np.uint32(self.salt)
 
     def _padded(self, stored: Any) -> NDArray[np.uint8]:
-        from energy_plugin.energy.codes import HEADER_BYTES
+        from energy_plugin.energy.codec.codes import HEADER_BYTES
 
         packed = np.zeros((len(stored), self.width), dtype=np.uint8)
         if len(stored) == 0:
@@ -183,7 +183,7 @@ class RowFormat:
 
     def _lengths(self) -> NDArray[np.int64]:
         """Bytes of a code by the number of bit planes that it names; (256,)."""
-        from energy_plugin.energy.codes import code_bytes
+        from energy_plugin.energy.codec.codes import code_bytes
 
         return np.array([code_bytes(self.dim, bits) for bits in range(256)])
 

@@ -89,7 +89,7 @@ def measure(
     import lancedb
     from lancedb.index import IvfRq
 
-    from energy_plugin.energy.mapping import RowMapper
+    from energy_plugin.energy.fit.mapping import RowMapper
 
     if vectors is None:
         vectors = clustered(rows + queries, dim, seed)

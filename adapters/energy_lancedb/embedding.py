@@ -9,7 +9,7 @@ import numpy as np
 from lancedb.embeddings import TextEmbeddingFunction, get_registry
 from numpy.typing import NDArray
 
-from energy_plugin.energy.packing import newer
+from energy_plugin.energy.codec.packing import newer
 from energy_plugin.errors import EnergyPluginError, ForeignFieldError, InvalidInputError
 from energy_plugin.validation import as_k
 

@@ -117,7 +117,7 @@ _mappers: dict[str, Any] = {}  # the last one used in this process, by its input
 
 def _mapper(job: MapJob) -> Any:
     from energy_plugin.energy import EnergyField
-    from energy_plugin.energy.mapping import RowMapper
+    from energy_plugin.energy.fit.mapping import RowMapper
 
     assert job.rows is not None
     digest = hashlib.sha256(job.rows.field)
@@ -164,7 +164,7 @@ def map_fragment(job: MapJob, number: int) -> tuple[Any, Any]:
 
 def _taken(job: MapJob, dataset: Any, fragment: Any, schema: pa.Schema) -> Iterator[Any]:
     """The columns of a fragment, of so many rows at a time as the memory allows."""
-    from energy_plugin.energy.device import blocks_of
+    from energy_plugin.energy.blocks import blocks_of
 
     assert job.rows is not None
     scanner = dataset.scanner(columns=[], fragments=[fragment], with_row_address=True)

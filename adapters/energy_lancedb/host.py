@@ -16,7 +16,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from energy_plugin._lazy import optional
-from energy_plugin.energy.fingerprint import fingerprint
+from energy_plugin.energy.upkeep.fingerprint import fingerprint
 from energy_plugin.errors import EnergyPluginError, InvalidInputError
 
 T = TypeVar("T")

@@ -39,7 +39,7 @@ class EnergyInfo:
     @classmethod
     def of(cls, snapshot: Snapshot) -> EnergyInfo:
         """Describe what a snapshot holds."""
-        from energy_plugin.energy.codes import code_bytes, stored_bits
+        from energy_plugin.energy.codec.codes import code_bytes, stored_bits
 
         pointer = snapshot.pointer
         bits = stored_bits(snapshot.index.columns.residual, pointer.dim)

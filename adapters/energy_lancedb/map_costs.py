@@ -61,7 +61,7 @@ def measure_map(
     import torch
 
     from energy_plugin.energy import EnergyConfig
-    from energy_plugin.energy.mapping import RowMapper, sample_config
+    from energy_plugin.energy.fit.mapping import RowMapper, sample_config
 
     ray = optional("ray", "ray")
     config = sample_config(EnergyConfig(seed=seed), planned, sample)
@@ -110,6 +110,6 @@ def measure_map(
 
 
 def _ready() -> None:
-    import energy_plugin.energy.mapping  # noqa: F401
+    import energy_plugin.energy.fit.mapping  # noqa: F401
 
     time.sleep(0.5)  # so that each worker gets one

@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from energy_lancedb.columns import RowFormat
-from energy_plugin.energy import packing
+from energy_plugin.energy.codec import packing
 from energy_plugin.energy.config import BIT_CHOICES
 from energy_plugin.errors import CorruptFieldError
 
@@ -101,7 +101,7 @@ def _check(pointer: Pointer) -> None:
     ValueError
         One is not as it is written.
     """
-    from energy_plugin.energy.codes import code_bytes
+    from energy_plugin.energy.codec.codes import code_bytes
 
     def whole(value: Any, least: int) -> bool:
         return isinstance(value, int) and not isinstance(value, bool) and value >= least

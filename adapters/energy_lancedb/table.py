@@ -22,7 +22,7 @@ from energy_plugin.validation import as_k, as_memory_limit
 
 if TYPE_CHECKING:
     from energy_plugin.energy import EnergyConfig, EnergyField
-    from energy_plugin.energy.memory import Plan
+    from energy_plugin.energy.fit.budget import Plan
 
 LAYOUTS = ("auto", "columns", "companion")
 ENGINES = ("local", "ray")
@@ -175,9 +175,10 @@ class EnergyTable(EnergyUpkeep):
         show_progress_bar: bool,
     ) -> tuple[EnergyField, FittedRows | SampledRows, float]:
         """Field, rows, and when the vectors were read; of all rows or, if mapped, a sample."""
-        from energy_plugin.energy import EnergyIndex, memory
-        from energy_plugin.energy.device import blocks_of
-        from energy_plugin.energy.mapping import sample_config
+        from energy_plugin.energy import EnergyIndex
+        from energy_plugin.energy.blocks import blocks_of
+        from energy_plugin.energy.fit import budget as memory
+        from energy_plugin.energy.fit.mapping import sample_config
 
         version, count = self.host.latest(), self.host.table.count_rows()
         vectors = (

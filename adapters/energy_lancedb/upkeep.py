@@ -115,7 +115,7 @@ class EnergyUpkeep(EnergyWriter):
         InvalidInputError
             No such column, or its values are no points in time.
         """
-        from energy_plugin.energy.codes import stored_bits
+        from energy_plugin.energy.codec.codes import stored_bits
         from energy_plugin.forgetting import Schedule, ages_in_days
 
         with self.lock:
@@ -271,7 +271,7 @@ class EnergyUpkeep(EnergyWriter):
         column: str,
         previous: Pointer | None,
     ) -> None:
-        from energy_plugin.energy.codes import stored_bits
+        from energy_plugin.energy.codec.codes import stored_bits
 
         artefacts = self.artefacts()
         generation = 1 + max(

@@ -30,8 +30,8 @@ def command(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Measure words and text tokens a vision token, spatial compression and entropies."""
-    from energy_plugin.optical.compression import compression
-    from energy_plugin.optical.compression import plot as draw
+    from energy_plugin.optical.density import compression
+    from energy_plugin.optical.density import plot as draw
     from energy_plugin.optical.modes import PAGE_MODES
 
     count = _counter(tokenizer) if tokenizer else None

@@ -25,8 +25,8 @@ def command(
     from PIL import Image
 
     from energy_plugin.optical.modes import as_mode
-    from energy_plugin.optical.page_layout import PageTypesetter
-    from energy_plugin.optical.typeset import Typesetter, check_texts
+    from energy_plugin.optical.typesetting.page import PageTypesetter
+    from energy_plugin.optical.typesetting.tiles import Typesetter, check_texts
 
     if text.startswith("@"):
         text = read_text(Path(text[1:]))

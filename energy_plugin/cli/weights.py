@@ -19,7 +19,7 @@ _Revision = Annotated[str, typer.Option(help="Of a repository: branch, tag or co
 
 
 def _located(source: str, revision: str) -> Path:
-    from energy_plugin.optical import checkpoint
+    from energy_plugin.optical.weights import checkpoint
 
     path = checkpoint.source(source, revision=revision, show_progress_bar=show_progress())
     if checkpoint.is_compact(path):
@@ -43,7 +43,7 @@ def export(
     """Write the encoder's part of published weights as one file, published names kept."""
     import torch
 
-    from energy_plugin.optical import weights
+    from energy_plugin.optical.weights import files as weights
 
     kinds = {"keep": None, **{k: getattr(torch, k) for k in ("bfloat16", "float16", "float32")}}
     if dtype not in kinds:
@@ -59,8 +59,8 @@ def export(
 @app.command("info")
 def info(source: _Source, revision: _Revision = "main", as_json: _Json = False) -> None:
     """Say what published weights hold: parts, parameters, sizes, provenance."""
-    from energy_plugin.optical import weights
-    from energy_plugin.optical.published import PARTS, config_of
+    from energy_plugin.optical.weights import files as weights
+    from energy_plugin.optical.weights.published import PARTS, config_of
 
     found = weights.read(_located(source, revision))
     parts = {

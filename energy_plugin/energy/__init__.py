@@ -10,17 +10,17 @@ if TYPE_CHECKING:
     from energy_plugin.energy.config import EnergyConfig as EnergyConfig
     from energy_plugin.energy.field import EnergyField as EnergyField
     from energy_plugin.energy.index import EnergyIndex as EnergyIndex
-    from energy_plugin.energy.maintenance import Drift as Drift
-    from energy_plugin.energy.maintenance import Maintenance as Maintenance
     from energy_plugin.energy.rerank import EnergyReranker as EnergyReranker
     from energy_plugin.energy.rerank import Reranking as Reranking
     from energy_plugin.energy.result import EnergyTerms as EnergyTerms
     from energy_plugin.energy.result import SearchResult as SearchResult
     from energy_plugin.energy.result import SearchWork as SearchWork
+    from energy_plugin.energy.upkeep.maintenance import Drift as Drift
+    from energy_plugin.energy.upkeep.maintenance import Maintenance as Maintenance
 
 # The numerics import torch, so that names are resolved when they are first used.
 _HOMES = {
-    "Drift": "maintenance",
+    "Drift": "upkeep.maintenance",
     "EnergyColumns": "columns",
     "EnergyConfig": "config",
     "EnergyField": "field",
@@ -28,7 +28,7 @@ _HOMES = {
     "EnergyReranker": "rerank",
     "EnergyTerms": "result",
     "Reranking": "rerank",
-    "Maintenance": "maintenance",
+    "Maintenance": "upkeep.maintenance",
     "SearchResult": "result",
     "SearchWork": "result",
 }

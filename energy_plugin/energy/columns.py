@@ -27,7 +27,7 @@ class EnergyColumns:
     cell : ndarray of shape (n,), int32
         Voronoi cell, −1 for a row of zeros. Host column ``energy_cell``.
     residual : ndarray of shape (n, code_bytes), uint8
-        Residual code, see `energy_plugin.energy.codes`. Host column ``energy_residual``.
+        Residual code, see `energy_plugin.energy.codec.codes`. Host column ``energy_residual``.
     field_id : str, optional
         `EnergyField.fingerprint` of the field that they belong to, where it is known. Columns
         that carry it are refused by any other field.

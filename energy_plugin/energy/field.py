@@ -26,9 +26,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from energy_plugin.energy import packing
+from energy_plugin.energy.codec import packing
+from energy_plugin.energy.codec.rotation import ROUNDS
 from energy_plugin.energy.config import MOST_ANCHORS, EnergyConfig
-from energy_plugin.energy.rotation import ROUNDS
 from energy_plugin.errors import CorruptFieldError, EnergyPluginError
 from energy_plugin.validation import as_vectors
 

@@ -8,10 +8,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from energy_plugin.energy import maintenance, passes, probing, sketch
-from energy_plugin.energy import search as searching
-from energy_plugin.energy.adding import encode_rows
-from energy_plugin.energy.codes import (
+from energy_plugin.energy.codec import sketch
+from energy_plugin.energy.codec.codes import (
     code_bytes,
     drop_planes,
     lowered,
@@ -21,10 +19,15 @@ from energy_plugin.energy.codes import (
 from energy_plugin.energy.columns import EnergyColumns
 from energy_plugin.energy.config import EnergyConfig, as_config
 from energy_plugin.energy.field import EnergyField
-from energy_plugin.energy.maintenance import Drift, Maintenance
-from energy_plugin.energy.ownership import check_columns
+from energy_plugin.energy.fit import streaming as passes
 from energy_plugin.energy.result import SearchResult
-from energy_plugin.energy.store import RowStore
+from energy_plugin.energy.search import exhaustive as searching
+from energy_plugin.energy.search import probing
+from energy_plugin.energy.search.rows import RowStore
+from energy_plugin.energy.upkeep import maintenance
+from energy_plugin.energy.upkeep.adding import encode_rows
+from energy_plugin.energy.upkeep.maintenance import Drift, Maintenance
+from energy_plugin.energy.upkeep.ownership import check_columns
 from energy_plugin.errors import InvalidInputError
 from energy_plugin.validation import as_k, as_probe, as_queries, as_rows, as_vectors
 
@@ -64,7 +67,7 @@ class EnergyIndex:
             The best one there is if not given.
         memory_limit : int or str, optional
             Bytes, or ``"2 GB"``, that the fit may take beyond `vectors`, which may be
-            memory-mapped; see `energy_plugin.energy.passes`.
+            memory-mapped; see `energy_plugin.energy.fit.streaming`.
 
         Raises
         ------

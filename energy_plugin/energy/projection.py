@@ -9,12 +9,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from energy_plugin.energy.anchors import assign
-from energy_plugin.energy.codes import DECODE_ROWS, decode, squared_residuals
+from energy_plugin.energy.blocks import blocks, unit
+from energy_plugin.energy.codec.codes import DECODE_ROWS, decode, squared_residuals
+from energy_plugin.energy.codec.rotation import rotation
 from energy_plugin.energy.columns import NO_CELL
-from energy_plugin.energy.device import blocks, unit
 from energy_plugin.energy.distance import Energies
-from energy_plugin.energy.rotation import rotation
+from energy_plugin.energy.fit.anchors import assign
 from energy_plugin.energy.taumode import AnchorGraph, taumode
 
 if TYPE_CHECKING:

@@ -29,18 +29,18 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from energy_plugin.energy.build import energy_weights
+from energy_plugin.energy.blocks import unit
 from energy_plugin.energy.columns import EnergyColumns
 from energy_plugin.energy.config import EnergyConfig, as_config
-from energy_plugin.energy.device import unit
 from energy_plugin.energy.distance import Energies, robust_scale
 from energy_plugin.energy.field import EnergyField
-from energy_plugin.energy.heat import smooth, stochastic
-from energy_plugin.energy.neighbours import exact_neighbours
-from energy_plugin.energy.ownership import check_columns
+from energy_plugin.energy.fit.build import energy_weights
+from energy_plugin.energy.fit.heat import smooth, stochastic
+from energy_plugin.energy.fit.neighbours import exact_neighbours
 from energy_plugin.energy.projection import transform
 from energy_plugin.energy.result import EnergyTerms
 from energy_plugin.energy.taumode import AnchorGraph, choose_tau, taumode
+from energy_plugin.energy.upkeep.ownership import check_columns
 from energy_plugin.errors import InvalidInputError
 from energy_plugin.validation import as_device, as_k, as_queries, as_vectors
 

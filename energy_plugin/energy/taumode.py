@@ -21,8 +21,8 @@ from functools import cached_property
 
 import torch
 
+from energy_plugin.energy.blocks import EPS, blocks
 from energy_plugin.energy.config import EnergyConfig
-from energy_plugin.energy.device import EPS, blocks
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from energy_plugin.energy import EnergyConfig, EnergyIndex
-from energy_plugin.energy.codes import code_bytes
+from energy_plugin.energy.codec.codes import code_bytes
 from energy_plugin.evaluation.collection import JudgedCollection
 from energy_plugin.evaluation.measures import measure
 from energy_plugin.evaluation.ranking import rank_by_cosine, rank_by_energy

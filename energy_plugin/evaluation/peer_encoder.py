@@ -14,7 +14,8 @@ from torch import Tensor
 
 from energy_plugin._lazy import optional
 from energy_plugin.errors import CheckpointError
-from energy_plugin.optical import DeepEncoder, DeepEncoderConfig, weights
+from energy_plugin.optical import DeepEncoder, DeepEncoderConfig
+from energy_plugin.optical.weights import files as weights
 
 
 def seeded_weights(config: Any = None, seed: int = 0) -> dict[str, Tensor]:

@@ -20,10 +20,10 @@ from energy_plugin.evaluation.collection import JudgedCollection
 from energy_plugin.evaluation.ranking import cosine_ndcg
 from energy_plugin.evaluation.vectors import normalise
 from energy_plugin.optical.batching import pooled
-from energy_plugin.optical.compact import CompactEncoder
 from energy_plugin.optical.encoder import OpticalEncoder
+from energy_plugin.optical.network.compact import CompactEncoder
 from energy_plugin.optical.page_reader import CompactReader
-from energy_plugin.optical.pages import PageBatch
+from energy_plugin.optical.typesetting.lines import PageBatch
 
 STAGES = ("lines", "attention", "compressor", "page")
 _WORD = re.compile(r"\w+")

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from energy_plugin.energy.codes import code_bytes
+from energy_plugin.energy.codec.codes import code_bytes
 from energy_plugin.energy.config import BIT_CHOICES
 from energy_plugin.errors import InvalidInputError
 from energy_plugin.forgetting.schedule import Schedule

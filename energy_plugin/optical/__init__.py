@@ -10,20 +10,20 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from energy_plugin.optical.config import DeepEncoderConfig as DeepEncoderConfig
-    from energy_plugin.optical.deepencoder import DeepEncoder as DeepEncoder
     from energy_plugin.optical.encoder import OpticalEncoder as OpticalEncoder
     from energy_plugin.optical.encoder import load_encoder as load_encoder
-    from energy_plugin.optical.typeset import TYPESETTER_VERSION as TYPESETTER_VERSION
-    from energy_plugin.optical.typeset import Page as Page
-    from energy_plugin.optical.typeset import Typesetter as Typesetter
+    from energy_plugin.optical.network.deepencoder import DeepEncoder as DeepEncoder
+    from energy_plugin.optical.typesetting.tiles import TYPESETTER_VERSION as TYPESETTER_VERSION
+    from energy_plugin.optical.typesetting.tiles import Page as Page
+    from energy_plugin.optical.typesetting.tiles import Typesetter as Typesetter
 
 _HOMES = {
-    "TYPESETTER_VERSION": "typeset",
-    "DeepEncoder": "deepencoder",
+    "TYPESETTER_VERSION": "typesetting.tiles",
+    "DeepEncoder": "network.deepencoder",
     "DeepEncoderConfig": "config",
     "OpticalEncoder": "encoder",
-    "Page": "typeset",
-    "Typesetter": "typeset",
+    "Page": "typesetting.tiles",
+    "Typesetter": "typesetting.tiles",
     "load_encoder": "encoder",
 }
 

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from tqdm.auto import tqdm
 
 from energy_plugin.errors import InvalidInputError
-from energy_plugin.optical.memory import halved
+from energy_plugin.optical.halving import halved
 from energy_plugin.validation import as_k
 
 

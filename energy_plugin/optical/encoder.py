@@ -13,19 +13,19 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from energy_plugin.errors import InvalidInputError
-from energy_plugin.optical import checkpoint
 from energy_plugin.optical.batching import Reader, all_tokens, as_array, finished, pooled
-from energy_plugin.optical.checkpoint import COMPACT
 from energy_plugin.optical.images import Picture, images_tiles
 from energy_plugin.optical.modes import AUTO, MAX_TILES
-from energy_plugin.optical.overflow import POOL, as_overflow, check_overflow
 from energy_plugin.optical.page_reader import CompactReader
-from energy_plugin.optical.typeset import (
+from energy_plugin.optical.typesetting.overflow import POOL, as_overflow, check_overflow
+from energy_plugin.optical.typesetting.tiles import (
     TILE_LINES,
     TYPESETTER_VERSION,
     Typesetter,
     check_texts,
 )
+from energy_plugin.optical.weights import checkpoint
+from energy_plugin.optical.weights.checkpoint import COMPACT
 from energy_plugin.validation import as_device, as_k
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}

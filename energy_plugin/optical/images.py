@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from energy_plugin.errors import InvalidInputError
-from energy_plugin.optical.typeset import TILE_SIDE, cut_tiles
+from energy_plugin.optical.typesetting.tiles import TILE_SIDE, cut_tiles
 
 if TYPE_CHECKING:
     from PIL.Image import Image

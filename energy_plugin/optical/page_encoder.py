@@ -14,19 +14,19 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from energy_plugin.errors import InvalidInputError
-from energy_plugin.optical import weights
 from energy_plugin.optical.batching import Reader
-from energy_plugin.optical.compression import text_tokens
+from energy_plugin.optical.density import text_tokens
 from energy_plugin.optical.encoder import OpticalEncoder
-from energy_plugin.optical.full import FullEncoder
+from energy_plugin.optical.halving import halved
 from energy_plugin.optical.images import Picture, as_pictures
-from energy_plugin.optical.memory import halved
 from energy_plugin.optical.modes import AUTO, MAX_TILES, MODES, PAGE_MODES, Mode, as_mode
-from energy_plugin.optical.overflow import POOL, check_overflow
-from energy_plugin.optical.page_layout import PAGE_VERSION, PageTypesetter
-from energy_plugin.optical.published import encoder_of
-from energy_plugin.optical.typeset import TILE_SIDE, TYPESETTER_VERSION, Typesetter
+from energy_plugin.optical.network.full import FullEncoder
+from energy_plugin.optical.typesetting.overflow import POOL, check_overflow
+from energy_plugin.optical.typesetting.page import PAGE_VERSION, PageTypesetter
+from energy_plugin.optical.typesetting.tiles import TILE_SIDE, TYPESETTER_VERSION, Typesetter
 from energy_plugin.optical.views import View, views_of_image
+from energy_plugin.optical.weights import files as weights
+from energy_plugin.optical.weights.published import encoder_of
 from energy_plugin.validation import as_k
 
 LAYOUTS = ("page", "tiles")

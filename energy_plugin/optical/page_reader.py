@@ -9,9 +9,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from energy_plugin.optical.compact import CompactEncoder, Stages
-from energy_plugin.optical.pages import PageBatch
-from energy_plugin.optical.window_cache import WindowCache
+from energy_plugin.optical.network.compact import CompactEncoder, Stages
+from energy_plugin.optical.network.window_cache import WindowCache
+from energy_plugin.optical.typesetting.lines import PageBatch
 
 BATCH_TILES = 2048  # a few hundred MB of activations
 

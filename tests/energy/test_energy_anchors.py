@@ -5,8 +5,8 @@ import pytest
 import torch
 from energy_data import clustered
 
-from energy_plugin.energy.anchors import assign, cell_means, default_count, fit_anchors
-from energy_plugin.energy.neighbours import cell_neighbours, exact_neighbours, neighbour_count
+from energy_plugin.energy.fit.anchors import assign, cell_means, default_count, fit_anchors
+from energy_plugin.energy.fit.neighbours import cell_neighbours, exact_neighbours, neighbour_count
 
 
 @pytest.fixture(scope="module")

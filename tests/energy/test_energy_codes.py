@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from energy_plugin.energy import codes
-from energy_plugin.energy.rotation import rotation, splitmix64
+from energy_plugin.energy.codec import codes
+from energy_plugin.energy.codec.rotation import rotation, splitmix64
 from energy_plugin.errors import CorruptFieldError, InvalidInputError
 
 BITS = (1, 2, 4, 8)

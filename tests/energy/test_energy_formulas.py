@@ -9,11 +9,13 @@ import torch
 from energy_data import clustered
 from scipy.sparse.csgraph import laplacian as scipy_laplacian
 
-from energy_plugin.energy import EnergyConfig, EnergyIndex, graph, heat, metric
-from energy_plugin.energy.codes import decode, encode, levels
+from energy_plugin.energy import EnergyConfig, EnergyIndex
+from energy_plugin.energy.codec.codes import decode, encode, levels
 from energy_plugin.energy.distance import dirichlet, robust_scale
-from energy_plugin.energy.local import joined_similarity
-from energy_plugin.energy.neighbours import exact_neighbours
+from energy_plugin.energy.fit import heat, metric
+from energy_plugin.energy.fit import laplacian as graph
+from energy_plugin.energy.fit.neighbours import exact_neighbours
+from energy_plugin.energy.search.local import joined_similarity
 from energy_plugin.energy.taumode import AnchorGraph
 
 

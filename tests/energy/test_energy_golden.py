@@ -13,7 +13,7 @@ import numpy as np
 from energy_data import clustered
 
 from energy_plugin.energy import EnergyColumns, EnergyConfig, EnergyField, EnergyIndex
-from energy_plugin.energy.packing import dumps, loads
+from energy_plugin.energy.codec.packing import dumps, loads
 
 GOLDEN = Path(__file__).parent / "golden"
 NAMES = ("lambda_", "dispersion", "cell", "residual")

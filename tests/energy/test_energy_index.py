@@ -15,8 +15,8 @@ from energy_plugin.energy import (
     EnergyField,
     EnergyIndex,
     EnergyReranker,
-    codes,
 )
+from energy_plugin.energy.codec import codes
 from energy_plugin.errors import CorruptFieldError, ForeignFieldError, InvalidInputError
 
 

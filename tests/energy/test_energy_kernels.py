@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from energy_plugin.energy import codes, kernels
+from energy_plugin.energy.codec import codes, kernels
 from energy_plugin.errors import InvalidInputError
 
 pytest.importorskip("triton")
@@ -19,7 +19,7 @@ COMPARE = """
 import sys
 sys.path[:0] = {path!r}
 from test_energy_kernels import made
-from energy_plugin.energy import kernels
+from energy_plugin.energy.codec import kernels
 import numpy as np
 for bits in (1, 2, 4, 8):
     for n, dim in ((130, 11),):

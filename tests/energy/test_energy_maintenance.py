@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from energy_data import clustered, overlap, same
 
-from energy_plugin.energy import EnergyConfig, EnergyField, EnergyIndex, codes
+from energy_plugin.energy import EnergyConfig, EnergyField, EnergyIndex
+from energy_plugin.energy.codec import codes
 from energy_plugin.errors import InvalidInputError
 
 

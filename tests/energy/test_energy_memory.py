@@ -17,7 +17,9 @@ import numpy as np
 import pytest
 from energy_data import clustered, overlap
 
-from energy_plugin.energy import EnergyColumns, EnergyConfig, EnergyIndex, memory, passes
+from energy_plugin.energy import EnergyColumns, EnergyConfig, EnergyIndex
+from energy_plugin.energy.fit import budget as memory
+from energy_plugin.energy.fit import streaming as passes
 from energy_plugin.errors import InvalidInputError
 from energy_plugin.validation import as_memory_limit
 

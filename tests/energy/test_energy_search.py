@@ -9,7 +9,9 @@ from energy_data import clustered, exact_top, overlap
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from energy_plugin.energy import EnergyConfig, EnergyIndex, sketch, store
+from energy_plugin.energy import EnergyConfig, EnergyIndex
+from energy_plugin.energy.codec import sketch
+from energy_plugin.energy.search import rows as store
 
 
 @pytest.fixture(scope="module")

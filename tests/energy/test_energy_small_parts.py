@@ -13,10 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
+from energy_plugin.energy.codec.packing import dumps, loads
 from energy_plugin.energy.columns import EnergyColumns
 from energy_plugin.energy.config import EnergyConfig
-from energy_plugin.energy.fingerprint import fingerprint
-from energy_plugin.energy.packing import dumps, loads
+from energy_plugin.energy.upkeep.fingerprint import fingerprint
 from energy_plugin.errors import CorruptFieldError, InvalidInputError
 from energy_plugin.validation import as_k, as_queries, as_rows, as_vectors
 
@@ -28,8 +28,8 @@ from energy_plugin.validation import as_k, as_queries, as_rows, as_vectors
         "energy_plugin.energy",
         "energy_plugin.energy.config",
         "energy_plugin.energy.columns",
-        "energy_plugin.energy.packing",
-        "energy_plugin.energy.fingerprint",
+        "energy_plugin.energy.codec.packing",
+        "energy_plugin.energy.upkeep.fingerprint",
         "energy_plugin.validation",
     ],
 )

@@ -10,10 +10,12 @@ from energy_data import clustered
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from energy_plugin.energy import EnergyConfig, EnergyIndex, anchors, graph
-from energy_plugin.energy.build import energy_weights
-from energy_plugin.energy.compression import optical_compression, plane, trim_high_norms
-from energy_plugin.energy.splitting import local_gradients, split_dispersed
+from energy_plugin.energy import EnergyConfig, EnergyIndex
+from energy_plugin.energy.fit import anchors
+from energy_plugin.energy.fit import laplacian as graph
+from energy_plugin.energy.fit.build import energy_weights
+from energy_plugin.energy.fit.grid import optical_compression, plane, trim_high_norms
+from energy_plugin.energy.fit.splitting import local_gradients, split_dispersed
 from energy_plugin.energy.taumode import AnchorGraph, choose_tau
 
 DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]

@@ -15,8 +15,9 @@ from energy_plugin.evaluation import embed_collection, load_collection
 from energy_plugin.evaluation.measures import measure
 from energy_plugin.evaluation.ranking import rank_by_cosine
 from energy_plugin.evaluation.stages import STAGES, stage_scores, words_of
-from energy_plugin.optical import DeepEncoderConfig, OpticalEncoder, checkpoint
-from energy_plugin.optical.compact import CompactEncoder
+from energy_plugin.optical import DeepEncoderConfig, OpticalEncoder
+from energy_plugin.optical.network.compact import CompactEncoder
+from energy_plugin.optical.weights import checkpoint
 
 WORDS = (
     *("lift", "drag", "nozzle", "boundary", "layer", "shock", "wave", "turbine"),

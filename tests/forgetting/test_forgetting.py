@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from energy_plugin.energy.codes import code_bytes, drop_planes, encode
+from energy_plugin.energy.codec.codes import code_bytes, drop_planes, encode
 from energy_plugin.errors import InvalidInputError
 from energy_plugin.forgetting import Schedule, Step, ages_in_days
 

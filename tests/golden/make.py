@@ -60,7 +60,7 @@ def config():
 def core(folder):
     """Field and columns."""
     from energy_plugin.energy import EnergyIndex
-    from energy_plugin.energy.packing import dumps
+    from energy_plugin.energy.codec.packing import dumps
 
     rows, queries = vectors()
     index = EnergyIndex.fit(rows, config(), device="cpu")

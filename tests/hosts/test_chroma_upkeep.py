@@ -7,8 +7,9 @@ import pytest
 from chroma_cases import client, create, vectors
 from energy_chroma import Changes, EnergyCollection, rows
 
-from energy_plugin.energy import EnergyConfig, packing
-from energy_plugin.energy.codes import stored_bits
+from energy_plugin.energy import EnergyConfig
+from energy_plugin.energy.codec import packing
+from energy_plugin.energy.codec.codes import stored_bits
 from energy_plugin.errors import InvalidInputError, NotBuiltError
 from energy_plugin.forgetting import Schedule, Step
 

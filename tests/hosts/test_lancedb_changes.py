@@ -15,8 +15,8 @@ from energy_lancedb.pointer import pointer_of
 from lancedb_data import DIM, embed, ngrams, plain_rows, plain_schema, rows_of, text_of, text_schema
 
 from energy_plugin.energy import EnergyColumns, EnergyIndex
-from energy_plugin.energy.fingerprint import fingerprint
-from energy_plugin.energy.rotation import splitmix64
+from energy_plugin.energy.codec.rotation import splitmix64
+from energy_plugin.energy.upkeep.fingerprint import fingerprint
 from energy_plugin.errors import CorruptFieldError
 
 N = 120

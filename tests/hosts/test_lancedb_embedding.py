@@ -26,8 +26,9 @@ N = 60
 def write_encoder(path, seed):
     import torch
 
-    from energy_plugin.optical import DeepEncoderConfig, checkpoint
-    from energy_plugin.optical.deepencoder import DeepEncoder
+    from energy_plugin.optical import DeepEncoderConfig
+    from energy_plugin.optical.network.deepencoder import DeepEncoder
+    from energy_plugin.optical.weights import checkpoint
 
     torch.manual_seed(seed)
     config = DeepEncoderConfig(

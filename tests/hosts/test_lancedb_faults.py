@@ -152,7 +152,7 @@ def test_read_only_storage_as_another_user(energy, tmp_path):
         code = """
             import os
             import scipy.sparse
-            from energy_plugin.energy import mapping
+            from energy_plugin.energy.fit import mapping
             print(*[row["id"] for row in hits(energy, QUERY)])  # what is lazy, is loaded
             os.setuid(65534)
             energy = EnergyTable(lancedb.connect(sys.argv[1]).open_table("pages"), device="cpu")

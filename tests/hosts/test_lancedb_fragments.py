@@ -7,7 +7,7 @@ from energy_lancedb import EnergyTable, fragments
 from lancedb_data import ENERGY, embed, plain_rows, plain_schema, rows_of, text_of
 
 from energy_plugin.energy import EnergyConfig, EnergyIndex
-from energy_plugin.energy.mapping import RowMapper, sample_config
+from energy_plugin.energy.fit.mapping import RowMapper, sample_config
 from energy_plugin.errors import InvalidInputError
 
 EACH = 150

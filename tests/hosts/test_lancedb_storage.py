@@ -15,7 +15,7 @@ from lancedb_data import (
 )
 
 from energy_plugin.energy import EnergyConfig
-from energy_plugin.energy.codes import code_bytes
+from energy_plugin.energy.codec.codes import code_bytes
 from energy_plugin.errors import (
     CorruptFieldError,
     NotBuiltError,

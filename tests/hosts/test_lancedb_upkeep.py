@@ -14,7 +14,7 @@ from energy_lancedb.rewriting import update_of
 from lancedb_data import DIM, ENERGY, embed, hits, plain_rows, plain_schema, text_of
 
 from energy_plugin.energy import EnergyConfig
-from energy_plugin.energy.codes import code_bytes
+from energy_plugin.energy.codec.codes import code_bytes
 from energy_plugin.errors import CorruptFieldError, InvalidInputError
 from energy_plugin.forgetting import Schedule
 

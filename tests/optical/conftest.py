@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from energy_plugin.optical import DeepEncoderConfig, OpticalEncoder, checkpoint
-from energy_plugin.optical.deepencoder import DeepEncoder
+from energy_plugin.optical import DeepEncoderConfig, OpticalEncoder
+from energy_plugin.optical.network.deepencoder import DeepEncoder
+from energy_plugin.optical.weights import checkpoint
 
 SMALL = DeepEncoderConfig(
     patch_dim=16,

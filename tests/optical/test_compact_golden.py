@@ -11,7 +11,7 @@ import torch
 from safetensors import safe_open
 
 from energy_plugin.optical import DeepEncoder, OpticalEncoder
-from energy_plugin.optical.checkpoint import SCALE
+from energy_plugin.optical.weights.checkpoint import SCALE
 
 _GOLDEN = Path(__file__).parent / "golden"
 

@@ -15,8 +15,8 @@ from typer.testing import CliRunner
 
 from energy_plugin.cli.app import app
 from energy_plugin.errors import InvalidInputError
-from energy_plugin.optical.compression import compression, entropy, text_tokens, token_entropy
-from energy_plugin.optical.page_layout import PageTypesetter
+from energy_plugin.optical.density import compression, entropy, text_tokens, token_entropy
+from energy_plugin.optical.typesetting.page import PageTypesetter
 
 TEXT = "Four score and seven years ago our fathers brought forth 1,863 words. " * 20
 

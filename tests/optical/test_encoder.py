@@ -9,9 +9,10 @@ import torch
 from PIL import Image
 
 from energy_plugin.errors import CheckpointError, InvalidInputError
-from energy_plugin.optical import OpticalEncoder, Typesetter, checkpoint, load_encoder
+from energy_plugin.optical import OpticalEncoder, Typesetter, load_encoder
 from energy_plugin.optical.config import DeepEncoderConfig
-from energy_plugin.optical.typeset import cut_tiles
+from energy_plugin.optical.typesetting.tiles import cut_tiles
+from energy_plugin.optical.weights import checkpoint
 
 TEXT = "the cat sat on the mat"
 LONG = " ".join(f"word{n}" for n in range(60))  # 15 tiles, four pages of the small encoder

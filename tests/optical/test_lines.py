@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from energy_plugin.optical import OpticalEncoder, Typesetter
-from energy_plugin.optical.lines import Glossary, continues, windows
+from energy_plugin.optical.network.lines import Glossary, continues, windows
 
 
 def greys(lines: list[str]) -> torch.Tensor:

@@ -9,7 +9,8 @@ from deepencoder_oracle import NARROW, published_file, seeded_weights
 from PIL import Image
 
 from energy_plugin.errors import DeviceMemoryError, InvalidInputError
-from energy_plugin.optical import OpticalEncoder, memory
+from energy_plugin.optical import OpticalEncoder
+from energy_plugin.optical import halving as memory
 from energy_plugin.optical.page_encoder import PageEncoder
 
 SHORT = "Optical compression maps text to pixels."

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from energy_plugin.errors import InvalidInputError
-from energy_plugin.optical import font
-from energy_plugin.optical.page_layout import PAGE_VERSION, PageTypesetter, shown
+from energy_plugin.optical.typesetting import font
+from energy_plugin.optical.typesetting.page import PAGE_VERSION, PageTypesetter, shown
 
 NARROW = PageTypesetter(64)  # 8 cells, 4 lines
 

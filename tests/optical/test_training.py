@@ -14,9 +14,9 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from energy_plugin.errors import CheckpointError, InvalidInputError
-from energy_plugin.optical import DeepEncoderConfig, OpticalEncoder, Typesetter, checkpoint
-from energy_plugin.optical.compact import CompactEncoder
-from energy_plugin.optical.deepencoder import DeepEncoder
+from energy_plugin.optical import DeepEncoderConfig, OpticalEncoder, Typesetter
+from energy_plugin.optical.network.compact import CompactEncoder
+from energy_plugin.optical.network.deepencoder import DeepEncoder
 from energy_plugin.optical.training import distil
 from energy_plugin.optical.training.corpus import Corpus
 from energy_plugin.optical.training.glyphs import GlyphSheet
@@ -27,6 +27,7 @@ from energy_plugin.optical.training.schedule import TrainingConfig
 from energy_plugin.optical.training.shards import Shard, tile_targets
 from energy_plugin.optical.training.teacher import Reading, Teacher
 from energy_plugin.optical.training.words import Lexicon, WordMix, line_pieces
+from energy_plugin.optical.weights import checkpoint
 
 tokenizers = pytest.importorskip("tokenizers")
 

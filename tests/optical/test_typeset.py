@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from energy_plugin.errors import InvalidInputError
-from energy_plugin.optical import Typesetter, font
-from energy_plugin.optical.typeset import CONTINUATION, LINE_CELLS, break_word, cut_tiles
+from energy_plugin.optical import Typesetter
+from energy_plugin.optical.typesetting import font
+from energy_plugin.optical.typesetting.tiles import CONTINUATION, LINE_CELLS, break_word, cut_tiles
 
 WORDS = st.text(
     st.characters(codec="utf-8", exclude_categories=["Z", "C"]), min_size=1, max_size=40

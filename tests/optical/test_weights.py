@@ -13,7 +13,9 @@ from deepencoder_oracle import NARROW, published_file, seeded_weights
 from safetensors.torch import load_file, save_file
 
 from energy_plugin.errors import CheckpointError
-from energy_plugin.optical import DeepEncoder, DeepEncoderConfig, hub, weights
+from energy_plugin.optical import DeepEncoder, DeepEncoderConfig
+from energy_plugin.optical.weights import files as weights
+from energy_plugin.optical.weights import hub
 
 COMMIT = "a" * 40
 

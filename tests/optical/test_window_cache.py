@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from energy_plugin.optical import OpticalEncoder
-from energy_plugin.optical.lines import LineStem
-from energy_plugin.optical.window_cache import WindowCache
+from energy_plugin.optical.network.lines import LineStem
+from energy_plugin.optical.network.window_cache import WindowCache
 
 
 def batch(names: list[int], triples: list[list[int]]) -> tuple[torch.Tensor, torch.Tensor]:
@@ -53,7 +53,7 @@ def test_windows_are_known_by_what_they_show(limit: int) -> None:
 
 
 def test_more_lines_than_there_are_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("energy_plugin.optical.window_cache._SPAN", 2)
+    monkeypatch.setattr("energy_plugin.optical.network.window_cache._SPAN", 2)
     cache = WindowCache()
     for names in ([9, 7, 5], [5, 7, 9]):
         lines, windows = batch(names, [[0, 1, 2], [1, 1, 1], [2, 2, 1]])

@@ -20,11 +20,13 @@ from energy_plugin.cli.files.reading import texts_of
 from energy_plugin.evaluation.collection import load_collection
 from energy_plugin.evaluation.sts import load_pairs
 from energy_plugin.evaluation.vectors import load_vectors
-from energy_plugin.optical import checkpoint, font, hub, published, weights
-from energy_plugin.optical.compact import CompactEncoder
 from energy_plugin.optical.config import DeepEncoderConfig, FullConfig
+from energy_plugin.optical.network.compact import CompactEncoder
 from energy_plugin.optical.training.corpus import Corpus
 from energy_plugin.optical.training.schedule import TrainingConfig
+from energy_plugin.optical.typesetting import font
+from energy_plugin.optical.weights import checkpoint, hub, published
+from energy_plugin.optical.weights import files as weights
 
 
 def files(folder: Path) -> Iterator[Target]:

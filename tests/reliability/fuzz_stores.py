@@ -55,7 +55,7 @@ def _answers(field: Any, columns: Any) -> None:
 
 def _sealed(blob: bytes, rng: np.random.Generator) -> bytes:
     """Damage of three kinds: to the bytes, to the body under a right checksum, to the arrays."""
-    from energy_plugin.energy import packing
+    from energy_plugin.energy.codec import packing
 
     what = rng.random()
     head = len(packing.MAGIC) + packing.CHECKSUM_BYTES

@@ -35,8 +35,8 @@ WARM = (
     "energy_lancedb.column_layout",
     "energy_lancedb.companion_layout",
     "energy_plugin.forgetting",
-    "energy_plugin.energy.mapping",
-    "energy_plugin.energy.maintenance",
+    "energy_plugin.energy.fit.mapping",
+    "energy_plugin.energy.upkeep.maintenance",
 )
 
 

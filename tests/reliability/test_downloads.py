@@ -17,7 +17,8 @@ from deepencoder_oracle import NARROW, seeded_weights
 from safetensors.torch import load_file, save_file
 
 from energy_plugin.errors import CheckpointError
-from energy_plugin.optical import hub, weights
+from energy_plugin.optical.weights import files as weights
+from energy_plugin.optical.weights import hub
 
 pytest.importorskip("huggingface_hub")
 
@@ -163,7 +164,7 @@ def test_a_newer_version_that_breaks_off_leaves_the_former(server, tmp_path):
 
 CHILD = """
 import sys
-from energy_plugin.optical import hub
+from energy_plugin.optical.weights import hub
 hub.fetch("owner/model", cache_dir=sys.argv[1], endpoint=sys.argv[2])
 """
 
@@ -213,7 +214,9 @@ def test_a_cache_that_cannot_be_written(server, tmp_path):
     code = f"""
 import os
 from energy_plugin.errors import CheckpointError
-from energy_plugin.optical import hub, published, weights
+from energy_plugin.optical.weights import hub
+from energy_plugin.optical.weights import published
+from energy_plugin.optical.weights import files as weights
 hub.fetch("owner/model", cache_dir={str(tmp_path)!r}, endpoint={url!r})  # what is lazy, is loaded
 os.setgid(65534); os.setuid(65534)
 print(hub.fetch("owner/model", cache_dir={str(tmp_path)!r}, endpoint={url!r}).name)

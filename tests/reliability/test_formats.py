@@ -15,10 +15,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from energy_plugin.energy import EnergyColumns, EnergyConfig, EnergyField, EnergyIndex, packing
+from energy_plugin.energy import EnergyColumns, EnergyConfig, EnergyField, EnergyIndex
+from energy_plugin.energy.codec import packing
 from energy_plugin.errors import EnergyPluginError
 from energy_plugin.forgetting import Schedule
-from energy_plugin.optical import DeepEncoderConfig, checkpoint
+from energy_plugin.optical import DeepEncoderConfig
+from energy_plugin.optical.weights import checkpoint
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 VERSIONS = sorted(folder.name for folder in GOLDEN.glob("v*"))

@@ -151,7 +151,9 @@ def test_chroma_in_a_folder_that_cannot_be_written(tmp_path):
 import os, sys
 sys.path.insert(0, {str(Path(__file__).parent)!r})
 from test_full_disk import again, answer, in_chroma
-from energy_plugin.energy import EnergyConfig, EnergyIndex, mapping, passes
+from energy_plugin.energy import EnergyConfig, EnergyIndex
+from energy_plugin.energy.fit import mapping
+from energy_plugin.energy.fit import streaming as passes
 import numpy as np
 EnergyIndex.fit(np.random.default_rng(0).standard_normal((50, 8)))  # what is lazy, is loaded
 warm = in_chroma(sys.argv[2]).build(EnergyConfig(bits=2))

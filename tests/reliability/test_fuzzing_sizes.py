@@ -16,12 +16,15 @@ import pytest
 from energy_chroma import EnergyCollection, rows
 from energy_data import clustered
 
-from energy_plugin.energy import EnergyConfig, EnergyField, EnergyIndex, packing
+from energy_plugin.energy import EnergyConfig, EnergyField, EnergyIndex
+from energy_plugin.energy.codec import packing
 from energy_plugin.errors import CheckpointError, CorruptFieldError, InvalidInputError
 from energy_plugin.evaluation.collection import JudgedCollection
 from energy_plugin.evaluation.vectors import load_vectors
-from energy_plugin.optical import DeepEncoderConfig, font, published
-from energy_plugin.optical.weights import is_plain
+from energy_plugin.optical import DeepEncoderConfig
+from energy_plugin.optical.typesetting import font
+from energy_plugin.optical.weights import published
+from energy_plugin.optical.weights.files import is_plain
 
 DIM, MOST = 8, 600 << 20  # bytes that a refusal may take; two of the bombs may inflate to 256 MiB
 SECONDS = 20  # of CPU time

@@ -27,7 +27,7 @@ MAY_START = {
 # Modules that reach a network, and who may: published weights, by a name that is given.
 NETWORK = {"socket", "ssl", "urllib", "http", "ftplib", "requests", "httpx", "aiohttp", "smtplib"}
 NETWORK |= {"huggingface_hub", "datasets", "xmlrpc", "telnetlib", "websockets", "boto3", "fsspec"}
-MAY_FETCH = {"energy_plugin/optical/hub.py"}
+MAY_FETCH = {"energy_plugin/optical/weights/hub.py"}
 HARMLESS = {("urllib", "parse")}
 CALLS = {"eval", "exec", "compile", "__import__", "breakpoint", "input"}
 ATTRIBUTES = {

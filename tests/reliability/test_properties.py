@@ -12,7 +12,8 @@ from energy_data import clustered
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from energy_plugin.energy import EnergyColumns, EnergyConfig, EnergyField, EnergyIndex, codes
+from energy_plugin.energy import EnergyColumns, EnergyConfig, EnergyField, EnergyIndex
+from energy_plugin.energy.codec import codes
 
 BITS = (1, 2, 4, 8)
 NAMES = ("lambda_", "dispersion", "cell", "residual")

@@ -16,7 +16,8 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from energy_plugin.energy import EnergyConfig, EnergyField, EnergyIndex, codes
+from energy_plugin.energy import EnergyConfig, EnergyField, EnergyIndex
+from energy_plugin.energy.codec import codes
 from energy_plugin.errors import InvalidInputError
 
 DIM = 10

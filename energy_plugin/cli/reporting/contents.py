@@ -60,7 +60,7 @@ class Contents:
 
 def contents_of(store: Store, seed: int) -> Contents:
     """Read all rows of a store and describe them."""
-    from energy_plugin.energy.codes import squared_residuals
+    from energy_plugin.energy.codec.codes import squared_residuals
 
     field, columns, _ = store.columns()
     rows = store.content()

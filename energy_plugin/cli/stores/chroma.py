@@ -144,7 +144,7 @@ class ChromaStore(Store):
 
     def describe(self) -> dict[str, Any]:
         """See `Store.describe`."""
-        from energy_plugin.energy.codes import stored_bits
+        from energy_plugin.energy.codec.codes import stored_bits
 
         info = self.energy.info()
         _, columns, _ = self.columns()

@@ -40,7 +40,7 @@ def measure(
     note : callable
         Called with each codec's name before it is scored.
     """
-    from energy_plugin.energy.anchors import default_count
+    from energy_plugin.energy.fit.anchors import default_count
 
     wanted = exact_top(vectors)
     cells = default_count(len(vectors.rows))

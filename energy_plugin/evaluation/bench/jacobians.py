@@ -19,7 +19,7 @@ from typing import Any
 import torch
 
 from energy_plugin.energy import EnergyConfig, EnergyIndex
-from energy_plugin.energy.codes import decode, encode
+from energy_plugin.energy.codec.codes import decode, encode
 from energy_plugin.energy.config import BIT_CHOICES
 from energy_plugin.evaluation.bench.data import DEPTH, Vectors, recall
 

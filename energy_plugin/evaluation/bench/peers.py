@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from energy_plugin._lazy import optional
-from energy_plugin.energy.rotation import rotation
+from energy_plugin.energy.codec.rotation import rotation
 from energy_plugin.evaluation.bench.data import DEPTH, Vectors
 
 LLOYD_STEPS = 200

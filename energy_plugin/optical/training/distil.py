@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from energy_plugin.optical.compact import CompactEncoder
+from energy_plugin.optical.network.compact import CompactEncoder
 from energy_plugin.optical.training.shards import Shard
 from energy_plugin.optical.training.teacher import LAYERS, Teacher, block_weights
-from energy_plugin.optical.typeset import TILE_LINES
+from energy_plugin.optical.typesetting.tiles import TILE_LINES
 
 TEMPERATURE = 0.05
 

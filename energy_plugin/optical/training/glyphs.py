@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from energy_plugin.optical import font
-from energy_plugin.optical.typeset import LINE_CELLS, TILE_SIDE
+from energy_plugin.optical.typesetting import font
+from energy_plugin.optical.typesetting.tiles import LINE_CELLS, TILE_SIDE
 
 _PAPER = 255
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from energy_plugin.optical.lines import LineStem
+from energy_plugin.optical.network.lines import LineStem
 from energy_plugin.optical.training.glyphs import GlyphSheet
 from energy_plugin.optical.training.words import WordPool
 

@@ -19,9 +19,8 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from energy_plugin.errors import InvalidInputError
-from energy_plugin.optical import checkpoint
-from energy_plugin.optical.compact import CompactEncoder
 from energy_plugin.optical.config import DeepEncoderConfig
+from energy_plugin.optical.network.compact import CompactEncoder
 from energy_plugin.optical.training import distil
 from energy_plugin.optical.training.corpus import Corpus
 from energy_plugin.optical.training.curve import draw_curve
@@ -31,7 +30,8 @@ from energy_plugin.optical.training.schedule import TrainingConfig
 from energy_plugin.optical.training.shards import Shard, ShardStore
 from energy_plugin.optical.training.teacher import Teacher
 from energy_plugin.optical.training.words import Lexicon, WordMix
-from energy_plugin.optical.typeset import TYPESETTER_VERSION, Typesetter
+from energy_plugin.optical.typesetting.tiles import TYPESETTER_VERSION, Typesetter
+from energy_plugin.optical.weights import checkpoint
 from energy_plugin.validation import as_device
 
 logger = logging.getLogger(__name__)

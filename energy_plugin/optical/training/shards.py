@@ -21,7 +21,7 @@ from energy_plugin.optical.training.corpus import Corpus
 from energy_plugin.optical.training.glyphs import GlyphSheet
 from energy_plugin.optical.training.noise import NOISES, NoisyWord, noisy_words
 from energy_plugin.optical.training.teacher import Reading, Teacher
-from energy_plugin.optical.typeset import TILE_LINES, Typesetter
+from energy_plugin.optical.typesetting.tiles import TILE_LINES, Typesetter
 
 
 @dataclass(frozen=True)

@@ -21,9 +21,9 @@ from torch.nn import functional as F
 
 from energy_plugin._lazy import optional
 from energy_plugin.errors import CheckpointError
-from energy_plugin.optical.checkpoint import fingerprint
-from energy_plugin.optical.compact import compact_block
 from energy_plugin.optical.config import DeepEncoderConfig
+from energy_plugin.optical.network.compact import compact_block
+from energy_plugin.optical.weights.checkpoint import fingerprint
 
 MAX_PIECES = 256
 LAYERS = 6

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from energy_plugin.optical.training.noise import NOISES, noisy_words
 from energy_plugin.optical.training.teacher import Teacher
-from energy_plugin.optical.typeset import CONTINUATION, Typesetter
+from energy_plugin.optical.typesetting.tiles import CONTINUATION, Typesetter
 
 PIECES = 4  # of a line; those with fewest letters on it are left out
 THREE_JOINED = 0.2  # share of words with missing spaces that are three words, not two

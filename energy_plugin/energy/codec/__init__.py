@@ -1,0 +1,1 @@
+"""Rows as bytes: rotation, residual codes, sketches, and the blobs that hosts store."""

@@ -1,0 +1,1 @@
+"""Vectors to a field: anchors, metric, heat, and the columns of every row."""

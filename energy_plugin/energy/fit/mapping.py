@@ -1,0 +1,124 @@
+"""Columns of rows from a field and the sample it was fitted on: a pure function of each row.
+
+`EnergyIndex.encode` lets new rows warm each other; here heat comes from the sample alone. So the
+columns of a row do not depend on the rows around it, and a table can be mapped piece by piece,
+in any order and on any number of machines.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from energy_plugin.energy.blocks import blocks
+from energy_plugin.energy.codec.codes import encode
+from energy_plugin.energy.columns import EnergyColumns
+from energy_plugin.energy.config import EnergyConfig
+from energy_plugin.energy.field import EnergyField
+from energy_plugin.energy.fit.anchors import default_count
+from energy_plugin.energy.fit.build import scatter
+from energy_plugin.energy.fit.heat import smooth
+from energy_plugin.energy.fit.neighbours import ADJACENT_CELLS, neighbour_count
+from energy_plugin.energy.search.rows import cell_lists
+from energy_plugin.validation import as_vectors
+
+ROWS_PER_ANCHOR = 8  # of the sample, at least
+
+
+def sample_config(config: EnergyConfig, rows: int, sample: int) -> EnergyConfig:
+    """The configuration to fit a sample with: as many anchors as suit all the rows.
+
+    Parameters
+    ----------
+    config : EnergyConfig
+    rows, sample : int
+        Of the collection and of the sample.
+    """
+    if config.n_anchors is not None or sample >= rows:
+        return config
+    return replace(config, n_anchors=max(1, min(default_count(rows), sample // ROWS_PER_ANCHOR)))
+
+
+class RowMapper:
+    """Gives any row its columns.
+
+    Parameters
+    ----------
+    field : EnergyField
+    sample : EnergyColumns
+        Of the rows that the field was fitted on.
+    device : str, optional
+    """
+
+    def __init__(
+        self, field: EnergyField, sample: EnergyColumns, *, device: str | None = None
+    ) -> None:
+        self.field = field
+        self._projection = field.projection(device)
+        order, self._ends = cell_lists(
+            np.flatnonzero(sample.cell >= 0), sample.cell, field.n_anchors
+        )
+        self._sample = self._projection.decode(sample.cell[order], sample.residual[order])
+        self._k = neighbour_count(len(order), field.config.neighbours)
+        anchors = self._projection.graph.anchors
+        count = min(len(anchors), ADJACENT_CELLS)
+        self._adjacent = torch.cat(  # in blocks: all distances at once would take m² floats
+            [
+                torch.cdist(anchors[part], anchors).topk(count, 1, largest=False).indices
+                for part in blocks(len(anchors), len(anchors))
+            ]
+        )
+
+    def columns(self, vectors: Any) -> EnergyColumns:
+        """Columns of some rows.
+
+        Parameters
+        ----------
+        vectors : array_like of shape (n, d)
+
+        Returns
+        -------
+        EnergyColumns
+            In the order of the rows.
+        """
+        projection, bits = self._projection, self.field.config.bits
+        points, real = projection.project(as_vectors(vectors, dim=self.field.dim))
+        lambda_, dispersion = projection.taumode(points, real)
+        smoothed = self._smooth(points, real)
+        cell = projection.cells(smoothed, real)
+        keep = cell >= 0
+        gaps = (smoothed - projection.graph.anchors[cell.clamp_min(0)])[keep]
+        columns = EnergyColumns(
+            lambda_[keep].cpu().numpy(),
+            dispersion[keep].cpu().numpy(),
+            cell[keep].cpu().numpy(),
+            encode(gaps, bits),
+        )
+        mapped = scatter(columns, real.cpu().numpy(), bits)
+        return replace(mapped, field_id=self.field.fingerprint)
+
+    def _smooth(self, points: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
+        """Heat from the sample rows of the own and the adjacent cells."""
+        config = self.field.config
+        heat = self.field.scalars.heat * config.heat
+        if heat == 0 or self._k == 0:
+            return points
+        out = points.clone()
+        cell = self._projection.cells(points, real)
+        order = torch.argsort(cell, stable=True)
+        cells, counts = torch.unique_consecutive(cell[order], return_counts=True)
+        for c, mine in zip(cells.tolist(), order.split(counts.tolist()), strict=True):
+            if c < 0:
+                continue
+            near = self._adjacent[c].tolist()
+            spans = [self._sample[(self._ends[a - 1] if a else 0) : self._ends[a]] for a in near]
+            pool = torch.cat(spans)
+            if len(pool) == 0:
+                continue
+            own = points[mine]
+            best = (own @ pool.T).topk(min(self._k, len(pool)), dim=1).indices
+            out[mine] = smooth(own, pool, best, heat, config.weight_power)
+        return out

@@ -1,0 +1,58 @@
+"""Nearest rows of rows by cosine: exact in blocks, or inside own and adjacent cells."""
+
+from __future__ import annotations
+
+import torch
+
+from energy_plugin.energy.blocks import blocks
+
+EXACT_ROWS = 8192  # up to here every pair is compared
+ADJACENT_CELLS = 24  # cells that a row looks into in larger collections, its own included
+
+
+def neighbour_count(n: int, k: int) -> int:
+    """k, but at most one row in eight: a small collection must not melt into one."""
+    return max(0, min(k, max(1, n // 8), n - 1))
+
+
+def exact_neighbours(points: torch.Tensor, k: int) -> torch.Tensor:
+    """The k rows of highest inner product, without the row itself; (n, k) int64."""
+    n = len(points)
+    found = []
+    for part in blocks(n, n):
+        similarity = points[part] @ points.T  # (b, n)
+        own = torch.arange(part.start, part.stop, device=points.device)
+        similarity[torch.arange(len(own), device=points.device), own] = -torch.inf
+        found.append(similarity.topk(k, dim=1).indices)
+    return torch.cat(found)
+
+
+def cell_neighbours(
+    points: torch.Tensor, k: int, cell: torch.Tensor, anchors: torch.Tensor
+) -> torch.Tensor:
+    """As `exact_neighbours`, but only rows of the own and the adjacent cells are compared.
+
+    Where the cells hold fewer than k other rows, the row repeats itself, which adds nothing
+    to a graph.
+    """
+    m = len(anchors)
+    adjacent = torch.cdist(anchors, anchors).topk(min(m, ADJACENT_CELLS), 1, largest=False).indices
+    order = torch.argsort(cell, stable=True)
+    ends = torch.bincount(cell, minlength=m).cumsum(0).tolist()
+    members = [order[(ends[c - 1] if c else 0) : ends[c]] for c in range(m)]
+    found = torch.arange(len(points), device=points.device)[:, None].repeat(1, k)
+    for c, near in enumerate(adjacent.tolist()):
+        rows = members[c]
+        if len(rows) == 0:
+            continue
+        others = torch.cat([members[a] for a in near])
+        similarity = points.index_select(0, rows) @ points.index_select(0, others).T
+        similarity.masked_fill_(rows[:, None] == others[None, :], -torch.inf)
+        best = similarity.topk(min(k, len(others)), dim=1)
+        real = best.values > -torch.inf
+        mine = found[rows]
+        mine[:, : best.indices.shape[1]] = torch.where(
+            real, others[best.indices], mine[:, : best.indices.shape[1]]
+        )
+        found[rows] = mine
+    return found

@@ -1,0 +1,1 @@
+"""Life after the fit: rows added, cells merged and split, ownership checked."""

@@ -1,0 +1,1 @@
+"""Page pixels to vision tokens: the DeepEncoder's layers, in two sizes."""

@@ -1,0 +1,1 @@
+"""Text to page pixels, without a font engine."""
