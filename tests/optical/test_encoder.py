@@ -211,7 +211,7 @@ class TestBundled:
         assert load_encoder() is load_encoder("compact")
 
     def test_size_in_the_package(self) -> None:
-        path = Path(checkpoint.__file__).parent / "assets" / "compact.safetensors"
+        path = Path(checkpoint.__file__).parents[1] / "assets" / "compact.safetensors"
         assert path.stat().st_size <= 40_000_000
 
     def test_it_knows_what_belongs_together(self) -> None:
