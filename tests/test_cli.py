@@ -13,10 +13,13 @@ import numpy as np
 import pytest
 
 from energy_plugin import __version__
-from energy_plugin.cli import demo, demo_store, docstrings, main, reference_docs
-from energy_plugin.cli.demo_answers import Answer
-from energy_plugin.cli.demo_store import DemoStore
+from energy_plugin.cli import demo, main
+from energy_plugin.cli.demo_tables import print_answers
 from energy_plugin.errors import InvalidInputError, NotBuiltError
+from energy_plugin.evaluation import docstrings, reference_docs
+from energy_plugin.library.demonstration import store as demo_store
+from energy_plugin.library.demonstration.answers import Answer
+from energy_plugin.library.demonstration.store import DemoStore
 
 
 def _run(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -99,7 +102,7 @@ def test_version_and_help():
     assert _run("--version").stdout == f"energy-plugin {__version__}\n"
     done = _run("--help")
     assert done.returncode == 0
-    for command in ("demo", "eval", "sts"):
+    for command in ("demo", "eval", "lab"):
         assert command in done.stdout
 
 
@@ -295,7 +298,7 @@ def test_answers_of_both_hosts_stand_side_by_side_where_they_differ(capsys):
         "LanceDB": {"cosine": answers("csv", "json"), "energy": answers("csv", "json")},
         "Chroma": {"cosine": answers("csv", "json"), "energy": answers("zlib")},
     }
-    demo._print_answers("read a file", found)
+    print_answers("read a file", found)
     lines = [re.split(r" *\| *", line) for line in capsys.readouterr().out.splitlines()]
     cells = [line[1:-1] for line in lines if len(line) > 1]
     assert cells == [

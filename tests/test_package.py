@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -20,6 +21,7 @@ _PARTS = {
     "forgetting": "energy_plugin/forgetting",
     "candidates": "energy_plugin/candidates",
     "evaluation": "energy_plugin/evaluation",
+    "library": "energy_plugin/library",
     "cli": "energy_plugin/cli",
     "chroma": "adapters/energy_chroma",
     "lancedb": "adapters/energy_lancedb",
@@ -39,7 +41,8 @@ _BELOW = {
     "langchain": {"energy", "optical", "candidates"},
     "llamaindex": {"energy", "optical", "candidates"},
     "haystack": {"energy", "optical", "candidates"},
-    "cli": {"energy", "optical", "forgetting", "candidates", "evaluation", "chroma", "lancedb"},
+    "library": {"energy", "optical", "forgetting", "evaluation", "chroma", "lancedb"},
+    "cli": {"energy", "optical", "forgetting", "evaluation", "library", "chroma", "lancedb"},
     "shared": set(),
 }
 _HEAVY = ("torch", "PIL", "chromadb", "lancedb", "lance", "pyarrow", "pandas", "scipy.stats")
@@ -111,6 +114,40 @@ def test_imports_point_downwards(part):
     for path in files:
         known = {_part(module) for module in _imported(path)} - {None, part}
         assert known <= _BELOW[part], f"{path} imports of {sorted(known - _BELOW[part])}"
+
+
+_DOORS = {"stored", "costs", "map_costs"}  # modules of an adapter that others may import
+
+
+@pytest.mark.parametrize("part", ["cli", "library", "evaluation", "candidates"])
+def test_only_adapters_know_their_insides(part):
+    for path in sorted((_ROOT / _PARTS[part]).rglob("*.py")):
+        for module in _imported(path):
+            package, _, rest = module.partition(".")
+            if _part(module) in {"chroma", "lancedb"}:
+                names = importlib.import_module(package).__all__
+                first = rest.partition(".")[0]
+                assert not rest or first in {*names, *_DOORS}, f"{path} imports {module}"
+
+
+@pytest.mark.parametrize("part", ["cli", "library"])
+def test_private_names_stay_at_home(part):
+    """`self._name` and `cls._name` are one's own; `other._name` is somebody else's."""
+    for path in sorted((_ROOT / _PARTS[part]).rglob("*.py")):
+        tree = ast.parse(path.read_bytes())
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Attribute) and re.match(r"_[a-z]", node.attr):
+                owner = node.value.id if isinstance(node.value, ast.Name) else ""
+                assert owner in {"self", "cls"}, f"{path}:{node.lineno}: .{node.attr}"
+            if isinstance(node, ast.ImportFrom):
+                names = [*(node.module or "").split("."), *(alias.name for alias in node.names)]
+                own = {"_lazy"}  # shared by the whole package
+                assert not [n for n in names if re.match(r"_[a-z]", n) and n not in own], path
+
+
+def test_a_command_is_one_short_file():
+    for path in sorted((_ROOT / "energy_plugin/cli").rglob("*.py")):
+        assert len(path.read_text("utf-8").splitlines()) <= 180, path
 
 
 @pytest.mark.parametrize(

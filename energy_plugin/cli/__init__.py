@@ -1,4 +1,4 @@
-"""The command line: one module a command, registered in `energy_plugin.cli.app`."""
+"""The command line: one module a command, listed in `energy_plugin.cli.commands`."""
 
 from __future__ import annotations
 
@@ -25,10 +25,9 @@ def main() -> None:
         os.environ.setdefault("TQDM_MININTERVAL", "10")  # a line now and then, in a log
     try:
         optional("typer", "cli")
-        optional("rich", "cli")
         from energy_plugin.cli.app import app
 
-        app()
+        app(prog_name="energy-plugin")
     except (EnergyPluginError, OSError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(2 if isinstance(error, InvalidInputError) else 1)

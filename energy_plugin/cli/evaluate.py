@@ -13,7 +13,6 @@ import typer
 from energy_plugin.cli.console import (
     console,
     heading,
-    load_encoder,
     p_value,
     print_json,
     show_progress,
@@ -111,46 +110,9 @@ def judged(
     folders: Sequence[Path], vectors: Path | None, encoder: str
 ) -> Iterator[tuple[JudgedCollection, CollectionVectors]]:
     """Each collection with its vectors, embedded when they are asked for."""
-    from energy_plugin.evaluation import load_collection
+    from energy_plugin.evaluation.sources import judged as found
 
-    collections = [load_collection(folder) for folder in folders]
-    _refuse_twins(collections)
-    if vectors is not None and not vectors.exists():
-        raise InvalidInputError(f"{vectors} does not exist. Give a .npz file or a folder of them.")
-    vectors_of = _Vectors(encoder if vectors is None else str(vectors))
-    for collection in collections:
-        yield collection, vectors_of(collection)
-
-
-class _Vectors:
-    """Vectors of a collection from whatever ``--encoder`` names; one model for all."""
-
-    def __init__(self, encoder: str) -> None:
-        self._name = encoder
-        path = Path(encoder)
-        ready = path.suffix == ".npz" or (path.is_dir() and any(path.glob("*.npz")))
-        self._ready = path if ready else None
-        self._model: Any = None
-
-    def __call__(self, collection: JudgedCollection) -> CollectionVectors:
-        from energy_plugin.evaluation import embed_collection, load_vectors
-
-        if self._ready is not None:
-            folder = self._ready.is_dir()
-            path = self._ready / f"{collection.name}.npz" if folder else self._ready
-            return load_vectors(path, collection)
-        self._model = self._model or load_encoder(self._name)
-        return embed_collection(collection, self._model, show_progress_bar=show_progress())
-
-
-def _refuse_twins(collections: Sequence[JudgedCollection]) -> None:
-    names = [collection.name for collection in collections]
-    twins = sorted({name for name in names if names.count(name) > 1})
-    if twins:
-        raise InvalidInputError(
-            f"Several folders are called {', '.join(twins)}; their results could not be told "
-            "apart. Rename one or evaluate them one by one."
-        )
+    return found(folders, vectors, encoder, show_progress_bar=show_progress())
 
 
 def _mean(reports: Sequence[SetReport]) -> dict[str, dict[str, float]]:

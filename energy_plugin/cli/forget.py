@@ -23,7 +23,7 @@ def command(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Drop bit planes of old rows; without --yes nothing changes."""
-    from energy_plugin.cli.stores.opening import open_store
+    from energy_plugin.library.stores.opening import open_store
 
     try:
         moment = datetime.fromisoformat(now) if now else datetime.now(timezone.utc)

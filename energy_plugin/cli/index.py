@@ -30,9 +30,9 @@ def command(
 
     The table mirrors the folder: rows of files that are gone are removed.
     """
-    from energy_plugin.cli.files.folder import files_below
-    from energy_plugin.cli.ingest import Ingest, Progress
-    from energy_plugin.cli.stores.opening import open_or_create
+    from energy_plugin.library.files.folder import files_below
+    from energy_plugin.library.ingest import Ingest, Progress
+    from energy_plugin.library.stores.opening import open_or_create
 
     progress = Progress()
     bars = show_progress() or not as_json

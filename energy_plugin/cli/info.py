@@ -16,7 +16,7 @@ def command(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Print rows, bytes, generation and drift of an energy field."""
-    from energy_plugin.cli.stores.opening import open_store
+    from energy_plugin.library.stores.opening import open_store
 
     store = open_store(path, name)
     found = {

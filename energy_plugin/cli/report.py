@@ -19,10 +19,10 @@ def command(
 ) -> None:
     """Draw a field: anchors, λ and G, cells, outliers, near-duplicates, queries."""
     from energy_plugin._lazy import optional
-    from energy_plugin.cli.reporting.contents import contents_of
-    from energy_plugin.cli.reporting.page import page
-    from energy_plugin.cli.reporting.plots import pictures
-    from energy_plugin.cli.stores.opening import open_store
+    from energy_plugin.library.reports.contents import contents_of
+    from energy_plugin.library.reports.page import page
+    from energy_plugin.library.reports.plots import pictures
+    from energy_plugin.library.stores.opening import open_store
 
     optional("matplotlib", "eval")
     contents = contents_of(open_store(path, name), seed)

@@ -34,7 +34,7 @@ def command(
     """Print the rows nearest to a text."""
     from rich.text import Text
 
-    from energy_plugin.cli.stores.opening import open_store
+    from energy_plugin.library.stores.opening import open_store
 
     if not text.strip():
         raise InvalidInputError("The question is empty. Give some words.")

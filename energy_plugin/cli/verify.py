@@ -20,7 +20,7 @@ def command(
 
     With --repair, exit 1 only where something is left.
     """
-    from energy_plugin.cli.stores.opening import open_store
+    from energy_plugin.library.stores.opening import open_store
 
     store = open_store(path, name)
     found = store.findings()

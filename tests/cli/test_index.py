@@ -10,9 +10,9 @@ import time
 
 import pytest
 
-from energy_plugin.cli.files.passages import passages
-from energy_plugin.cli.ingest import BATCH
-from energy_plugin.cli.stores.opening import open_store
+from energy_plugin.library.files.passages import passages
+from energy_plugin.library.ingest import BATCH
+from energy_plugin.library.stores.opening import open_store
 
 WHERE = {"lancedb": "source = 'table.csv'", "chroma": '{"source": "table.csv"}'}
 

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from energy_plugin.cli.reporting.contents import contents_of, first_sentence
-from energy_plugin.cli.reporting.page import safe
-from energy_plugin.cli.stores.opening import open_store
+from energy_plugin.library.reports.contents import contents_of, first_sentence
+from energy_plugin.library.reports.page import safe
+from energy_plugin.library.stores.opening import open_store
 
 pytest.importorskip("matplotlib")
 HOSTILE = "<script>document.title='taken'</script></table>\u202e\x07 <img src=x onerror=alert(1)>"

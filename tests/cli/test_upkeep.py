@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from energy_plugin.cli.stores.opening import open_store
+from energy_plugin.library.stores.opening import open_store
 
 
 def test_info(made, call):
@@ -36,7 +36,7 @@ def test_verify_and_repair(copy, call):
     row = next(iter(store.sources()))[0]
     store.remove([row])
     vectors = np.eye(1, store.content().vectors.shape[1], dtype=np.float32)
-    from energy_plugin.cli.stores.store import Row
+    from energy_plugin.library.stores.store import Row
 
     store.add([Row("new#0", "new", "new", 0, 1, "0", "2020-01-01T00:00:00+00:00")], vectors)
     code, out, _ = call("verify", into, "--json")

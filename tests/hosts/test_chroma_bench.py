@@ -4,10 +4,11 @@ import json
 
 import numpy as np
 import pytest
+from energy_chroma import costs as chroma_costs
 from typer.testing import CliRunner
 
-from energy_plugin.cli import bench_chroma, chroma_costs
 from energy_plugin.cli.app import app
+from energy_plugin.cli.lab import bench_chroma
 from energy_plugin.errors import InvalidInputError
 
 

@@ -13,11 +13,11 @@ import pyarrow as pa
 import pytest
 from lancedb_data import ngrams
 
-from energy_plugin.cli.reference_docs import collect
 from energy_plugin.energy import EnergyIndex
 from energy_plugin.evaluation.collection import JudgedCollection
 from energy_plugin.evaluation.measures import measure
 from energy_plugin.evaluation.rankers import rankers
+from energy_plugin.evaluation.reference_docs import collect
 from energy_plugin.evaluation.vectors import CollectionVectors
 
 CANDIDATES = 60

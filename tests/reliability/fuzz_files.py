@@ -16,10 +16,10 @@ from deepencoder_oracle import published_file, seeded_weights
 from fuzz_stores import Target
 from mutations import altered_arrays, damaged, damaged_json
 
-from energy_plugin.cli.files.reading import texts_of
 from energy_plugin.evaluation.collection import load_collection
 from energy_plugin.evaluation.sts import load_pairs
 from energy_plugin.evaluation.vectors import load_vectors
+from energy_plugin.library.files.reading import texts_of
 from energy_plugin.optical.config import DeepEncoderConfig, FullConfig
 from energy_plugin.optical.network.compact import CompactEncoder
 from energy_plugin.optical.training.corpus import Corpus

@@ -17,9 +17,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from energy_plugin.candidates import as_host
-from energy_plugin.cli.stores.chroma import ChromaStore
-from energy_plugin.cli.stores.lance import LanceStore
-from energy_plugin.cli.stores.store import Row
+from energy_plugin.library.stores.chroma import ChromaStore
+from energy_plugin.library.stores.lance import LanceStore
+from energy_plugin.library.stores.store import Row
 
 DIM, PLAIN = 12, 30
 FRAGMENTS = (

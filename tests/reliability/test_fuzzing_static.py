@@ -21,7 +21,7 @@ PICKLES = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "marshal", "she
 # Modules that start processes, and who may: `bench` measures in processes of its own.
 PROCESSES = {"subprocess", "multiprocessing", "pty"}
 MAY_START = {
-    "energy_plugin/cli/chroma_costs.py",
+    "adapters/energy_chroma/costs.py",
     "energy_plugin/evaluation/bench/build.py",
 }
 # Modules that reach a network, and who may: published weights, by a name that is given.

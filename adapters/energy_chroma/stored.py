@@ -1,0 +1,39 @@
+"""What a collection's field holds, read for reports; the door for other packages."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from energy_chroma.collection import EnergyCollection
+    from energy_plugin.energy import EnergyColumns, EnergyField
+
+
+def is_companion(name: str) -> bool:
+    """Tell whether a collection of that name holds the plugin's own records."""
+    return name.startswith("energy-")
+
+
+def stored_rows(energy: EnergyCollection) -> tuple[EnergyField, EnergyColumns, list[str]]:
+    """Give the field, the columns of its live rows, and the rows' ids.
+
+    Returns
+    -------
+    field : EnergyField
+    columns : EnergyColumns
+        Of n rows, in the order of `ids`.
+    ids : list of str
+
+    Raises
+    ------
+    NotBuiltError, CorruptFieldError, ForeignFieldError
+        As `EnergyCollection.query`.
+    """
+    live = energy._open()
+    numbers = live.index.rows
+    return live.index.field, live.columns_of(numbers), live.rows.names(numbers.tolist())
+
+
+def is_built(energy: EnergyCollection) -> bool:
+    """Tell whether the collection has a field."""
+    return energy._store.pointer() is not None

@@ -1,0 +1,51 @@
+"""What a table's field holds, read for reports; the door for other packages."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from energy_lancedb.host import ROWID
+from energy_plugin.errors import NotBuiltError
+
+if TYPE_CHECKING:
+    from energy_lancedb.table import EnergyTable
+    from energy_plugin.energy import EnergyColumns, EnergyField
+
+
+def is_companion(name: str) -> bool:
+    """Tell whether a table of that name holds the plugin's own records."""
+    return name.endswith("__energy")
+
+
+def stored_rows(energy: EnergyTable) -> tuple[EnergyField, EnergyColumns, list[str]]:
+    """Give the field, the columns of its live rows, and the rows' ids.
+
+    Returns
+    -------
+    field : EnergyField
+    columns : EnergyColumns
+        Of n rows, in the order of `ids`.
+    ids : list of str
+        The column ``id``; row ids of Lance where there is none.
+
+    Raises
+    ------
+    NotBuiltError, CorruptFieldError, ForeignFieldError
+        As `EnergyTable.search`.
+    """
+    snapshot = energy.snapshot()
+    live = [str(row) for row in snapshot.live_rowids.tolist()]
+    if "id" in energy.host.schema.names:
+        rows = energy.host.scan(["id"])
+        given = zip(rows[ROWID].to_pylist(), rows["id"].to_pylist(), strict=True)
+        names = {str(row): str(value) for row, value in given}
+        live = [names[row] for row in live]
+    return snapshot.field, snapshot.index.columns, live
+
+
+def vector_column(energy: EnergyTable) -> str:
+    """Give the name of the column that the field is of, or that `build` would take."""
+    try:
+        return str(energy.snapshot().pointer.vector_column)
+    except NotBuiltError:
+        return str(energy.host.vector_column(None)[0])

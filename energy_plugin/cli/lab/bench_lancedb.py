@@ -1,0 +1,78 @@
+"""``energy-plugin lab bench-lancedb``: what the plugin costs a LanceDB table."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+
+from energy_plugin.cli.console import console, print_json, table
+
+
+def command(
+    rows: Annotated[int, typer.Option(min=100, help="Rows of the table.")] = 100_000,
+    dim: Annotated[int, typer.Option(min=2, help="Dimensions of the vectors.")] = 384,
+    queries: Annotated[int, typer.Option(min=1, help="Searches of each kind.")] = 50,
+    nprobes: Annotated[int, typer.Option(min=1, help="Partitions, or cells, of a search.")] = 20,
+    refine: Annotated[int, typer.Option(min=1, help="LanceDB's refine factor.")] = 5,
+    memory_rows: Annotated[
+        int, typer.Option(min=1, help="Rows whose index is weighed in memory.")
+    ] = 1_000_000,
+    seed: Annotated[int, typer.Option(min=0, help="Of the random vectors.")] = 0,
+    vectors: Annotated[
+        Path | None, typer.Option(help="A .npy or .npz file of vectors in place of random ones.")
+    ] = None,
+    folder: Annotated[
+        Path | None, typer.Option(help="Where the database is made; by default thrown away.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Time the build and the searches of a LanceDB table beside LanceDB's own IVF_RQ search."""
+    from energy_lancedb.costs import measure
+
+    given = None
+    if vectors is not None:
+        from energy_plugin.evaluation.bench.data import read
+
+        known = read(vectors, queries)
+        given = np.concatenate([known.rows, known.queries])
+    with tempfile.TemporaryDirectory() as thrown_away:
+        costs = measure(
+            folder or Path(thrown_away),
+            given,
+            rows=rows,
+            dim=dim,
+            queries=queries,
+            nprobes=nprobes,
+            refine=refine,
+            memory_rows=memory_rows,
+            seed=seed,
+        )
+    if as_json:
+        print_json(asdict(costs))
+        return
+    made = table(f"{costs.rows:,} rows of {costs.dim} dimensions", "")
+    for name, value in (
+        ("build: reading the vectors", f"{costs.read_seconds:.2f} s"),
+        ("build: computing", f"{costs.fit_seconds:.2f} s"),
+        ("build: writing", f"{costs.write_seconds:.2f} s"),
+        ("rows that the vector index lost", f"{costs.unindexed_rows:,}"),
+        ("opening and the first answer", f"{costs.open_seconds:.2f} s"),
+        (f"IVF_RQ, {nprobes} partitions, refine {refine}", f"{costs.native_ms:.1f} ms"),
+        ("energy search", f"{costs.energy_ms:.1f} ms"),
+        (f"energy search, {nprobes} cells", f"{costs.probe_ms:.1f} ms"),
+        ("energy ranking alone", f"{costs.rank_ms:.1f} ms"),
+        ("rows mapped a second, one process", f"{costs.map_rows_per_second:,.0f}"),
+        (f"index of {memory_rows:,} rows in memory", _megabytes(costs.memory_bytes)),
+        ("the same after an answer", _megabytes(costs.memory_asked_bytes)),
+    ):
+        made.add_row(name, value)
+    console().print(made)
+
+
+def _megabytes(count: int | None) -> str:
+    return "unknown" if count is None else f"{count / 1e6:,.0f} MB"

@@ -1,0 +1,1 @@
+"""A folder of files as a searchable table or collection: read, cut, stored, reported."""

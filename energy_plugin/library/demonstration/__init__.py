@@ -1,0 +1,1 @@
+"""The demonstration: this installation's documentation in both hosts."""

@@ -1,0 +1,199 @@
+"""A Chroma collection behind the calls of `Store`."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from energy_plugin._lazy import optional
+from energy_plugin.errors import InvalidInputError
+from energy_plugin.library.stores.store import Content, Hit, Row, Store
+
+if TYPE_CHECKING:
+    from energy_plugin.energy import EnergyColumns, EnergyField
+
+_PAGE = 5000  # rows of one read
+
+
+def client(path: Path) -> Any:
+    """A persistent client that reports to nobody."""
+    chromadb = optional("chromadb", "chroma")
+    settings = chromadb.config.Settings(anonymized_telemetry=False)
+    return chromadb.PersistentClient(str(path), settings)
+
+
+def names(path: Path) -> list[str]:
+    """Collections of a folder, those of the plugin left out."""
+    from energy_chroma.stored import is_companion
+
+    found = [collection.name for collection in client(path).list_collections()]
+    return sorted(name for name in found if not is_companion(name))
+
+
+class ChromaStore(Store):
+    """See `Store`."""
+
+    host = "chroma"
+
+    def __init__(self, path: Path, name: str) -> None:
+        super().__init__(path, name)
+        import energy_chroma  # noqa: F401 - registers the embedding function
+
+        self.collection = client(path).get_collection(name)
+        self._energy: Any = None
+
+    @classmethod
+    def create(cls, path: Path, name: str, encoder: str, dim: int) -> ChromaStore:
+        """Make a collection whose documents are embedded by an optical encoder."""
+        from energy_chroma import OpticalEmbeddingFunction
+
+        client(path).create_collection(name, embedding_function=OpticalEmbeddingFunction(encoder))
+        return cls(path, name)
+
+    @property
+    def energy(self) -> Any:
+        """The EnergyCollection."""
+        from energy_chroma import EnergyCollection
+
+        if self._energy is None:
+            self._energy = EnergyCollection(self.collection)
+        return self._energy
+
+    def count(self) -> int:
+        """Rows of the collection."""
+        return int(self.collection.count())
+
+    def sources(self) -> list[tuple[str, str, int]]:
+        """(source, sha256, parts) of each row."""
+        found = []
+        for page in self._pages(["metadatas"]):
+            for metadata in page["metadatas"]:
+                if not metadata or "sha256" not in metadata:
+                    raise InvalidInputError(
+                        f"Collection {self.name!r} in {self.path} was not made by 'index': rows "
+                        "lack source, sha256 and parts. Give another --name."
+                    )
+                found.append((metadata["source"], metadata["sha256"], int(metadata["parts"])))
+        return found
+
+    def add(self, rows: Sequence[Row], vectors: NDArray[np.float32]) -> None:
+        """Store rows; an id that is there already is replaced."""
+        metadatas = [asdict(row) for row in rows]
+        for metadata in metadatas:
+            del metadata["id"], metadata["text"]
+        self.collection.upsert(
+            ids=[row.id for row in rows],
+            embeddings=vectors,
+            documents=[row.text for row in rows],
+            metadatas=metadatas,
+        )
+
+    def remove(self, sources: Iterable[str]) -> None:
+        """Delete the rows of some files."""
+        names = list(sources)
+        for start in range(0, len(names), 100):
+            self.collection.delete(where={"source": {"$in": names[start : start + 100]}})
+
+    def embed_query(self, text: str) -> NDArray[np.float32] | None:
+        """See `Store.embed_query`."""
+        from energy_chroma import OpticalEmbeddingFunction
+
+        function = self.collection.configuration.get("embedding_function")
+        if not isinstance(function, OpticalEmbeddingFunction):
+            return None
+        return np.asarray(self.energy.embed_query(text), dtype=np.float32)
+
+    def search(self, question: Any, k: int, *, where: str | None, ranking: str) -> list[Hit]:
+        """The k nearest rows."""
+        host = self.energy if ranking == "energy" else self.collection
+        key = "query_texts" if isinstance(question, str) else "query_embeddings"
+        asked: dict[str, Any] = {key: [question], "n_results": k}
+        if where is not None:
+            asked["where"] = _filter(where)
+        found = host.query(**asked, include=["documents", "metadatas", "distances"])
+        rows = zip(
+            *(found[name][0] for name in ("ids", "documents", "distances", "metadatas")),
+            strict=True,
+        )
+        return [
+            Hit(name, text or "", float(distance), (metadata or {}).get("source"))
+            for name, text, distance, metadata in rows
+        ]
+
+    def content(self) -> Content:
+        """All rows."""
+        ids: list[str] = []
+        texts: list[str] = []
+        vectors: list[NDArray[np.float32]] = []
+        for page in self._pages(["documents", "embeddings"]):
+            ids += page["ids"]
+            texts += [text or "" for text in page["documents"]]
+            vectors.append(np.asarray(page["embeddings"], dtype=np.float32))
+        if not ids:
+            raise InvalidInputError(f"Collection {self.name!r} in {self.path} is empty.")
+        return Content(ids, texts, np.concatenate(vectors))
+
+    def forget(self, now: Any, column: str, *, dry_run: bool) -> Any:
+        """See `EnergyCollection.forget`."""
+        return self.energy.forget(now, key=column, dry_run=dry_run)
+
+    def describe(self) -> dict[str, Any]:
+        """See `Store.describe`."""
+        from energy_plugin.energy.codec.codes import stored_bits
+
+        info = self.energy.info()
+        _, columns, _ = self.columns()
+        bits = Counter(stored_bits(columns.residual, info.dim).tolist())
+        return {
+            "rows": info.rows,
+            "dim": info.dim,
+            "generation": info.generation,
+            "layout": "companion, metadata" if info.row_columns else "companion",
+            "cells": info.n_anchors,
+            "bits": {str(bit): bits[bit] for bit in sorted(bits)},
+            "vector_bytes": 4 * info.dim * info.rows,
+            "energy_column_bytes": info.row_bytes,
+            "field_bytes": info.field_bytes,
+            "drift": asdict(info.drift),
+            "pending": len(info.pending),
+            "embedder": None if info.embedder is None else json.dumps(info.embedder),
+        }
+
+    def repair(self) -> None:
+        """See `Store.repair`."""
+        from energy_plugin.errors import NotBuiltError
+
+        try:
+            self.energy.repair()
+        except NotBuiltError:
+            self.energy.build()
+
+    def columns(self) -> tuple[EnergyField, EnergyColumns, list[str]]:
+        """See `Store.columns`."""
+        from energy_chroma.stored import stored_rows
+
+        return stored_rows(self.energy)
+
+    def _pages(self, include: list[str]) -> Iterable[Any]:
+        for start in range(0, self.count(), _PAGE):
+            yield self.collection.get(limit=_PAGE, offset=start, include=include)
+
+
+def _filter(where: str) -> dict[str, Any]:
+    try:
+        value = json.loads(where)
+    except (ValueError, RecursionError) as error:
+        raise InvalidInputError(
+            f"--where is {where!r}, expected Chroma's filter as JSON, such as "
+            '\'{"source": "a.txt"}\'.'
+        ) from error
+    if not isinstance(value, dict):
+        raise InvalidInputError(f"--where is {where!r}, expected a JSON object.")
+    return value

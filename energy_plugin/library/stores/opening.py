@@ -1,0 +1,99 @@
+"""Which host a folder belongs to, and opening what is in it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from energy_plugin.errors import EnergyPluginError, InvalidInputError
+from energy_plugin.library.stores.store import Store
+
+HOSTS = ("lancedb", "chroma")
+
+
+def host_of(path: Path) -> str | None:
+    """The host whose data a folder holds; None where there is none yet."""
+    if (path / "chroma.sqlite3").is_file():
+        return "chroma"
+    if path.is_dir() and any(path.glob("*.lance")):
+        return "lancedb"
+    return None
+
+
+def open_store(path: Path, name: str | None = None) -> Store:
+    """Open a table or collection.
+
+    Parameters
+    ----------
+    path : Path
+    name : str, optional
+        Not needed where there is only one.
+
+    Raises
+    ------
+    InvalidInputError
+        The path is neither host's, or there is nothing of that name.
+    """
+    host = host_of(path)
+    if host is None:
+        raise InvalidInputError(
+            f"{path} is neither a LanceDB nor a Chroma folder: no *.lance and no chroma.sqlite3 "
+            "in it. Make one with: energy-plugin index FOLDER --into PATH"
+        )
+    found = _names(host, path)
+    if name is None and len(found) == 1:
+        name = found[0]
+    if name is None or name not in found:
+        raise InvalidInputError(
+            f"{path} holds {', '.join(found) or 'nothing'}; "
+            + ("say which one with --name." if name is None else f"there is no {name!r}.")
+        )
+    return _class(host)(path, name)
+
+
+def open_or_create(path: Path, name: str, host: str | None, encoder: str, dim: int) -> Store:
+    """Open a table or collection for `index`, or make it.
+
+    Raises
+    ------
+    InvalidInputError
+        `path` is a file, belongs to the other host, or is a folder of something else.
+    """
+    if path.exists() and not path.is_dir():
+        raise InvalidInputError(f"{path} is a file, expected a folder of a database.")
+    present = host_of(path)
+    if present is None and path.is_dir() and any(path.iterdir()):
+        raise InvalidInputError(
+            f"{path} holds files and is neither a LanceDB nor a Chroma folder. Give an empty or "
+            "new one."
+        )
+    if host is not None and host not in HOSTS:
+        raise InvalidInputError(f"Unknown host {host!r}; expected one of {', '.join(HOSTS)}.")
+    if present and host and present != host:
+        raise InvalidInputError(f"{path} is a folder of {present}, --host says {host}.")
+    wanted = present or host or "lancedb"
+    if present and name in _names(present, path):
+        return _class(present)(path, name)
+    path.mkdir(parents=True, exist_ok=True)
+    return _class(wanted).create(path, name, encoder, dim)
+
+
+def _class(host: str) -> type[Store]:
+    if host == "chroma":
+        from energy_plugin.library.stores.chroma import ChromaStore
+
+        return ChromaStore
+    from energy_plugin.library.stores.lance import LanceStore
+
+    return LanceStore
+
+
+def _names(host: str, path: Path) -> list[str]:
+    from energy_plugin.library.stores import chroma, lance
+
+    names = chroma.names if host == "chroma" else lance.names
+    try:
+        return names(path)
+    except EnergyPluginError:
+        raise
+    except Exception as error:  # a damaged folder; each host has its own kinds
+        raise InvalidInputError(f"{path} cannot be opened as {host}: {error}") from error
