@@ -67,6 +67,7 @@ def test_an_audit_without_an_answer_is_no_success(tmp_path, accepted, code):
         text=True,
         env={**os.environ, **alone},
         check=False,
+        timeout=300,
     )
     assert "NOT AUDITED" in run.stderr
     assert "pip-audit==2.10.1 cannot be installed" in run.stderr
@@ -92,7 +93,7 @@ def test_coverage_is_told_by_package_and_fails_below_the_share(tmp_path):
     script = ROOT / ".ci" / "coverage_table.py"
     for lines, code in ((90, 0), (89, 1)):
         command = [sys.executable, str(script), str(written(tmp_path, lines)), "--lines", "90"]
-        run = subprocess.run(command, capture_output=True, text=True, check=False)
+        run = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
         assert run.returncode == code, run.stderr
         table = {line.split()[0]: line.split()[1:] for line in run.stdout.splitlines()[1:]}
         assert list(table) == [

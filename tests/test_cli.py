@@ -24,7 +24,7 @@ from energy_plugin.library.demonstration.store import DemoStore
 
 def _run(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "energy_plugin", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
 
 
 class WordEncoder:

@@ -129,6 +129,7 @@ def test_sphinx_builds_without_a_warning(tmp_path):
         capture_output=True,
         text=True,
         check=False,
+        timeout=300,
     )
     assert run.returncode == 0, run.stderr
     assert (tmp_path / "html" / "index.html").is_file()
@@ -143,6 +144,7 @@ def test_figures_are_drawn_by_their_script(tmp_path):
         capture_output=True,
         text=True,
         check=False,
+        timeout=300,
     )
     assert run.returncode == 0, run.stderr
     drawn = {path.name for path in tmp_path.iterdir()}

@@ -50,7 +50,12 @@ def test_every_statement_names_a_test():
     assert faults(text) == []
     assert len(statements(text)) > 30
     headings = re.findall(r"^## (.+)$", text, re.MULTILINE)
-    assert headings == ["What is atomic", "What is eventually consistent", "What happens when"]
+    assert headings == [
+        "What is atomic",
+        "What is eventually consistent",
+        "What is the same",
+        "What happens when",
+    ]
 
 
 @pytest.mark.parametrize(

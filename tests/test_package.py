@@ -50,7 +50,9 @@ _HEAVY = ("torch", "PIL", "chromadb", "lancedb", "lance", "pyarrow", "pandas", "
 
 def _loaded_after(statement: str) -> list[str]:
     code = f"import json, sys\n{statement}\nprint(json.dumps(sorted(sys.modules)))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=300
+    )
     return json.loads(done.stdout.splitlines()[-1])
 
 

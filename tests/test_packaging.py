@@ -109,7 +109,9 @@ def test_an_adapter_without_its_library(package, library, extra):
         code = f"{blocked}from energy_plugin.cli import main\nmain()"
     else:
         code = f"{blocked}import {package}"
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    run = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=300
+    )
     assert run.returncode == 1
     assert f'pip install "energy-plugin[{extra}]"' in run.stderr.splitlines()[-1]
 
@@ -123,7 +125,9 @@ def test_importing_is_quick_and_light():
         "print(time.perf_counter() - start, 'torch' in sys.modules)"
     )
     runs = [
-        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=300
+        )
         for _ in range(5)
     ]
     printed = [run.stdout.split() for run in runs]
@@ -139,6 +143,7 @@ def _built(kind, folder):
         capture_output=True,
         text=True,
         check=True,
+        timeout=300,
     )
     (path,) = folder.iterdir()
     return path
@@ -152,6 +157,7 @@ def _tracked():
         capture_output=True,
         text=True,
         check=False,
+        timeout=300,
     )
     if run.returncode == 0:
         return {name for name in run.stdout.splitlines() if (ROOT / name).is_file()}
@@ -197,7 +203,7 @@ def test_the_sdist_holds_what_builds_tests_and_documents(tmp_path):
 def test_it_installs_into_an_empty_environment(kind, tmp_path):
     """With the core's requirements alone: arrays work, hosts say what to install."""
     built = _built(kind, tmp_path / "dist")
-    subprocess.run([sys.executable, "-m", "venv", str(tmp_path / "env")], check=True)
+    subprocess.run([sys.executable, "-m", "venv", str(tmp_path / "env")], check=True, timeout=300)
     python = tmp_path / "env" / "bin" / "python"
     alone = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
 
@@ -209,6 +215,7 @@ def test_it_installs_into_an_empty_environment(kind, tmp_path):
             check=False,
             cwd=tmp_path,
             env={**alone, "PIP_CONSTRAINT": str(ROOT / "constraints.txt")},
+            timeout=300,
         )
 
     installed = run("-m", "pip", "install", "-q", "--disable-pip-version-check", str(built))

@@ -244,7 +244,9 @@ class EnergyCollection(FieldKeeper):
         with self._lock:
             field = self._open_if_built()
             limited = {} if limit is None else {"limit": limit}  # unknown to Chroma 1.5.0
-            answer = self.collection.delete(ids, where, where_document, **limited)
+            answer = self._host.patience.call(
+                lambda: self.collection.delete(ids, where, where_document, **limited)
+            )
             if field is not None:
                 scope = [ids] if isinstance(ids, str) else ids
                 present = set(self._host.ids(ids=scope))

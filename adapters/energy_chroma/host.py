@@ -16,6 +16,7 @@ from chromadb.api.types import EmbeddingFunction
 from chromadb.errors import InternalError, NotFoundError
 from numpy.typing import NDArray
 
+from energy_chroma.patience import Patience
 from energy_plugin.errors import InvalidInputError
 
 logger = logging.getLogger(__name__)
@@ -62,6 +63,7 @@ class ChromaHost:
                 "belongs into AsyncEnergyCollection."
             )
         self.collection = collection
+        self.patience = Patience()
 
     # -- identity
 

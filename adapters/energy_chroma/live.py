@@ -263,7 +263,9 @@ class LiveField:
             return pack_all(ids, columns, prints)
 
         try:
-            self.pointer = store.publish(self.pointer, self.index.field.to_bytes(), chunks)
+            self.pointer = self.host.patience.call(
+                lambda: store.publish(self.pointer, self.index.field.to_bytes(), chunks)
+            )
         except InternalError as error:
             raise HostWriteError(
                 f"Chroma could not store the energy field of {self.host.collection.name!r} "

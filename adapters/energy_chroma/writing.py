@@ -60,7 +60,7 @@ def write(store: FieldStore, field: LiveField, verb: str, request: dict[str, Any
         }
         if field.pointer.row_columns:
             stored["metadatas"] = view.merged(request["metadatas"], field.columns_of(numbers))
-        getattr(host.collection, verb)(**stored)
+        host.patience.call(lambda: getattr(host.collection, verb)(**stored))
     except BaseException:
         field.withdraw(numbers)
         raise

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from energy_data import clustered, overlap
+from support.equality import alike_but_for_ties
 
 from energy_plugin.energy import EnergyColumns, EnergyConfig, EnergyIndex
 from energy_plugin.energy.fit import budget as memory
@@ -82,7 +83,7 @@ def written(path, rows, dim):
 def test_the_memory_stays_under_the_limit(tmp_path, rows, dim, limit, bits):
     path = written(tmp_path / "vectors.npy", rows, dim)
     command = [sys.executable, "-c", CHILD, str(path), limit, str(bits)]
-    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    run = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
     assert run.returncode == 0, run.stderr
     got = json.loads(run.stdout)
     assert 4 * rows * dim > as_memory_limit(limit), "the collection is larger than the limit"
@@ -156,8 +157,8 @@ def test_rows_of_the_sample_have_the_columns_of_the_fit(many):
     assert field.to_bytes() == again.to_bytes()
     chosen = np.sort(np.random.default_rng(0).choice(len(many), plan.sample, replace=False))
     assert same_columns(columns.take(chosen), others.take(chosen))
-    assert (columns.cell == others.cell).mean() > 0.999  # block sizes round differently
-    assert np.allclose(columns.lambda_, others.lambda_, atol=1e-4)
+    assert alike_but_for_ties(columns.cell, others.cell)  # block sizes round differently
+    assert alike_but_for_ties(columns.lambda_, others.lambda_)
 
 
 def test_rows_that_come_and_go_between_the_passes(many):

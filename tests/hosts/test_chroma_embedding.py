@@ -192,7 +192,7 @@ def test_a_changed_model_is_vetoed():
 def test_without_chroma_the_install_line_is_given():
     program = "import sys; sys.modules['chromadb'] = None; import energy_chroma"
     done = subprocess.run(
-        [sys.executable, "-c", program], check=False, capture_output=True, text=True
+        [sys.executable, "-c", program], check=False, capture_output=True, text=True, timeout=300
     )
     assert done.returncode == 1
     assert 'pip install "energy-plugin[chroma]"' in done.stderr
@@ -217,6 +217,7 @@ print(json.dumps([plain, energy.query(query_texts=[sys.argv[2]], n_results=3)]))
         capture_output=True,
         text=True,
         check=True,
+        timeout=300,
     )
     plain, found = json.loads(done.stdout)
     assert plain == [["d7"]]

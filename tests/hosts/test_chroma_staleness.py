@@ -191,7 +191,9 @@ collection.delete(ids=["r3"])
 """
     np.save(tmp_path / "new.npy", NEW)
     subprocess.run(
-        [sys.executable, "-c", program, str(tmp_path), str(tmp_path / "new.npy")], check=True
+        [sys.executable, "-c", program, str(tmp_path), str(tmp_path / "new.npy")],
+        check=True,
+        timeout=300,
     )
     got = energy.query(query_embeddings=ROWS[3:4], n_results=5, include=["documents"])
     assert "r3" not in got["ids"][0]

@@ -395,6 +395,7 @@ print(json.dumps([found, energy.refresh().removed]))
         capture_output=True,
         text=True,
         check=True,
+        timeout=300,
     )
     found, removed = json.loads(done.stdout)
     np.testing.assert_allclose(found.pop("distances"), expected.pop("distances"), atol=1e-6)

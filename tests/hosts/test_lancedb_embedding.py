@@ -225,6 +225,7 @@ def test_another_process_imports_only_the_adapter(table, database):
         text=True,
         check=True,
         env=os.environ,
+        timeout=300,
     )
     found, new = json.loads(run.stdout.splitlines()[-1])
     assert [row["id"] for row in found] == [row["id"] for row in mine]

@@ -15,6 +15,7 @@ def lines_of(name, folder):
         text=True,
         check=False,
         env={**os.environ, "PYTHONWARNINGS": "ignore"},
+        timeout=300,
     )
     assert run.returncode == 0, run.stderr
     return run.stdout.splitlines()

@@ -207,7 +207,11 @@ def test_another_process_imports_only_the_adapter(table, tmp_path):
         print(json.dumps([before, found, energy.info().stale, light]))
     """
     run = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, check=True
+        [sys.executable, "-c", textwrap.dedent(script)],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=300,
     )
     before, found, stale, light = json.loads(run.stdout.splitlines()[-1])
     assert [row["id"] for row in before] == [row["id"] for row in mine]

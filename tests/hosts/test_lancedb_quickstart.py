@@ -17,6 +17,7 @@ def test_quickstart(tmp_path):
         text=True,
         check=False,
         env={**os.environ, "PYTHONWARNINGS": "ignore"},
+        timeout=300,
     )
     assert run.returncode == 0, run.stderr
     questions = [line for line in run.stdout.splitlines() if not line.startswith(" ")]

@@ -208,7 +208,7 @@ def test_a_missing_library_is_named(energy, monkeypatch, library):
 def test_without_lancedb_the_install_line_is_given():
     program = "import sys; sys.modules['lancedb'] = None; import energy_lancedb"
     done = subprocess.run(
-        [sys.executable, "-c", program], check=False, capture_output=True, text=True
+        [sys.executable, "-c", program], check=False, capture_output=True, text=True, timeout=300
     )
     assert done.returncode == 1
     assert 'pip install "energy-plugin[lancedb]"' in done.stderr

@@ -32,7 +32,7 @@ def small_disk(tmp_path):
             options = f"size={size},mode=777"
             command = ["mount", "-t", "tmpfs", "-o", options, "none", str(folder)]
             try:
-                run = subprocess.run(command, capture_output=True, check=False)
+                run = subprocess.run(command, capture_output=True, check=False, timeout=300)
             except OSError as error:
                 pytest.skip(f"no mount: {error}")
             if run.returncode:

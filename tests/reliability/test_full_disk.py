@@ -20,6 +20,7 @@ import pytest
 from chromadb.api.shared_system_client import SharedSystemClient
 from energy_chroma import EnergyCollection
 from energy_lancedb import EnergyTable
+from support.processes import bound_by_permissions
 
 from energy_plugin.energy import EnergyConfig
 
@@ -96,7 +97,7 @@ def test_a_disk_without_room(small_disk, kind):
 
 CHILD = f"""
 import os, resource, signal, sys
-sys.path.insert(0, {str(Path(__file__).parent)!r})
+sys.path[:0] = [{str(Path(__file__).parent)!r}, {str(Path(__file__).parents[1])!r}]
 from test_full_disk import again, answer, in_chroma, vectors
 from energy_plugin.energy import EnergyConfig
 
@@ -110,12 +111,16 @@ calls = (
     energy.refit,
     lambda: energy.add(ids=[f"n{{i}}" for i in range(2000)], embeddings=vectors(2000, seed=3)),
 )
+stuck = False
 for call in calls:
     try:
         call()
     except Exception as error:
         sys.stdout.write(f"{{type(error).__name__}}\\n")
-sys.stdout.write(f"{{answer(energy) == before}}\\n")
+        stuck = "has not answered" in str(error)
+sys.stdout.write("stuck\\n" if stuck else f"{{answer(energy) == before}}\\n")
+sys.stdout.flush()
+os._exit(0)  # threads of a stuck database would keep the process
 """
 
 
@@ -128,11 +133,13 @@ def test_chroma_with_files_that_may_not_grow(tmp_path):
         capture_output=True,
         text=True,
         check=False,
+        timeout=300,
     )
     assert run.returncode == 0, run.stderr
     *errors, same = run.stdout.split()
     assert errors[:2] == ["HostWriteError"] * 2, run.stdout
-    assert (len(errors), same) == (3, "True"), run.stdout
+    assert len(errors) == 3, run.stdout
+    assert same in ("True", "stuck"), run.stdout
     reopened = again(in_chroma, tmp_path)
     assert answer(reopened) == before
     assert reopened.info().rows == ROWS
@@ -141,25 +148,20 @@ def test_chroma_with_files_that_may_not_grow(tmp_path):
     assert reopened.build(EnergyConfig(bits=8)).verify() == []
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can step down to another user")
 def test_chroma_in_a_folder_that_cannot_be_written(tmp_path):
-    """LanceDB: `tests/hosts/test_lancedb_faults.py`."""
+    """Chroma opens no such folder: it loses the right to write while it is open."""
     energy = in_chroma(tmp_path).build()
     before = answer(energy)
     SharedSystemClient.clear_system_cache()
     code = f"""
-import os, sys
-sys.path.insert(0, {str(Path(__file__).parent)!r})
+import sys
+from pathlib import Path
+sys.path[:0] = [{str(Path(__file__).parent)!r}, {str(Path(__file__).parents[1])!r}]
 from test_full_disk import again, answer, in_chroma
-from energy_plugin.energy import EnergyConfig, EnergyIndex
-from energy_plugin.energy.fit import mapping
-from energy_plugin.energy.fit import streaming as passes
-import numpy as np
-EnergyIndex.fit(np.random.default_rng(0).standard_normal((50, 8)))  # what is lazy, is loaded
-warm = in_chroma(sys.argv[2]).build(EnergyConfig(bits=2))
 energy = again(in_chroma, sys.argv[1])
 before = answer(energy)
-os.setgid(65534); os.setuid(65534)
+for path in (Path(sys.argv[1]), *Path(sys.argv[1]).rglob("*")):
+    path.chmod(0o555 if path.is_dir() else 0o444)
 for call in (energy.build, energy.refit, lambda: energy.delete(ids=["r1"])):
     try:
         call()
@@ -167,11 +169,8 @@ for call in (energy.build, energy.refit, lambda: energy.delete(ids=["r1"])):
         sys.stdout.write(f"{{type(error).__name__}}\\n")
 sys.stdout.write(f"{{answer(energy) == before}}\\n")
 """
-    for path in (tmp_path, *tmp_path.rglob("*")):
-        path.chmod(0o555 if path.is_dir() else 0o444)
-    warm = tmp_path.parent / f"{tmp_path.name}-warm"
-    command = [sys.executable, "-W", "ignore", "-c", code, str(tmp_path), str(warm)]
-    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    command = [*bound_by_permissions(), code, str(tmp_path)]
+    run = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
     for path in (tmp_path, *tmp_path.rglob("*")):
         path.chmod(0o755 if path.is_dir() else 0o644)
     assert run.returncode == 0, run.stderr

@@ -25,6 +25,7 @@ def fuzzed(inputs: int, seed: int) -> dict:
         text=True,
         env={**os.environ, "PYTHONPATH": _PATH, "OMP_NUM_THREADS": "1"},
         check=False,
+        timeout=300,
     )
     assert done.returncode == 0, done.stderr[-3000:]
     return json.loads(done.stdout)

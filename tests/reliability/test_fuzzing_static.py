@@ -159,6 +159,7 @@ def test_nothing_is_fetched_or_unpickled_while_the_plugin_works(tmp_path):
             "OMP_NUM_THREADS": "1",
             "ANONYMIZED_TELEMETRY": "False",
         },
+        timeout=300,
     )
     assert done.returncode == 0, done.stderr[-2000:]
     seen = json.loads(done.stdout.splitlines()[-1])

@@ -26,6 +26,7 @@ def test_example(name, kept, first, tmp_path):
         text=True,
         check=False,
         env={**os.environ, "PYTHONWARNINGS": "ignore"},
+        timeout=300,
     )
     assert run.returncode == 0, run.stderr
     lines = re.findall(r"^(-\d\.\d{3})  (.*)$", run.stdout, re.MULTILINE)

@@ -1,0 +1,71 @@
+"""Writes after one that failed: Chroma may never answer them.
+
+Where storage refused a write (a full disk, a file that may not grow), the threads of Chroma's
+embedded database can wait for one another for ever in the next one. As long as nothing failed,
+calls go straight to Chroma.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import TypeVar
+
+from chromadb.errors import InternalError
+
+from energy_plugin.errors import HostWriteError
+
+T = TypeVar("T")
+
+WAIT_SECONDS = 60.0
+
+
+class Patience:
+    """Calls of one collection; limited in time once a write has failed.
+
+    Parameters
+    ----------
+    seconds : float
+        How long a write may take after one that failed.
+    """
+
+    def __init__(self, seconds: float = WAIT_SECONDS) -> None:
+        self.seconds = seconds
+        self.failed = False
+
+    def call(self, write: Callable[[], T]) -> T:
+        """Return what `write` returns.
+
+        Raises
+        ------
+        HostWriteError
+            A write failed before, and this one has not ended after `seconds`.
+        """
+        try:
+            return self._waited(write) if self.failed else write()
+        except InternalError:  # storage said no; refused input does not shake the database
+            self.failed = True
+            raise
+
+    def _waited(self, write: Callable[[], T]) -> T:
+        results: list[T] = []
+        errors: list[BaseException] = []
+
+        def run() -> None:
+            try:
+                results.append(write())
+            except BaseException as error:
+                errors.append(error)
+
+        thread = threading.Thread(target=run, name="chroma-write", daemon=True)
+        thread.start()
+        thread.join(self.seconds)
+        if thread.is_alive():
+            raise HostWriteError(
+                f"Chroma has not answered a write for {self.seconds:g} s, after an earlier write "
+                "failed: its database threads wait for one another. Whether the rows are stored is "
+                "not known. Free disk space, restart the process, and call repair()."
+            )
+        if errors:
+            raise errors[0]
+        return results[0]

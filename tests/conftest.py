@@ -1,0 +1,38 @@
+"""Every test ends: an error after `timeout` of pyproject.toml, the whole run soon after that.
+
+pytest-timeout interrupts Python code and what waits for a child. A call that hangs inside a
+library's own threads cannot be interrupted: then all stacks are printed and the run ends.
+"""
+
+import faulthandler
+import os
+
+import pytest
+
+SLOW_SECONDS = 3600
+GRACE_SECONDS = 120
+_STDERR = pytest.StashKey[int]()
+
+
+def pytest_configure(config):
+    config.stash[_STDERR] = os.dup(2)  # pytest takes the place of the other while tests run
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if item.get_closest_marker("slow"):
+            item.add_marker(pytest.mark.timeout(SLOW_SECONDS))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item):
+    marker = item.get_closest_marker("timeout")
+    limit = float(marker.args[0] if marker else item.config.getini("timeout") or 0)
+    if limit:
+        faulthandler.dump_traceback_later(
+            limit + GRACE_SECONDS, exit=True, file=item.config.stash[_STDERR]
+        )
+    try:
+        return (yield)
+    finally:
+        faulthandler.cancel_dump_traceback_later()

@@ -1,0 +1,40 @@
+"""A write that Chroma never answers, after one that failed: an error in place of a hang."""
+
+import threading
+
+import pytest
+from chromadb.errors import InternalError
+from energy_chroma.patience import Patience
+
+from energy_plugin.errors import HostWriteError
+
+
+def refused():
+    raise InternalError("database or disk is full")
+
+
+def test_nothing_is_limited_before_a_write_failed():
+    patience = Patience(seconds=0.0)
+    assert patience.call(threading.get_ident) == threading.get_ident()
+    with pytest.raises(ValueError, match="bad input"):
+        patience.call(lambda: (_ for _ in ()).throw(ValueError("bad input")))
+    assert not patience.failed
+
+
+def test_a_write_that_is_never_answered():
+    patience = Patience(seconds=0.2)
+    with pytest.raises(InternalError):
+        patience.call(refused)
+    for_ever = threading.Event()
+    with pytest.raises(HostWriteError, match=r"not answered a write for 0\.2 s"):
+        patience.call(for_ever.wait)
+    for_ever.set()
+
+
+def test_a_write_that_is_answered_after_all():
+    patience = Patience(seconds=60)
+    with pytest.raises(InternalError):
+        patience.call(refused)
+    assert patience.call(lambda: 7) == 7
+    with pytest.raises(InternalError):
+        patience.call(refused)
