@@ -318,7 +318,7 @@ class EnergyIndex:
             exact, real = self._projection.project(self._live_vectors(vectors))
             points = maintenance.heated(exact, real, self.field)
         field, columns, report = maintenance.maintain(
-            self._projection, store.columns.take(live), points, exact
+            self.field, self._projection, store.columns.take(live), points, exact
         )
         if field is not self.field:
             self.field = field

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -17,12 +17,56 @@ from energy_plugin.energy.distance import Energies
 from energy_plugin.energy.fit.anchors import assign
 from energy_plugin.energy.taumode import AnchorGraph, taumode
 
-if TYPE_CHECKING:
-    from energy_plugin.energy.field import EnergyField
-
-
 EXACT_BITS = 8  # codes of so many bits say ⟨a, r⟩ better than the float16 lengths do
 SHORT = 1e-2  # ‖a‖² below which an anchor has hardly a direction
+
+
+class Learned(Protocol):
+    """What a projection takes of an `EnergyField`."""
+
+    @property
+    def config(self) -> Any:
+        """`EnergyConfig`."""
+
+    @property
+    def scalars(self) -> Any:
+        """Bandwidth, scales and τ."""
+
+    @property
+    def fingerprint(self) -> str:
+        """What columns of rows belong to."""
+
+    @property
+    def dim(self) -> int:
+        """Dimensions of the vectors, d."""
+
+    @property
+    def n_anchors(self) -> int:
+        """Voronoi cells, m."""
+
+    @property
+    def centre(self) -> NDArray[np.float32]:
+        """Shape (d,)."""
+
+    @property
+    def metric(self) -> NDArray[np.float16]:
+        """Shape (d, d)."""
+
+    @property
+    def anchors(self) -> NDArray[np.float16]:
+        """Shape (m, d)."""
+
+    @property
+    def laplacian_data(self) -> NDArray[np.float32]:
+        """Of the Laplacian in CSR form."""
+
+    @property
+    def laplacian_indices(self) -> NDArray[np.int32]:
+        """Of the Laplacian in CSR form."""
+
+    @property
+    def laplacian_indptr(self) -> NDArray[np.int32]:
+        """Of the Laplacian in CSR form."""
 
 
 def transform(
@@ -47,14 +91,14 @@ def transform(
 class Projection:
     """See `EnergyField.projection`."""
 
-    field: EnergyField
+    field: Learned
     centre: torch.Tensor  # (d,)
     matrix: torch.Tensor  # M·R, (d, d)
     graph: AnchorGraph
     energies: Energies
 
     @classmethod
-    def of(cls, field: EnergyField, device: str) -> Projection:
+    def of(cls, field: Learned, device: str) -> Projection:
         """Tensors of a field on a device."""
         where = torch.device(device)
         matrix = field.metric.astype(np.float32) @ rotation(field.dim, field.config.seed)
@@ -131,7 +175,7 @@ class Projection:
             out.masked_fill_((where < 0)[:, None], 0.0)
 
 
-def _weights(field: EnergyField) -> torch.Tensor:
+def _weights(field: Learned) -> torch.Tensor:
     """W of the stored Laplacian, dense (m, m); its diagonal is left out."""
     m = field.n_anchors
     rows = np.repeat(np.arange(m), np.diff(field.laplacian_indptr))

@@ -13,12 +13,12 @@ if TYPE_CHECKING:
     from energy_plugin.forgetting.ages import ages_in_days as ages_in_days
     from energy_plugin.forgetting.plan import ForgettingPlan as ForgettingPlan
     from energy_plugin.forgetting.schedule import Schedule as Schedule
-    from energy_plugin.forgetting.schedule import Step as Step
+    from energy_plugin.forgetting.step import Step as Step
 
 _HOMES = {
     "ForgettingPlan": "plan",
     "Schedule": "schedule",
-    "Step": "schedule",
+    "Step": "step",
     "ages_in_days": "ages",
 }
 

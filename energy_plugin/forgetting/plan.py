@@ -12,9 +12,28 @@ from numpy.typing import ArrayLike, NDArray
 from energy_plugin.energy.codec.codes import code_bytes
 from energy_plugin.energy.config import BIT_CHOICES
 from energy_plugin.errors import InvalidInputError
-from energy_plugin.forgetting.schedule import Schedule
+from energy_plugin.forgetting.step import Step
 from energy_plugin.optical.modes import as_mode
 from energy_plugin.validation import as_k
+
+
+def as_ages(ages_days: ArrayLike) -> NDArray[np.float64]:
+    """Ages in days as float64 of shape (n,).
+
+    Raises
+    ------
+    InvalidInputError
+        Not numbers, or not one age a row.
+    """
+    try:
+        ages = np.asarray(ages_days, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise InvalidInputError(
+            f"ages_days cannot be read as numbers ({error}); ages_in_days makes them"
+        ) from error
+    if ages.ndim != 1:
+        raise InvalidInputError(f"ages_days has shape {ages.shape}, expected (n,)")
+    return ages
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,10 +42,11 @@ class ForgettingPlan:
 
     Attributes
     ----------
-    schedule : Schedule
+    schedule_steps : tuple of Step
+        Steps of the schedule, by age.
     dim : int
     steps : ndarray of shape (n,), int64
-        Step of each row in `schedule.steps`.
+        Number of each row's step in `schedule_steps`.
     bits_now, bits : ndarray of shape (n,), uint8
         Residual bits before and after; never more after than before.
     re_read : ndarray of int64
@@ -34,7 +54,7 @@ class ForgettingPlan:
         modes of the rows are not known.
     """
 
-    schedule: Schedule
+    schedule_steps: tuple[Step, ...]
     dim: int
     steps: NDArray[np.int64]
     bits_now: NDArray[np.uint8]
@@ -44,46 +64,37 @@ class ForgettingPlan:
     @classmethod
     def of(
         cls,
-        schedule: Schedule,
-        ages_days: ArrayLike,
+        schedule_steps: tuple[Step, ...],
+        steps: NDArray[np.int64],
         bits_now: ArrayLike,
         dim: int,
         *,
         modes_now: Sequence[str] | None = None,
     ) -> ForgettingPlan:
-        """See `Schedule.plan`."""
+        """See `Schedule.plan`; `steps` is the number of each row's step."""
         dim = as_k(dim, name="dim")
-        try:
-            ages = np.asarray(ages_days, dtype=np.float64)
-        except (TypeError, ValueError) as error:
-            raise InvalidInputError(
-                f"ages_days cannot be read as numbers ({error}); ages_in_days makes them"
-            ) from error
-        if ages.ndim != 1:
-            raise InvalidInputError(f"ages_days has shape {ages.shape}, expected (n,)")
         given = np.asarray(bits_now)
         if given.ndim == 0:
-            given = np.broadcast_to(given, ages.shape)
-        if given.shape != ages.shape or not np.isin(given, (0, *BIT_CHOICES)).all():
+            given = np.broadcast_to(given, steps.shape)
+        if given.shape != steps.shape or not np.isin(given, (0, *BIT_CHOICES)).all():
             raise InvalidInputError(
                 f"bits_now has shape {given.shape} and values {np.unique(given)[:9].tolist()}, "
-                f"expected one of {(0, *BIT_CHOICES)} for each of {len(ages)} rows"
+                f"expected one of {(0, *BIT_CHOICES)} for each of {len(steps)} rows"
             )
         now = given.astype(np.uint8)
-        steps = schedule.step_of(ages)
-        wanted = np.array([step.bits for step in schedule.steps], dtype=np.uint8)[steps]
+        wanted = np.array([step.bits for step in schedule_steps], dtype=np.uint8)[steps]
         bits = np.where(steps > 0, np.minimum(now, wanted), now)
         re_read = np.empty(0, dtype=np.int64)
         if modes_now is not None:
-            if len(modes_now) != len(ages):
+            if len(modes_now) != len(steps):
                 raise InvalidInputError(
-                    f"modes_now has {len(modes_now)} modes for {len(ages)} rows"
+                    f"modes_now has {len(modes_now)} modes for {len(steps)} rows"
                 )
             count = {name: as_mode(name).tokens() for name in set(modes_now)}
             tokens = np.array([count[name] for name in modes_now], dtype=np.int64)
-            target = np.array([step.tokens for step in schedule.steps])[steps]
+            target = np.array([step.tokens for step in schedule_steps])[steps]
             re_read = np.flatnonzero((steps > 0) & (target < tokens))
-        return cls(schedule, dim, steps, now, bits, re_read)
+        return cls(schedule_steps, dim, steps, now, bits, re_read)
 
     def __len__(self) -> int:
         return len(self.bits)
@@ -91,7 +102,7 @@ class ForgettingPlan:
     @property
     def modes(self) -> list[str]:
         """Page mode of each row's step."""
-        return [self.schedule.steps[step].mode for step in self.steps.tolist()]
+        return [self.schedule_steps[step].mode for step in self.steps.tolist()]
 
     @property
     def rows(self) -> NDArray[np.int64]:
@@ -128,7 +139,7 @@ class ForgettingPlan:
         """Counts and bytes in JSON primitives, step by step."""
         lower = self.bits < self.bits_now
         steps = []
-        for number, step in enumerate(self.schedule.steps):
+        for number, step in enumerate(self.schedule_steps):
             inside = self.steps == number
             steps.append(
                 {

@@ -6,43 +6,18 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from numbers import Real
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from energy_plugin.energy.config import BIT_CHOICES
 from energy_plugin.errors import InvalidInputError
-from energy_plugin.optical.modes import PAGE_MODES, as_mode
-
-if TYPE_CHECKING:
-    from energy_plugin.forgetting.plan import ForgettingPlan
+from energy_plugin.forgetting.plan import ForgettingPlan, as_ages
+from energy_plugin.forgetting.step import Step
+from energy_plugin.optical.modes import PAGE_MODES
 
 FORMAT_VERSION = 1
-
-
-@dataclass(frozen=True)
-class Step:
-    """Fidelity from an age on.
-
-    Attributes
-    ----------
-    age_days : float
-        The step holds for rows of at least this age.
-    mode : {"tiny", "small", "base", "large"}
-        Page mode in which such a row is read.
-    bits : {1, 2, 4, 8}
-        Residual bits a dimension that such a row keeps.
-    """
-
-    age_days: float
-    mode: str
-    bits: int
-
-    @property
-    def tokens(self) -> int:
-        """Vision tokens of a page, newlines and separator included."""
-        return as_mode(self.mode).tokens()
 
 
 DEFAULT_STEPS = (
@@ -145,9 +120,8 @@ class Schedule:
         InvalidInputError
             Shapes that do not fit, or an unknown number of bits or mode.
         """
-        from energy_plugin.forgetting.plan import ForgettingPlan
-
-        return ForgettingPlan.of(self, ages_days, bits_now, dim, modes_now=modes_now)
+        ages = as_ages(ages_days)
+        return ForgettingPlan.of(self.steps, self.step_of(ages), bits_now, dim, modes_now=modes_now)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON primitives, with the format version."""

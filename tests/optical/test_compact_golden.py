@@ -10,7 +10,8 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from energy_plugin.optical import DeepEncoder, OpticalEncoder
+from energy_plugin.optical import OpticalEncoder
+from energy_plugin.optical.network.compact import CompactEncoder
 from energy_plugin.optical.weights.checkpoint import SCALE
 
 _GOLDEN = Path(__file__).parent / "golden"
@@ -22,7 +23,7 @@ def test_a_compact_checkpoint_keeps_loading(name: str) -> None:
     wanted = json.loads((_GOLDEN / f"{name}.json").read_text("utf-8"))
     encoder = OpticalEncoder.from_pretrained(path, device="cpu")
     assert encoder.fingerprint == wanted["fingerprint"]
-    assert isinstance(encoder.model, DeepEncoder)
+    assert isinstance(encoder.model, CompactEncoder)
     state = encoder.model.state_dict()
     with safe_open(path, "pt") as file:
         kept = set(file.keys())

@@ -161,13 +161,19 @@ def _rebalance(cells: _Cells, wanted: int) -> None:
 
 
 def maintain(
-    projection: Projection, columns: EnergyColumns, points: torch.Tensor, exact: torch.Tensor
+    field: EnergyField,
+    projection: Projection,
+    columns: EnergyColumns,
+    points: torch.Tensor,
+    exact: torch.Tensor,
 ) -> tuple[EnergyField, EnergyColumns, Maintenance]:
     """Merge and split cells of a field for its rows.
 
     Parameters
     ----------
+    field : EnergyField
     projection : Projection
+        Of the field, on the device of the points.
     columns : EnergyColumns
         Of n rows.
     points : tensor of shape (n, d)
@@ -179,7 +185,6 @@ def maintain(
     -------
     field, columns, report
     """
-    field = projection.field
     config, dim = field.config, field.dim
     before = drift(field, columns)
     real = torch.from_numpy(columns.cell >= 0).to(points.device)

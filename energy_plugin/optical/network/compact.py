@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from energy_plugin.optical.config import DeepEncoderConfig
-from energy_plugin.optical.network.deepencoder import DeepEncoder
+from energy_plugin.optical.network.base import BaseEncoder
 from energy_plugin.optical.network.layers import Attention, Block
 from energy_plugin.optical.network.lines import LineStem, windows
 from energy_plugin.optical.network.window_cache import WindowCache
@@ -158,7 +158,7 @@ class Stages(NamedTuple):
     tokens: Tensor
 
 
-class CompactEncoder(DeepEncoder):
+class CompactEncoder(BaseEncoder):
     """Tiles of pages to vision tokens and one embedding a page."""
 
     config: DeepEncoderConfig

@@ -1,4 +1,4 @@
-"""DeepEncoder: page pixels to vision tokens, in two sizes.
+"""DeepEncoder: the encoder of the size that a configuration or published weights say.
 
 After DeepSeek-OCR ("Contexts Optical Compression", 2025): attention inside small
 windows reads the glyphs, a 16× convolutional compressor leaves one token per 64×64 px
@@ -9,19 +9,19 @@ width.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from energy_plugin.optical.config import DeepEncoderConfig, FullConfig
+from energy_plugin.optical.network.base import BaseEncoder
+from energy_plugin.optical.network.compact import CompactEncoder
+from energy_plugin.optical.network.full import FullEncoder
+from energy_plugin.optical.weights.published import encoder_of
 
-if TYPE_CHECKING:
-    from energy_plugin.optical.network.full import FullEncoder
 
-
-class DeepEncoder(nn.Module):
-    """An encoder of the size that its configuration says.
+class DeepEncoder:
+    """Makes encoders; an instance is never of this class.
 
     ``DeepEncoder(DeepEncoderConfig.full())`` is a `FullEncoder`, the published network;
     ``DeepEncoder(DeepEncoderConfig.compact())`` a `CompactEncoder`.
@@ -31,26 +31,11 @@ class DeepEncoder(nn.Module):
     config : DeepEncoderConfig or FullConfig
     """
 
-    projector: nn.Linear
-
-    def __new__(cls, config: Any = None, *args: Any, **kwargs: Any) -> DeepEncoder:
+    def __new__(cls, config: DeepEncoderConfig | FullConfig) -> BaseEncoder:  # type: ignore[misc]
         """Choose the class by the configuration."""
-        if cls is DeepEncoder:
-            from energy_plugin.optical.network.compact import CompactEncoder
-            from energy_plugin.optical.network.full import FullEncoder
-
-            chosen = FullEncoder if isinstance(config, FullConfig) else CompactEncoder
-            return super().__new__(chosen)
-        return super().__new__(cls)
-
-    def __init__(self, config: DeepEncoderConfig | FullConfig) -> None:
-        super().__init__()
-        self.config: Any = config
-
-    def project(self, globally: Tensor, locally: Tensor) -> Tensor:
-        """Tokens read across the page and inside windows, side by side, to one width."""
-        out: Tensor = self.projector(torch.cat([globally, locally], dim=-1))
-        return out
+        if isinstance(config, FullConfig):
+            return FullEncoder(config)
+        return CompactEncoder(config)
 
     @staticmethod
     def from_state_dict(
@@ -78,6 +63,4 @@ class DeepEncoder(nn.Module):
             A tensor is missing, misshapen, not floating point or not finite; all such
             are named.
         """
-        from energy_plugin.optical.weights.published import encoder_of
-
         return encoder_of(state_dict, dtype=dtype)

@@ -10,13 +10,13 @@ from torch import Tensor, nn
 from energy_plugin.errors import InvalidInputError
 from energy_plugin.optical.config import FullConfig
 from energy_plugin.optical.modes import TOKEN_PX
+from energy_plugin.optical.network.base import BaseEncoder
 from energy_plugin.optical.network.clip import ClipEncoder
-from energy_plugin.optical.network.deepencoder import DeepEncoder
 from energy_plugin.optical.network.sam import SamEncoder
 from energy_plugin.optical.weights.names import rename_for_us, rename_published
 
 
-class FullEncoder(DeepEncoder):
+class FullEncoder(BaseEncoder):
     """SAM-base window attention, 16× compressor, CLIP-L global attention, projector.
 
     `state_dict` gives, and `load_state_dict` takes, the published key names.
