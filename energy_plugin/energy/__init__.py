@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from energy_plugin.energy.columns import EnergyColumns as EnergyColumns
     from energy_plugin.energy.config import EnergyConfig as EnergyConfig
+    from energy_plugin.energy.explore.rowgraph import RowGraph as RowGraph
+    from energy_plugin.energy.explore.similar import Neighbours as Neighbours
     from energy_plugin.energy.field import EnergyField as EnergyField
     from energy_plugin.energy.index import EnergyIndex as EnergyIndex
     from energy_plugin.energy.rerank import EnergyReranker as EnergyReranker
@@ -27,6 +29,8 @@ _HOMES = {
     "EnergyIndex": "index",
     "EnergyReranker": "rerank",
     "EnergyTerms": "result",
+    "Neighbours": "explore.similar",
+    "RowGraph": "explore.rowgraph",
     "Reranking": "rerank",
     "Maintenance": "upkeep.maintenance",
     "SearchResult": "result",

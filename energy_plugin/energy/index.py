@@ -18,6 +18,9 @@ from energy_plugin.energy.codec.codes import (
 )
 from energy_plugin.energy.columns import EnergyColumns
 from energy_plugin.energy.config import EnergyConfig, as_config
+from energy_plugin.energy.explore import similar
+from energy_plugin.energy.explore.rowgraph import RowGraph
+from energy_plugin.energy.explore.similar import Neighbours
 from energy_plugin.energy.field import EnergyField
 from energy_plugin.energy.fit import streaming as passes
 from energy_plugin.energy.result import SearchResult
@@ -240,6 +243,94 @@ class EnergyIndex:
         if n_probe is None and sketch.applies(self._projection):
             return searching.sketched(store, prepared, k, some)
         return probing.probed(store, prepared, k, some, cells)
+
+    def neighbours(self, row: int, k: int = 10) -> Neighbours:
+        """The k live rows nearest to a stored row, without its vector.
+
+        Parameters
+        ----------
+        row : int
+            Number of a live row.
+        k : int, default 10
+            Clipped to the number of other live rows.
+
+        Returns
+        -------
+        Neighbours
+            ``ids`` and ``distances``, nearest first; the row itself is left out.
+
+        Raises
+        ------
+        InvalidInputError
+            The number is not that of a live row, or k is not positive.
+        """
+        return similar.neighbours(self._store, row, k)
+
+    def search_lambda(self, value_or_row: float | int, k: int = 10) -> Neighbours:
+        """The k live rows whose λ is nearest to a value, or to that of a row.
+
+        Parameters
+        ----------
+        value_or_row : float or int
+            A float is a λ; an integer is the number of a live row, which is then left out.
+        k : int, default 10
+            Clipped to the number of rows that can be found.
+
+        Returns
+        -------
+        Neighbours
+            ``distances`` are the gaps in λ, ascending; equal gaps by row number.
+
+        Raises
+        ------
+        InvalidInputError
+            Neither a finite number nor the number of a live row, or k is not positive.
+        """
+        if isinstance(value_or_row, int | np.integer):
+            place = similar.place_of(self._store, value_or_row)
+            value = float(self._store.columns.lambda_[place])
+            return similar.nearest_in_lambda(self._store, value, k, place)
+        if not isinstance(value_or_row, float | np.floating) or not np.isfinite(value_or_row):
+            raise InvalidInputError(
+                f"value_or_row is {value_or_row!r}, expected a λ as a finite float, or the number "
+                "of a live row as an int"
+            )
+        return similar.nearest_in_lambda(self._store, float(value_or_row), k, None)
+
+    def duplicates(self, threshold: float = similar.DUPLICATE) -> list[NDArray[np.int64]]:
+        """Groups of near-duplicates: rows joined by pairs of at least that similarity.
+
+        Every pair is compared, n²·d operations; memory stays bounded.
+
+        Parameters
+        ----------
+        threshold : float, default 0.95
+            Least inner product of two heated rows in the field's metric, where both have
+            unit length. Copies lie just below 1: each has the other among its neighbours.
+
+        Returns
+        -------
+        list of ndarray of int64
+            Row numbers of each group of two or more, ascending; the largest group first.
+
+        Raises
+        ------
+        InvalidInputError
+            A threshold outside (0, 1].
+        """
+        return similar.duplicates(self._store, threshold)
+
+    def row_graph(self, k: int = 8) -> RowGraph:
+        """The graph of the live rows and the k nearest of each, as it is now.
+
+        For subgraphs around a row, paths between two rows, triangles and cliques.
+
+        Parameters
+        ----------
+        k : int, default 8
+            Neighbours of each row; fewer in small collections.
+        """
+        return RowGraph.of(self._store, as_k(k))
 
     def lower(self, rows: Any, bits: int) -> NDArray[np.int64]:
         """Drop bit planes of some rows; the others keep theirs.
