@@ -61,7 +61,7 @@ class Memory:
     def sleep(self, now: datetime, *, dry_run: bool) -> str:
         """Let old memories fade: 8 bits a dimension for a month, then 4, 2 and 1."""
         plan = self._energy.forget(
-            now, key="when", schedule=Schedule.of([30, 90, 365]), dry_run=dry_run
+            now, time_key="when", schedule=Schedule.of([30, 90, 365]), dry_run=dry_run
         )
         return f"{len(plan.rows)} of {len(plan)} memories fade, {plan.bytes_saved} bytes less"
 

@@ -3,34 +3,21 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from chromadb.api.models.AsyncCollection import AsyncCollection
 from chromadb.api.types import QueryResult
 
 from energy_chroma.bridge import Worker, bridged, unbridged
-from energy_chroma.collection import EnergyCollection
+from energy_chroma.collection import PASSED_ON, EnergyCollection
 from energy_chroma.reranker import EnergyReranker
 from energy_plugin.errors import InvalidInputError
+from energy_plugin.stored.awaiting import awaited
+from energy_plugin.stored.passing import passed_on
 
 if TYPE_CHECKING:
     from energy_plugin.energy import EnergyConfig
-
-P = ParamSpec("P")
-R = TypeVar("R")
-
-
-def _awaitable(
-    method: Callable[Concatenate[EnergyCollection, P], R],
-) -> Callable[Concatenate[AsyncEnergyCollection, P], Coroutine[Any, Any, R]]:
-    """A method of `EnergyCollection` for ``await``, with its signature and documentation."""
-
-    @functools.wraps(method)
-    async def call(self: AsyncEnergyCollection, /, *args: P.args, **kwargs: P.kwargs) -> R:
-        return await self._worker.run(method, self._energy, *args, **kwargs)
-
-    return call
 
 
 class AsyncEnergyCollection:
@@ -44,7 +31,7 @@ class AsyncEnergyCollection:
     ----------
     collection : chromadb AsyncCollection
         Of ``await chromadb.AsyncHttpClient(...)``.
-    verify : bool, default True
+    watch : bool, default True
         See `EnergyCollection`.
     device : str, optional
         Where the numerics run: ``"cuda"``, ``"mps"``, ``"cpu"``.
@@ -61,7 +48,7 @@ class AsyncEnergyCollection:
     """
 
     def __init__(
-        self, collection: AsyncCollection, *, verify: bool = True, device: str | None = None
+        self, collection: AsyncCollection, *, watch: bool = True, device: str | None = None
     ) -> None:
         if not isinstance(collection, AsyncCollection):
             raise InvalidInputError(
@@ -71,7 +58,7 @@ class AsyncEnergyCollection:
             )
         self._collection = collection
         self._worker = Worker()
-        self._energy = EnergyCollection(bridged(collection), verify=verify, device=device)
+        self._energy = EnergyCollection(bridged(collection), watch=watch, device=device)
 
     def __repr__(self) -> str:
         return f"AsyncEnergyCollection(name={self.name})"
@@ -86,49 +73,44 @@ class AsyncEnergyCollection:
         """Name of the Chroma collection."""
         return self._energy.name
 
-    @functools.wraps(EnergyCollection.build)
-    async def build(  # noqa: D102 - has the docstring of the other
-        self, *args: Any, **kwargs: Any
-    ) -> AsyncEnergyCollection:
-        await self._worker.run(self._energy.build, *args, **kwargs)
-        return self
+    def __getattr__(self, name: str) -> Any:
+        collection = self.__dict__.get("_collection")
+        if collection is None:
+            raise AttributeError(name)
+        return passed_on(self, collection, "collection", PASSED_ON, name)
 
-    @functools.wraps(EnergyCollection.refit)
-    async def refit(  # noqa: D102
-        self, *args: Any, **kwargs: Any
-    ) -> AsyncEnergyCollection:
-        await self._worker.run(self._energy.refit, *args, **kwargs)
-        return self
+    async def _run(self, work: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        return await self._worker.run(work, *args, **kwargs)
 
-    refresh = _awaitable(EnergyCollection.refresh)
+    build = awaited(EnergyCollection.build)
+    refresh = awaited(EnergyCollection.refresh)
+    maintain = awaited(EnergyCollection.maintain)
+    refit = awaited(EnergyCollection.refit)
+    forget = awaited(EnergyCollection.forget)
+    info = awaited(EnergyCollection.info)
+    verify = awaited(EnergyCollection.verify)
+    repair = awaited(EnergyCollection.repair)
+    drop = awaited(EnergyCollection.drop)
 
     @functools.wraps(EnergyCollection.reembed)
     async def reembed(  # noqa: D102
         self, *args: Any, **kwargs: Any
     ) -> AsyncEnergyCollection:
-        await self._worker.run(self._energy.reembed, *args, **kwargs)
+        await self._run(self._energy.reembed, *args, **kwargs)
         self._collection = unbridged(self._energy.collection, self._collection)
         return self
 
-    maintain = _awaitable(EnergyCollection.maintain)
-    forget = _awaitable(EnergyCollection.forget)
-    drop = _awaitable(EnergyCollection.drop)
+    embed_query = awaited(EnergyCollection.embed_query)
+    query = awaited(EnergyCollection.query)
+    get = awaited(EnergyCollection.get)
+    peek = awaited(EnergyCollection.peek)
+    count = awaited(EnergyCollection.count)
 
-    info = _awaitable(EnergyCollection.info)
-    verify = _awaitable(EnergyCollection.verify)
-    repair = _awaitable(EnergyCollection.repair)
-
-    embed_query = _awaitable(EnergyCollection.embed_query)
-    query = _awaitable(EnergyCollection.query)
-    get = _awaitable(EnergyCollection.get)
-    peek = _awaitable(EnergyCollection.peek)
-    count = _awaitable(EnergyCollection.count)
-
-    add = _awaitable(EnergyCollection.add)
-    upsert = _awaitable(EnergyCollection.upsert)
-    update = _awaitable(EnergyCollection.update)
-    delete = _awaitable(EnergyCollection.delete)
-    modify = _awaitable(EnergyCollection.modify)
+    add = awaited(EnergyCollection.add)
+    upsert = awaited(EnergyCollection.upsert)
+    update = awaited(EnergyCollection.update)
+    delete = awaited(EnergyCollection.delete)
+    modify = awaited(EnergyCollection.modify)
 
 
 class AsyncEnergyReranker:

@@ -3,20 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from chromadb.api.models.Collection import Collection
 from chromadb.api.types import GetResult, QueryResult, Where, WhereDocument
 from numpy.typing import NDArray
 
-from energy_chroma import query, reembedding, result, writing
-from energy_chroma.keeper import FieldKeeper
-from energy_chroma.staleness import Changes
+from energy_chroma import checkup, query, reembedding, result, writing
+from energy_chroma.host import ChromaHost
+from energy_chroma.keeper import CollectionKeeper
+from energy_plugin.energy.config import as_config
+from energy_plugin.stored import Changes, FieldVerbs
+from energy_plugin.stored.passing import passed_on
 from energy_plugin.validation import as_k, as_queries
 
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
-class EnergyCollection(FieldKeeper):
+    from energy_plugin.energy import EnergyConfig
+
+# Members of Chroma's collection that only read.
+PASSED_ON = frozenset(
+    {"configuration", "configuration_json", "database", "id", "metadata", "schema", "tenant"}
+)
+
+
+class EnergyCollection(FieldVerbs):
     """Energy ranking for a Chroma collection.
 
     The collection stays an ordinary Chroma collection: everything the plugin knows stands in
@@ -26,7 +39,7 @@ class EnergyCollection(FieldKeeper):
     ----------
     collection : chromadb.Collection
         Of a persistent, ephemeral or HTTP client.
-    verify : bool, default True
+    watch : bool, default True
         Look in every query for rows that were added, deleted or changed without this object
         (about 2 to 5 ms a query). Hits are always checked, so that deleted rows never appear.
     device : str, optional
@@ -44,17 +57,27 @@ class EnergyCollection(FieldKeeper):
     """
 
     def __init__(
-        self, collection: Collection, *, verify: bool = True, device: str | None = None
+        self, collection: Collection, *, watch: bool = True, device: str | None = None
     ) -> None:
-        super().__init__(collection, verify=verify, device=device)
+        self._keeper: CollectionKeeper
+        super().__init__(CollectionKeeper(ChromaHost(collection), watch=watch, device=device))
 
     def __repr__(self) -> str:
         return f"EnergyCollection(name={self.name})"
 
+    def __getattr__(self, name: str) -> Any:
+        keeper = self.__dict__.get("_keeper")
+        if keeper is None:  # while it is made, copied or unpickled
+            raise AttributeError(name)
+        return passed_on(self, keeper.host.collection, "collection", PASSED_ON, name)
+
+    def __dir__(self) -> list[str]:
+        return sorted({*super().__dir__(), *PASSED_ON})
+
     @property
     def collection(self) -> Collection:
         """The Chroma collection."""
-        return self._host.collection
+        return self._keeper.host.collection
 
     @property
     def name(self) -> str:
@@ -63,7 +86,101 @@ class EnergyCollection(FieldKeeper):
 
     def embed_query(self, text: str) -> NDArray[np.float32]:
         """Vector of a question by the collection's own embedding function, (d,) float32."""
-        return self._host.embed_query(text)
+        return self._keeper.host.embed_query(text)
+
+    # -- building
+
+    def build(
+        self,
+        config: EnergyConfig | None = None,
+        *,
+        row_columns: bool = True,
+        memory_limit: int | str | None = None,
+        show_progress_bar: bool = False,
+    ) -> Self:
+        """Fit the energy field to all rows and store its columns in Chroma.
+
+        A field that exists is replaced by a new generation and stays readable until then.
+
+        Parameters
+        ----------
+        config : EnergyConfig, optional
+            Settings of the field.
+        row_columns : bool, default True
+            Also write ``energy_lambda``, ``energy_dispersion`` and ``energy_cell`` into each
+            row's metadata, for people and for ``where`` (25 s per 100,000 rows). Search does
+            not need them.
+        memory_limit : int or str, optional
+            Bytes, or ``"2 GB"``, that the build may take beyond what process and Chroma hold.
+            Where all rows need more, the field is fitted on a sample, the rest page by page.
+        show_progress_bar : bool, default False
+
+        Returns
+        -------
+        EnergyCollection
+            This object.
+
+        Raises
+        ------
+        InvalidInputError
+            The collection is empty, the limit is too small, `config` is no EnergyConfig, or rows
+            have metadata of their own under the names of the row columns.
+        """
+        self._keeper.build(
+            as_config(config),
+            row_columns=row_columns,
+            memory_limit=memory_limit,
+            show_progress_bar=show_progress_bar,
+        )
+        return self
+
+    def reembed(self, embedding_function: Any, *, show_progress_bar: bool = False) -> Self:
+        """Embed all rows again with another function, and take the place of this collection.
+
+        The way to another model or another version of the typesetter. A copy is made beside,
+        with a field of its own where there is one; then it gets the collection's name and the
+        original is deleted. Until then the original stays as it is and answers. Called again
+        after a crash it goes on where it was; a crash between the two renames at the end is
+        mended by `energy_chroma.recover`.
+
+        Rows written meanwhile are copied too. The collection has a new uuid, so that other
+        objects and processes have to open it again by its name.
+
+        Parameters
+        ----------
+        embedding_function : chromadb EmbeddingFunction
+            One that Chroma can store.
+        show_progress_bar : bool, default False
+
+        Returns
+        -------
+        EnergyCollection
+            This object, on the new collection.
+
+        Raises
+        ------
+        InvalidInputError
+            Rows have nothing to embed, or Chroma could not store the function; nothing changes.
+        """
+        former = self._keeper
+        host, pointer = former.host, former.store.pointer()
+        # without the lock: other threads go on with the original
+        beside = reembedding.copied(host, embedding_function, show_progress_bar=show_progress_bar)
+        fresh = CollectionKeeper(ChromaHost(beside), watch=former.watch, device=former.device)
+        if pointer is not None:
+            config, row_columns = checkup.salvage(former.store)
+            fresh.build(
+                as_config(config),
+                row_columns=row_columns,
+                memory_limit=None,
+                show_progress_bar=show_progress_bar,
+            )
+        with former.lock:
+            late = reembedding.swap(host, beside)
+            former.host, former.store, former.live = fresh.host, fresh.store, fresh.live
+            if late and former.live is not None:
+                former.refresh(show_progress_bar=show_progress_bar)
+        return self
 
     # -- reading
 
@@ -116,10 +233,10 @@ class EnergyCollection(FieldKeeper):
         include = result.checked(include)
         if candidates is not None:
             candidates = as_k(candidates, name="candidates")
-        with self._lock:
+        with self._keeper.lock:
             # before the texts are embedded, which may take longer than anything else
-            field = self._open(check=self._verify)
-        request = self._host.prepare_query(
+            field = self._keeper.open(check=self._keeper.watch)
+        request = self._keeper.host.prepare_query(
             query_embeddings=query_embeddings,
             query_texts=query_texts,
             query_images=query_images,
@@ -137,8 +254,8 @@ class EnergyCollection(FieldKeeper):
             if request[name] is not None
         }
         include = result.extended(include, request["include"])
-        fields = result.fetched(include, loader=self._host.has_loader)
-        with self._lock:
+        fields = result.fetched(include, loader=self._keeper.host.has_loader)
+        with self._keeper.lock:
             hits = query.find(
                 field,
                 queries,
@@ -146,7 +263,7 @@ class EnergyCollection(FieldKeeper):
                     k=n_results,
                     filters=filters,
                     include=fields,
-                    verify=self._verify,
+                    watch=self._keeper.watch,
                     n_probe=n_probe,
                     candidates=candidates,
                 ),
@@ -163,7 +280,7 @@ class EnergyCollection(FieldKeeper):
 
     def count(self) -> int:
         """Rows in the collection: ``collection.count``."""
-        return self._host.count()
+        return self._keeper.host.count()
 
     # -- writing
 
@@ -241,15 +358,15 @@ class EnergyCollection(FieldKeeper):
         limit: int | None = None,
     ) -> Any:
         """Delete rows: ``collection.delete``."""
-        with self._lock:
-            field = self._open_if_built()
+        with self._keeper.lock:
+            field = self._keeper.open_if_built()
             limited = {} if limit is None else {"limit": limit}  # unknown to Chroma 1.5.0
             answer = self._host.patience.call(
                 lambda: self.collection.delete(ids, where, where_document, **limited)
             )
             if field is not None:
                 scope = [ids] if isinstance(ids, str) else ids
-                present = set(self._host.ids(ids=scope))
+                present = set(self._keeper.host.ids(ids=scope))
                 touched = field.rows.ids if scope is None else scope
                 gone = [n for n in touched if n in field.rows and n not in present]
                 field.discard(gone)
@@ -272,22 +389,22 @@ class EnergyCollection(FieldKeeper):
         InvalidInputError
             Metadata of a type that Chroma does not take, or a function that it cannot store.
         """
-        with self._lock:
+        with self._keeper.lock:
             function = (configuration or {}).get("embedding_function")
             if function is not None:
-                reembedding.refuse_other(self._host, function, self._store.pointer())
-            self._host.modify(name, metadata, configuration)
+                reembedding.refuse_other(self._keeper.host, function, self._keeper.store.pointer())
+            self._keeper.host.modify(name, metadata, configuration)
 
     # -- inside
 
     def _write(self, verb: str, **given: Any) -> None:
-        with self._lock:
-            field = self._open_if_built()
+        with self._keeper.lock:
+            field = self._keeper.open_if_built()
         # without the lock, as embedding can take longer than anything else
-        request: Any = None if field is None else self._host.prepare_write(verb, **given)
-        with self._lock:
-            field = None if request is None else self._open_if_built()
+        request: Any = None if field is None else self._keeper.host.prepare_write(verb, **given)
+        with self._keeper.lock:
+            field = None if request is None else self._keeper.open_if_built()
             if field is None or request["embeddings"] is None:
                 getattr(self.collection, verb)(**given)
-            elif not writing.write(self._store, field, verb, request):
-                self._field = None
+            elif not writing.write(self._keeper.store, field, verb, request):
+                self._keeper.live = None

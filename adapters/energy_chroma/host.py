@@ -88,6 +88,11 @@ class ChromaHost:
             return None
         return _identity(stored["name"], stored.get("config") or {})
 
+    @property
+    def name(self) -> str:
+        """Name of the collection."""
+        return str(self.collection.name)
+
     # -- reading
 
     def count(self) -> int:

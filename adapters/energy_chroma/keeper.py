@@ -1,400 +1,275 @@
-"""The energy field of one Chroma collection: opened, built, kept up, dropped."""
+"""The stored field of a Chroma collection: opened, published, compared, dropped."""
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from chromadb.api.models.Collection import Collection
+import numpy as np
 
-from energy_chroma import checkup, reembedding, rows, upkeep, view
+from energy_chroma import checkup, chunks, fields, view
+from energy_chroma.fields import ChromaField
 from energy_chroma.host import ChromaHost
-from energy_chroma.live import LiveField
-from energy_chroma.staleness import Changes, scan
 from energy_chroma.store import FieldStore
-from energy_plugin.energy.config import as_config
-from energy_plugin.errors import CorruptFieldError, NotBuiltError
+from energy_plugin.errors import CorruptFieldError, InvalidInputError, NotBuiltError
+from energy_plugin.stored import Changes, FieldInfo, Finding, Taken
+from energy_plugin.stored.comparing import scan
+from energy_plugin.stored.live import LiveField
+from energy_plugin.stored.rows import RowMap
 
 if TYPE_CHECKING:
-    from typing_extensions import Self
-
-    from energy_plugin.energy import EnergyConfig, EnergyField, Maintenance
-    from energy_plugin.forgetting import ForgettingPlan, Schedule
+    from energy_plugin.energy import EnergyConfig, EnergyField, EnergyIndex
 
 
-class FieldKeeper:
-    """What `EnergyCollection` does with the field itself, apart from reading and writing rows."""
+class CollectionKeeper:
+    """See `energy_plugin.stored.Keeper`.
 
-    def __init__(self, collection: Collection, *, verify: bool, device: str | None) -> None:
-        self._host = ChromaHost(collection)
-        self._store = FieldStore(self._host)
-        self._field: LiveField | None = None
-        self._lock = threading.RLock()
-        self._verify = verify
-        self._device = device
+    Parameters
+    ----------
+    host : ChromaHost
+    watch : bool
+        Whether to look for another field, as of another process, whenever one is needed.
+    device : str, optional
+    """
 
-    @property
+    def __init__(self, host: ChromaHost, *, watch: bool, device: str | None) -> None:
+        self.host = host
+        self.store = FieldStore(host)
+        self.watch = watch
+        self.device = device
+        self.lock = threading.RLock()
+        self.live: ChromaField | None = None  # the field in memory
+
+    def open(self, *, check: bool = True) -> ChromaField:
+        """The loaded field; with `check` read again where another process built a new one."""
+        if self.live is not None and check:
+            pointer = self.store.pointer()
+            if pointer is None or pointer.generation != self.live.pointer.generation:
+                self.live = None
+        if self.live is None:
+            self.live = fields.load(self.host, self.store, self.device)
+        return self.live
+
+    def open_if_built(self) -> ChromaField | None:
+        """As `open`, None before the first build."""
+        try:
+            return self.open()
+        except NotBuiltError:
+            return None
+
     def field(self) -> EnergyField:
-        """The energy field, read from Chroma where it is not in memory; see `query` for errors."""
-        with self._lock:
-            return self._open(check=self._verify).index.field
+        """See `Keeper.field`."""
+        return self.open(check=self.watch).index.field
+
+    def writable(self) -> None:
+        """A collection always is."""
+
+    @contextmanager
+    def others_go_on(self) -> Iterator[None]:
+        """See `Keeper.others_go_on`."""
+        self.lock.release()
+        try:
+            yield
+        finally:
+            self.lock.acquire()
+
+    def take(self, *, fresh: bool = False) -> Taken:
+        """See `Keeper.take`."""
+        from energy_plugin.energy import EnergyIndex
+
+        live = fields.load(self.host, self.store, self.device) if fresh else self.open()
+        live.apply(scan(self.host, live.rows))
+        numbers = live.index.rows
+        names = live.rows.names(numbers.tolist())
+        readable, vectors = self.host.vectors(names)
+        columns = live.columns_of(numbers)
+        return Taken(
+            index=EnergyIndex.from_columns(live.index.field, columns, device=self.device),
+            # rows that cannot be read would have no vector
+            vectors=vectors if len(readable) == len(names) else None,
+            fingerprints=live.rows.fingerprints(numbers),
+            pending=live.pending.without(live.unreadable),
+            names=lambda rows: [names[row] for row in rows.tolist()],
+            origin=(live, names, columns),
+        )
+
+    # -- publishing
 
     def build(
         self,
-        config: EnergyConfig | None = None,
+        config: EnergyConfig,
         *,
-        row_columns: bool = True,
-        memory_limit: int | str | None = None,
-        show_progress_bar: bool = False,
-    ) -> Self:
-        """Fit the energy field to all rows and store its columns in Chroma.
-
-        A field that exists is replaced by a new generation and stays readable until then.
-
-        Parameters
-        ----------
-        config : EnergyConfig, optional
-            Settings of the field.
-        row_columns : bool, default True
-            Also write ``energy_lambda``, ``energy_dispersion`` and ``energy_cell`` into each
-            row's metadata, for people and for ``where`` (25 s per 100,000 rows). Search does
-            not need them.
-        memory_limit : int or str, optional
-            Bytes, or ``"2 GB"``, that the build may take beyond what process and Chroma hold.
-            Where all rows need more, the field is fitted on a sample, the rest page by page.
-        show_progress_bar : bool, default False
-
-        Returns
-        -------
-        EnergyCollection
-            This object.
-
-        Raises
-        ------
-        InvalidInputError
-            The collection is empty, the limit is too small, `config` is no EnergyConfig, or rows
-            have metadata of their own under the names of the row columns.
-        """
-        config = as_config(config)
+        row_columns: bool,
+        memory_limit: int | str | None,
+        show_progress_bar: bool,
+    ) -> None:
+        """Fit a field to all rows and publish it; the lock is free meanwhile."""
         shown = self._shows_columns()
         if row_columns and not shown:
-            view.refuse_foreign(self._host)
-        # without the lock: other threads go on reading and writing with the former field
-        field = LiveField.fit(
-            self._host,
+            view.refuse_foreign(self.host)
+        live = self._fitted(config, row_columns, memory_limit, show_progress_bar)
+        with self.lock:
+            live.catch_up()
+            self._replace(live, show_progress_bar=show_progress_bar)
+            if shown and not row_columns:
+                view.clear(self.host, show_progress_bar=show_progress_bar)
+
+    def publish(self, taken: Taken, index: EnergyIndex, *, show_progress_bar: bool = False) -> None:
+        """See `Keeper.publish`; what rows show is written where it changes."""
+        former, names, before = taken.origin
+        rows = RowMap(names, taken.fingerprints)
+        live: ChromaField = LiveField(self.host, index, rows, former.pointer)
+        moved: list[Any] | None = None
+        if former.pointer.viewed == former.pointer.generation and len(before) == len(names):
+            after = index.columns
+            same = (
+                (before.cell == after.cell)
+                & (before.lambda_ == after.lambda_)
+                & (before.dispersion == after.dispersion)
+            )
+            moved = [names[row] for row in np.flatnonzero(~same)]
+        if self.live is not None and self.live is not former:
+            live.follow(self.live)
+        live.follow(former)
+        live.catch_up()
+        if moved is not None:
+            for late in (taken.pending, live.pending):
+                moved += [*late.added, *late.changed]
+        self._replace(live, moved, show_progress_bar=show_progress_bar)
+
+    def refit_within(
+        self, config: EnergyConfig | None, memory_limit: int, *, show_progress_bar: bool
+    ) -> None:
+        """See `Keeper.refit_within`."""
+        former = self.open()
+        settings = former.index.field.config if config is None else config
+        bits = former.fidelity()
+        with self.others_go_on():
+            live = self._fitted(
+                settings, former.pointer.row_columns, memory_limit, show_progress_bar
+            )
+        live.catch_up()
+        live.lower(bits)
+        self._replace(live, show_progress_bar=show_progress_bar)
+
+    def _fitted(
+        self,
+        config: EnergyConfig,
+        row_columns: bool,
+        memory_limit: int | str | None,
+        show_progress_bar: bool,
+    ) -> ChromaField:
+        return fields.fit(
+            self.host,
             config,
             row_columns=row_columns,
             show_progress_bar=show_progress_bar,
-            device=self._device,
+            device=self.device,
             memory_limit=memory_limit,
         )
-        with self._lock:
-            field.catch_up()
-            self._replace(field, show_progress_bar=show_progress_bar)
-            if shown and not row_columns:
-                view.clear(self._host, show_progress_bar=show_progress_bar)
-        return self
 
-    def refit(
-        self,
-        config: EnergyConfig | None = None,
-        *,
-        memory_limit: int | str | None = None,
-        show_progress_bar: bool = False,
-    ) -> Self:
-        """Fit the field anew with its present settings: for rows that moved far from it.
+    def _replace(
+        self, live: ChromaField, moved: list[Any] | None = None, *, show_progress_bar: bool
+    ) -> None:
+        """Publish a field, and let rows show it: those that moved, None for all."""
+        fields.publish(live, self.store)
+        self.live = live
+        self._show(live, moved, show_progress_bar=show_progress_bar)
 
-        Unlike `build` it keeps the configuration, the choice of row columns, and the fidelity
-        of rows that `forget` has lowered.
-
-        Parameters
-        ----------
-        config : EnergyConfig, optional
-            Other settings.
-        memory_limit : int or str, optional
-            As in `build`, beyond the former field.
-        show_progress_bar : bool, default False
-
-        Raises
-        ------
-        NotBuiltError, CorruptFieldError, ForeignFieldError
-            As in `query`; `build` starts afresh.
-        InvalidInputError
-            The collection is empty, or `config` is no EnergyConfig.
-        """
-        with self._lock:
-            former = self._open()
-            settings = former.index.field.config if config is None else as_config(config)
-            bits = upkeep.fidelity(former)
-        field = LiveField.fit(
-            self._host,
-            settings,
-            row_columns=former.pointer.row_columns,
-            show_progress_bar=show_progress_bar,
-            device=self._device,
-            memory_limit=memory_limit,
-        )
-        with self._lock:
-            field.catch_up()
-            upkeep.lower(field, bits)
-            self._replace(field, show_progress_bar=show_progress_bar)
-        return self
+    # -- rows that are behind
 
     def refresh(self, *, show_progress_bar: bool = False) -> Changes:
-        """Compare every row with its energy columns and store what changed.
-
-        Reads all vectors (0.4 s per 10,000 rows). The field itself, its anchors and metric, is
-        kept; `maintain` adapts its cells, `refit` fits it anew.
-
-        Returns
-        -------
-        Changes
-            The rows whose columns were missing, superfluous or of another vector.
-        """
-        with self._lock:
-            field = self._open()
-            field.apply(scan(self._host, field.rows))
-            changes = field.pending.without(field.unreadable)
-            loose = field.pointer.chunks > 1 + len(field) // rows.CHUNK_ROWS
-            shown = field.pointer.viewed == field.pointer.generation
-            if changes or loose:
-                field.store(self._store)
-            if not shown:
-                self._show(field, show_progress_bar=show_progress_bar)
-            else:
-                fresh = [*changes.added, *changes.changed]
-                if field.pointer.row_columns:
-                    fresh += view.missing(self._host, field.rows.ids)
-                self._show(field, fresh, show_progress_bar=show_progress_bar)
+        """See `Keeper.refresh`; reads all vectors (0.4 s per 10,000 rows)."""
+        live = self.open()
+        live.apply(scan(self.host, live.rows))
+        changes = live.pending.without(live.unreadable)
+        loose = live.pointer.chunks > 1 + len(live) // chunks.CHUNK_ROWS
+        shown = live.pointer.viewed == live.pointer.generation
+        if changes or loose:
+            fields.publish(live, self.store)
+        if not shown:
+            self._show(live, show_progress_bar=show_progress_bar)
+        else:
+            fresh = [*changes.added, *changes.changed]
+            if live.pointer.row_columns:
+                fresh += view.missing(self.host, live.rows.ids)
+            self._show(live, fresh, show_progress_bar=show_progress_bar)
         return changes
 
-    def maintain(self, *, show_progress_bar: bool = False) -> Maintenance:
-        """Merge close cells and split overloaded ones, and code their rows anew.
-
-        For a collection that has grown or moved; see ``info().drift``. The rows' own vectors
-        are read, so that nothing is lost by coding twice. Metric and heat stay: `refit`
-        learns them anew. Stored as a new generation.
-
-        Returns
-        -------
-        energy_plugin.energy.Maintenance
-            Cells merged and split, rows coded anew, drift before and after.
-        """
-        with self._lock:
-            field = self._open()
-            field.apply(scan(self._host, field.rows))
-            shown = field.pointer.viewed == field.pointer.generation
-            try:
-                report, moved = upkeep.maintain(field)
-                field.store(self._store)
-            except BaseException:
-                self._field = None  # half-way: read it again
-                raise
-            names = moved if shown else None
-            self._show(field, names, show_progress_bar=show_progress_bar)
-        return report
-
-    def forget(
-        self,
-        now: Any,
-        *,
-        key: str,
-        schedule: Schedule | None = None,
-        dry_run: bool = True,
-    ) -> ForgettingPlan:
-        """Lower the fidelity of old rows: bit planes of their residual codes are dropped.
-
-        No row disappears. Documents, metadata and Chroma's own vectors stay as they are;
-        what shrinks is the energy column, in Chroma and in memory, and with it how finely an
-        old row is told from its neighbours.
-
-        Parameters
-        ----------
-        now : datetime, date, str or number
-            The moment from which ages are counted, see `energy_plugin.forgetting.ages_in_days`.
-        key : str
-            Metadata key with each row's time. Rows without it keep their fidelity.
-        schedule : Schedule, optional
-            From age to bits; the default one if not given.
-        dry_run : bool, default True
-            Only say what would happen.
-
-        Returns
-        -------
-        energy_plugin.forgetting.ForgettingPlan
-            Over the live rows in Chroma's order of insertion.
-
-        Raises
-        ------
-        InvalidInputError
-            No row has the key, or a value is no time.
-        """
-        with self._lock:
-            field = self._open()
-            field.catch_up()
-            plan, names = upkeep.plan(field, now, key=key, schedule=schedule)
-            if not dry_run and len(plan.rows):
-                shown = field.pointer.viewed == field.pointer.generation
-                pending = field.pending
-                upkeep.lower(
-                    field, {names[row]: bits for bits, of in plan.by_bits.items() for row in of}
-                )
-                field.store(self._store)
-                if shown and not pending:  # λ, G and cell did not change
-                    field.pointer = self._store.mark_viewed(field.pointer)
-        return plan
-
-    def reembed(self, embedding_function: Any, *, show_progress_bar: bool = False) -> Self:
-        """Embed all rows again with another function, and take the place of this collection.
-
-        The way to another model or another version of the typesetter. A copy is made beside,
-        with a field of its own where there is one; then it gets the collection's name and the
-        original is deleted. Until then the original stays as it is and answers. Called again
-        after a crash it goes on where it was; a crash between the two renames at the end is
-        mended by `energy_chroma.recover`.
-
-        Rows written meanwhile are copied too. The collection has a new uuid, so that other
-        objects and processes have to open it again by its name.
-
-        Parameters
-        ----------
-        embedding_function : chromadb EmbeddingFunction
-            One that Chroma can store.
-        show_progress_bar : bool, default False
-
-        Returns
-        -------
-        EnergyCollection
-            This object, on the new collection.
-
-        Raises
-        ------
-        InvalidInputError
-            Rows have nothing to embed, or Chroma could not store the function; nothing changes.
-        """
-        host, pointer = self._host, self._store.pointer()
-        # without the lock: other threads go on with the original
-        beside = reembedding.copied(host, embedding_function, show_progress_bar=show_progress_bar)
-        fresh = FieldKeeper(beside, verify=self._verify, device=self._device)
-        if pointer is not None:
-            config, row_columns = checkup.salvage(self._store)
-            fresh.build(config, row_columns=row_columns, show_progress_bar=show_progress_bar)
-        with self._lock:
-            late = reembedding.swap(host, beside)
-            self._host, self._store, self._field = fresh._host, fresh._store, fresh._field
-            if late and self._field is not None:
-                self.refresh(show_progress_bar=show_progress_bar)
-        return self
-
-    def drop(self, *, show_progress_bar: bool = False) -> None:
-        """Remove the field, its companion collection and the rows' energy keys.
-
-        The rows themselves, their vectors and the user's metadata stay as they are.
-        """
-        with self._lock:
-            self._field = None
-            shown = self._shows_columns()
-            built = self._store.drop()
-            if shown or not built:  # a drop that was cut short is finished
-                view.clear(self._host, show_progress_bar=show_progress_bar)
+    def times(self, taken: Taken, key: str) -> Sequence[Any]:
+        """See `Keeper.times`: the values of a metadata key."""
+        names = taken.origin[1]
+        times = self.host.values(key)
+        given = [times.get(name) for name in names]
+        if names and all(value is None for value in given):
+            raise InvalidInputError(
+                f"No row of {self.host.collection.name!r} has the metadata key {key!r}, which "
+                "should hold its time. Name the right key."
+            )
+        return given
 
     # -- health
 
-    def info(self) -> checkup.CollectionInfo:
-        """What the field is made of, what it takes, how far the rows have moved from it.
+    def findings(self, taken: Taken) -> Iterator[Finding]:
+        """See `Keeper.findings`."""
+        yield from checkup.shown_otherwise(self.host, taken.origin[0])
+        records = self.store.leftovers()
+        if records:
+            message = f"{len(records)} records of a write that was cut short."
+            yield Finding("leftover", message, "the next write, or repair()", tuple(records))
 
-        Raises
-        ------
-        NotBuiltError, CorruptFieldError, ForeignFieldError
-            As in `query`.
-        """
-        with self._lock:
-            return checkup.describe(self._open(), self._store)
+    def mend(self, findings: Sequence[Finding]) -> None:
+        """See `Keeper.mend`."""
+        self.live = None
+        live = self.open()
+        self.store.tidy()
+        altered = [name for one in findings if one.kind == "altered" for name in one.ids]
+        if altered:
+            self._show(live, altered, show_progress_bar=False)
 
-    def verify(self) -> list[checkup.Finding]:
-        """Look for damage; reads everything, changes nothing.
+    def rebuild(self, *, show_progress_bar: bool = False) -> None:
+        """See `Keeper.rebuild`."""
+        from energy_plugin.energy.config import as_config
 
-        Checks the pointer, the checksum of each record, leftovers of crashes, the fingerprint
-        of every row's vector, and the energy keys in the rows' metadata.
+        config, row_columns = checkup.salvage(self.store)
+        self.build(
+            as_config(config),
+            row_columns=row_columns,
+            memory_limit=None,
+            show_progress_bar=show_progress_bar,
+        )
 
-        Returns
-        -------
-        list of Finding
-            Empty where all is sound.
-        """
-        with self._lock:
-            return checkup.examine(self._host, self._store, self._device)
+    def info(self) -> FieldInfo:
+        """See `Keeper.info`."""
+        return checkup.describe(self.open(), self.store)
 
-    def repair(self, *, show_progress_bar: bool = False) -> list[checkup.Finding]:
-        """Mend what `verify` finds: rewrite columns, or build anew where the field is damaged.
-
-        Returns
-        -------
-        list of Finding
-            What was found and mended.
-
-        Raises
-        ------
-        NotBuiltError
-            There is no field: nothing to repair.
-        """
-        with self._lock:
-            found = self.verify()
-            kinds = {finding.kind for finding in found}
-            if "missing" in kinds:
-                raise NotBuiltError(found[0].message)
-            if kinds & {"corrupt", "foreign"}:
-                config, row_columns = checkup.salvage(self._store)
-                self.build(config, row_columns=row_columns, show_progress_bar=show_progress_bar)
-            elif kinds:
-                self._field = None
-                field = self._open()
-                self.refresh(show_progress_bar=show_progress_bar)
-                self._store.tidy()
-                stale = [name for one in found if one.kind == "view" for name in one.ids]
-                if stale:
-                    self._show(field, stale, show_progress_bar=show_progress_bar)
-        return found
+    def drop(self, *, show_progress_bar: bool = False) -> None:
+        """See `Keeper.drop`."""
+        self.live = None
+        shown = self._shows_columns()
+        built = self.store.drop()
+        if shown or not built:  # a drop that was cut short is finished
+            view.clear(self.host, show_progress_bar=show_progress_bar)
 
     # -- inside
-
-    def _open(self, *, check: bool = True) -> LiveField:
-        """The loaded field; with `check` read again where another process built a new one."""
-        if self._field is not None and check:
-            pointer = self._store.pointer()
-            if pointer is None or pointer.generation != self._field.pointer.generation:
-                self._field = None
-        if self._field is None:
-            self._field = LiveField.load(self._host, self._store, self._device)
-        return self._field
 
     def _shows_columns(self) -> bool:
         """Whether rows have energy keys in their metadata, as far as that can be read."""
         try:
-            pointer = self._store.pointer()
+            pointer = self.store.pointer()
         except CorruptFieldError:
             return True
         return pointer is not None and pointer.row_columns
 
-    def _open_if_built(self) -> LiveField | None:
-        try:
-            return self._open()
-        except NotBuiltError:
-            return None
-
-    def _replace(self, field: LiveField, *, show_progress_bar: bool) -> None:
-        """Publish a fitted field."""
-        field.store(self._store)
-        self._field = field
-        self._show(field, show_progress_bar=show_progress_bar)
-
     def _show(
-        self, field: LiveField, ids: list[str] | None = None, *, show_progress_bar: bool
+        self, live: ChromaField, ids: list[Any] | None = None, *, show_progress_bar: bool
     ) -> None:
         """Write the row columns of some rows, None for all, and note that they are there."""
-        if field.pointer.row_columns:
-            numbers = field.index.rows if ids is None else field.rows.rows(ids)
-            names = field.rows.names(numbers.tolist())
-            columns = field.columns_of(numbers)
-            view.write(self._host, names, columns, show_progress_bar=show_progress_bar)
-        field.pointer = self._store.mark_viewed(field.pointer)
+        if live.pointer.row_columns:
+            numbers = live.index.rows if ids is None else live.rows.rows(ids)
+            names = live.rows.names(numbers.tolist())
+            columns = live.columns_of(numbers)
+            view.write(self.host, names, columns, show_progress_bar=show_progress_bar)
+        live.pointer = self.store.mark_viewed(live.pointer)

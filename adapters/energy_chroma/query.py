@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from energy_chroma.live import LiveField
-from energy_chroma.staleness import Changes, by_vectors, scan
+from energy_chroma.fields import ChromaField
+from energy_plugin.stored import Changes
+from energy_plugin.stored.comparing import by_vectors, scan
 
 if TYPE_CHECKING:
     from energy_plugin.energy import SearchResult
@@ -41,7 +42,7 @@ class Plan:
         ``where``, ``where_document``, ``ids``; those that were given.
     include : sequence of str
         Fields of the hits to fetch.
-    verify : bool
+    watch : bool
         Look for rows that were changed elsewhere, also beyond the hits.
     n_probe : int, "all" or None
         Cells of the field to look into, see `EnergyIndex.search`.
@@ -52,7 +53,7 @@ class Plan:
     k: int
     filters: dict[str, Any]
     include: Sequence[str]
-    verify: bool
+    watch: bool
     n_probe: int | Literal["all"] | None = None
     candidates: int | None = None
 
@@ -87,14 +88,14 @@ class Hits:
     records: dict[str, dict[str, Any]]
 
 
-def find(live: LiveField, queries: NDArray[np.float32], plan: Plan) -> Hits:
+def find(live: ChromaField, queries: NDArray[np.float32], plan: Plan) -> Hits:
     """Search until every hit is what the host holds."""
     for attempt in range(MENDING_ROUNDS + 2):
         of_host = None if plan.candidates is None else _of_host(live, queries, plan)
         ranked = _of_field(live, queries, plan) if of_host is None else of_host
         wanted = list(dict.fromkeys(name for one in ranked for name in one.ids))
-        # the vectors of verified candidates have just been read
-        compared = plan.verify and of_host is not None
+        # the vectors of watched candidates have just been read
+        compared = plan.watch and of_host is not None
         checks = [] if compared else ["embeddings"]
         records = live.host.records(wanted, list(dict.fromkeys([*plan.include, *checks])))
         stale = _compare(live, wanted, records)
@@ -108,25 +109,25 @@ def find(live: LiveField, queries: NDArray[np.float32], plan: Plan) -> Hits:
     return _hits(ranked, records)
 
 
-def _of_field(live: LiveField, queries: NDArray[np.float32], plan: Plan) -> list[Ranked]:
+def _of_field(live: ChromaField, queries: NDArray[np.float32], plan: Plan) -> list[Ranked]:
     """Nearest rows of the whole field."""
     allowed = _allowed(live, plan.filters)
-    if plan.verify and _notice(live, queries, plan.k, plan.filters):
+    if plan.watch and _notice(live, queries, plan.k, plan.filters):
         allowed = _allowed(live, plan.filters)
     search = live.search(queries, plan.k, allowed, plan.n_probe)
     return [_ranked(live, search, row) for row in range(len(queries))]
 
 
-def _of_host(live: LiveField, queries: NDArray[np.float32], plan: Plan) -> list[Ranked] | None:
+def _of_host(live: ChromaField, queries: NDArray[np.float32], plan: Plan) -> list[Ranked] | None:
     """Chroma's own nearest rows in energy order; None where it found fewer than were asked for.
 
     Its graph loses rows where a filter leaves few, and may not reach rows that were updated.
     """
     count = max(plan.k, plan.candidates or 0)
-    lists, vectors = live.host.candidates(queries, count, plan.filters, vectors=plan.verify)
+    lists, vectors = live.host.candidates(queries, count, plan.filters, vectors=plan.watch)
     if any(len(names) < plan.k for names in lists):
         return None
-    if plan.verify:
+    if plan.watch:
         live.apply(by_vectors(live.rows, vectors))
     unknown = [name for names in lists for name in names if name not in live.rows]
     if unknown:
@@ -138,7 +139,7 @@ def _of_host(live: LiveField, queries: NDArray[np.float32], plan: Plan) -> list[
     return found
 
 
-def _allowed(live: LiveField, filters: dict[str, Any]) -> NDArray[np.int64] | None:
+def _allowed(live: ChromaField, filters: dict[str, Any]) -> NDArray[np.int64] | None:
     """Row numbers that pass the host's filters; None without filters."""
     if not filters:
         return None
@@ -149,7 +150,9 @@ def _allowed(live: LiveField, filters: dict[str, Any]) -> NDArray[np.int64] | No
     return live.rows.rows(matching)
 
 
-def _notice(live: LiveField, queries: NDArray[np.float32], k: int, filters: dict[str, Any]) -> bool:
+def _notice(
+    live: ChromaField, queries: NDArray[np.float32], k: int, filters: dict[str, Any]
+) -> bool:
     """Find rows added, deleted or changed elsewhere, by count and near the queries."""
     changes = Changes()
     if _count_is_due(live) and live.host.count() != len(live) + len(live.unreadable):
@@ -168,7 +171,7 @@ def _notice(live: LiveField, queries: NDArray[np.float32], k: int, filters: dict
     return bool(changes)
 
 
-def _count_is_due(live: LiveField) -> bool:
+def _count_is_due(live: ChromaField) -> bool:
     """Always in a small collection; counting a large one takes longer than searching it."""
     now = time.monotonic()
     if len(live) > COUNTED_ALWAYS and now < live.counted + COUNT_SECONDS:
@@ -177,13 +180,13 @@ def _count_is_due(live: LiveField) -> bool:
     return True
 
 
-def _compare(live: LiveField, wanted: list[str], records: dict[str, dict[str, Any]]) -> Changes:
+def _compare(live: ChromaField, wanted: list[str], records: dict[str, dict[str, Any]]) -> Changes:
     found = by_vectors(live.rows, records.get("embeddings", {}))
     gone = tuple(name for name in wanted if name not in records["ids"])
     return found | Changes(removed=gone) if gone else found
 
 
-def _ranked(live: LiveField, search: SearchResult | None, row: int) -> Ranked:
+def _ranked(live: ChromaField, search: SearchResult | None, row: int) -> Ranked:
     if search is None:
         return Ranked([], [], [])
     terms = zip(

@@ -11,11 +11,12 @@ from chromadb.api.types import QueryResult
 from numpy.typing import NDArray
 
 from energy_chroma.collection import EnergyCollection
-from energy_chroma.live import LiveField
+from energy_chroma.fields import ChromaField
 from energy_chroma.result import reordered
-from energy_chroma.staleness import Changes, by_vectors
 from energy_plugin.energy.config import as_config
 from energy_plugin.errors import InvalidInputError, NotBuiltError
+from energy_plugin.stored import Changes
+from energy_plugin.stored.comparing import by_vectors
 from energy_plugin.validation import as_k, as_queries
 
 if TYPE_CHECKING:
@@ -103,9 +104,9 @@ class EnergyReranker:
         queries = self._vectors_of(query, len(ids))
         given = _embeddings(result, ids)
         if self._energy is not None:
-            with self._energy._lock:
+            with self._energy._keeper.lock:
                 try:
-                    live = self._energy._open()
+                    live = self._energy._keeper.open()
                 except NotBuiltError:
                     live = None
                 if live is not None:
@@ -133,7 +134,7 @@ class EnergyReranker:
 
     def _by_field(
         self,
-        live: LiveField,
+        live: ChromaField,
         queries: NDArray[np.float32],
         ids: list[list[str]],
         given: dict[str, NDArray[np.float32]] | None,
@@ -163,7 +164,7 @@ class EnergyReranker:
                     "name the collection: EnergyReranker(collection)."
                 )
             wanted = list(dict.fromkeys(name for names in ids for name in names))
-            readable, vectors = self._energy._host.vectors(wanted)
+            readable, vectors = self._energy._keeper.host.vectors(wanted)
             given = dict(zip(readable, vectors, strict=True))
         core = Core(None, self._config, device=self._device)
         kept = [[place for place, name in enumerate(names) if name in given] for names in ids]
@@ -176,7 +177,7 @@ class EnergyReranker:
 
 
 def rank_by_field(
-    live: LiveField,
+    live: ChromaField,
     queries: NDArray[np.float32],
     ids: Sequence[Sequence[str]],
     limit: int | None,
@@ -201,7 +202,7 @@ def rank_by_field(
 
 
 def _searched(
-    live: LiveField,
+    live: ChromaField,
     query: NDArray[np.float32],
     numbers: NDArray[np.int64],
     limit: int | None,
@@ -224,7 +225,7 @@ def _searched(
 
 
 def _with_config(
-    live: LiveField,
+    live: ChromaField,
     query: NDArray[np.float32],
     numbers: NDArray[np.int64],
     limit: int | None,
@@ -244,7 +245,7 @@ def _dim(query: Any) -> int:
         return 0
 
 
-def _gone(live: LiveField, wanted: list[str], given: Mapping[str, Any]) -> tuple[str, ...]:
+def _gone(live: ChromaField, wanted: list[str], given: Mapping[str, Any]) -> tuple[str, ...]:
     """Rows of the index that the host no longer has."""
     absent = [name for name in wanted if name not in given and name in live.rows]
     present = set(live.host.ids(ids=absent)) if absent else set()

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from energy_chroma import rows, view
+from energy_chroma import chunks, fields, view
+from energy_chroma.fields import ChromaField
 from energy_chroma.host import ChromaHost
-from energy_chroma.live import LiveField
-from energy_chroma.staleness import Changes
 from energy_chroma.store import FieldStore
+from energy_plugin.stored import Changes
 from energy_plugin.validation import as_vectors
 
 logger = logging.getLogger(__name__)
@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 LOOSE_CHUNKS = 128
 
 
-def write(store: FieldStore, field: LiveField, verb: str, request: dict[str, Any]) -> bool:
+def write(store: FieldStore, field: ChromaField, verb: str, request: dict[str, Any]) -> bool:
     """``add``, ``upsert`` or ``update`` rows and keep the field in step.
 
     Nothing is written where the input is refused.
@@ -29,7 +29,7 @@ def write(store: FieldStore, field: LiveField, verb: str, request: dict[str, Any
     Parameters
     ----------
     store : FieldStore
-    field : LiveField
+    field : ChromaField
     verb : {"add", "upsert", "update"}
     request : dict
         What Chroma prepared from the arguments: ``ids``, ``embeddings``, ``documents``,
@@ -86,10 +86,10 @@ def _touched(host: ChromaHost, verb: str, names: list[str]) -> set[str]:
 
 
 def _append(
-    store: FieldStore, field: LiveField, names: list[str], numbers: NDArray[np.int64]
+    store: FieldStore, field: ChromaField, names: list[str], numbers: NDArray[np.int64]
 ) -> bool:
     """Store the columns of rows that are in the index."""
-    chunk = rows.pack(names, field.columns_of(numbers), field.rows.fingerprints(numbers))
+    chunk = chunks.pack(names, field.columns_of(numbers), field.rows.fingerprints(numbers))
     try:
         current = store.pointer()
         if current is None or current.generation != field.pointer.generation:
@@ -99,10 +99,10 @@ def _append(
             return False
         field.pointer = appended
         field.settle(names)
-        if field.pointer.chunks > LOOSE_CHUNKS + len(field) // rows.CHUNK_ROWS:
+        if field.pointer.chunks > LOOSE_CHUNKS + len(field) // chunks.CHUNK_ROWS:
             unseen = field.pending.added or field.pending.changed
             shown = field.pointer.viewed == field.pointer.generation and not unseen
-            field.store(store)
+            fields.publish(field, store)
             if shown:
                 field.pointer = store.mark_viewed(field.pointer)
     except Exception:

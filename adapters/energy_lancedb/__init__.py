@@ -12,20 +12,21 @@ optional("lancedb", "lancedb")
 
 from energy_lancedb.aio import AsyncEnergyQuery, AsyncEnergyTable  # noqa: E402
 from energy_lancedb.embedding import OpticalEmbeddingFunction, optical  # noqa: E402
-from energy_lancedb.findings import Finding  # noqa: E402
-from energy_lancedb.info import EnergyInfo  # noqa: E402
 from energy_lancedb.query import EnergyQuery  # noqa: E402
 from energy_lancedb.reranker import EnergyReranker  # noqa: E402
 from energy_lancedb.table import EnergyTable  # noqa: E402
+from energy_plugin.stored import Changes, FieldInfo, Finding, RepairReport  # noqa: E402
 
 __all__ = [
     "AsyncEnergyQuery",
     "AsyncEnergyTable",
-    "EnergyInfo",
+    "Changes",
     "EnergyQuery",
     "EnergyReranker",
     "EnergyTable",
+    "FieldInfo",
     "Finding",
     "OpticalEmbeddingFunction",
+    "RepairReport",
     "optical",
 ]

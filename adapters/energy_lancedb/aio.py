@@ -6,19 +6,17 @@ import asyncio
 from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any
 
-from energy_lancedb.host import Host
 from energy_lancedb.query import EnergyQuery
 from energy_lancedb.sync import is_asynchronous, sync_view
-from energy_lancedb.table import EnergyTable
+from energy_lancedb.table import PASSED_ON, EnergyTable
 from energy_plugin.errors import InvalidInputError
+from energy_plugin.stored.awaiting import awaited
+from energy_plugin.stored.passing import passed_on
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from energy_lancedb.findings import Finding
-    from energy_lancedb.info import EnergyInfo
-    from energy_plugin.energy import EnergyConfig, Maintenance, SearchWork
-    from energy_plugin.forgetting import ForgettingPlan
+    from energy_plugin.energy import SearchWork
 
 
 class AsyncEnergyTable:
@@ -48,38 +46,56 @@ class AsyncEnergyTable:
                 f"table must be an asynchronous LanceDB table, got {type(table).__name__}. "
                 "Use EnergyTable for a synchronous one."
             )
-        self.table = table
-        self.sync = EnergyTable(sync_view(table), vector_column_name, device=device)
-        """The synchronous table that does the work."""
+        self._table = table
+        self._energy = EnergyTable(sync_view(table), vector_column_name, device=device)
 
     def __repr__(self) -> str:
-        return f"AsyncEnergyTable({self.host.name!r})"
+        return f"AsyncEnergyTable({self.name!r})"
+
+    def __getattr__(self, name: str) -> Any:
+        table = self.__dict__.get("_table")
+        if table is None:
+            raise AttributeError(name)
+        return passed_on(self, table, "table", PASSED_ON, name)
+
+    async def _run(self, work: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        return await asyncio.to_thread(work, *args, **kwargs)
 
     @property
-    def host(self) -> Host:
-        """See `EnergyTable.host`."""
-        return self.sync.host
+    def table(self) -> Any:
+        """The asynchronous LanceDB table itself."""
+        return self._table
 
-    async def build(self, *arguments: Any, **options: Any) -> AsyncEnergyTable:
-        """As `EnergyTable.build`."""
-        await asyncio.to_thread(self.sync.build, *arguments, **options)
-        return self
+    @property
+    def name(self) -> str:
+        """Name of the table."""
+        return self._energy.name
+
+    build = awaited(EnergyTable.build)
+    refresh = awaited(EnergyTable.refresh)
+    maintain = awaited(EnergyTable.maintain)
+    refit = awaited(EnergyTable.refit)
+    forget = awaited(EnergyTable.forget)
+    info = awaited(EnergyTable.info)
+    verify = awaited(EnergyTable.verify)
+    repair = awaited(EnergyTable.repair)
+    drop = awaited(EnergyTable.drop)
+
+    embed_query = awaited(EnergyTable.embed_query)
+    add = awaited(EnergyTable.add)
+    delete = awaited(EnergyTable.delete)
+    optimize = awaited(EnergyTable.optimize)
+    checkout = awaited(EnergyTable.checkout)
+    checkout_latest = awaited(EnergyTable.checkout_latest)
+    restore = awaited(EnergyTable.restore)
 
     def search(self, query: Any, *, vector_column_name: str | None = None) -> AsyncEnergyQuery:
         """As `EnergyTable.search`; may be awaited, as LanceDB's own, but need not."""
-        return AsyncEnergyQuery(self.sync.search(query, vector_column_name=vector_column_name))
-
-    async def info(self) -> EnergyInfo:
-        """As `EnergyTable.info`."""
-        return await asyncio.to_thread(self.sync.info)
-
-    async def add(self, data: Any, **options: Any) -> Any:
-        """As `EnergyTable.add`."""
-        return await asyncio.to_thread(self.sync.add, data, **options)
+        return AsyncEnergyQuery(self._energy.search(query, vector_column_name=vector_column_name))
 
     def merge_insert(self, on: Any) -> Any:
         """As `EnergyTable.merge_insert`; the builder's `execute` is awaited."""
-        builder = self.sync.merge_insert(on)
+        builder = self._energy.merge_insert(on)
         execute: Callable[..., Any] = builder.execute
 
         async def executed(*arguments: Any, **options: Any) -> Any:
@@ -100,56 +116,7 @@ class AsyncEnergyTable:
         """
         if "updates_sql" in options:
             options["values_sql"] = options.pop("updates_sql")
-        return await asyncio.to_thread(self.sync.update, where, updates, **options)
-
-    async def delete(self, where: Any) -> Any:
-        """As `EnergyTable.delete`."""
-        return await asyncio.to_thread(self.sync.delete, where)
-
-    async def optimize(self, **options: Any) -> Any:
-        """As `EnergyTable.optimize`."""
-        return await asyncio.to_thread(self.sync.optimize, **options)
-
-    async def checkout(self, version: int | str) -> None:
-        """As `EnergyTable.checkout`."""
-        await asyncio.to_thread(self.sync.checkout, version)
-
-    async def checkout_latest(self) -> None:
-        """As `EnergyTable.checkout_latest`."""
-        await asyncio.to_thread(self.sync.checkout_latest)
-
-    async def restore(self, version: int | str | None = None) -> None:
-        """As `EnergyTable.restore`."""
-        await asyncio.to_thread(self.sync.restore, version)
-
-    async def refresh(self) -> int:
-        """As `EnergyTable.refresh`."""
-        return await asyncio.to_thread(self.sync.refresh)
-
-    async def refit(self, config: EnergyConfig | None = None) -> AsyncEnergyTable:
-        """As `EnergyTable.refit`."""
-        await asyncio.to_thread(self.sync.refit, config)
-        return self
-
-    async def maintain(self) -> Maintenance:
-        """As `EnergyTable.maintain`."""
-        return await asyncio.to_thread(self.sync.maintain)
-
-    async def forget(self, now: Any, **options: Any) -> ForgettingPlan:
-        """As `EnergyTable.forget`."""
-        return await asyncio.to_thread(self.sync.forget, now, **options)
-
-    async def verify(self) -> list[Finding]:
-        """As `EnergyTable.verify`."""
-        return await asyncio.to_thread(self.sync.verify)
-
-    async def repair(self, *, rebuild: bool = False) -> list[Finding]:
-        """As `EnergyTable.repair`."""
-        return await asyncio.to_thread(self.sync.repair, rebuild=rebuild)
-
-    async def drop(self) -> None:
-        """As `EnergyTable.drop`."""
-        await asyncio.to_thread(self.sync.drop)
+        return await asyncio.to_thread(self._energy.update, where, updates, **options)
 
 
 class AsyncEnergyQuery:

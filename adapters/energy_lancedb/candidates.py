@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from energy_lancedb.columns import NAMES
 from energy_lancedb.host import ROWID, Host, is_vector, prints_of, vectors_of
+from energy_lancedb.live import LiveTable
 from energy_lancedb.pointer import Pointer, pointer_of
-from energy_lancedb.reader import EnergyReader
 from energy_lancedb.snapshot import Snapshot
 from energy_plugin.errors import InvalidInputError
 
@@ -74,7 +74,7 @@ def distances_alone(
 
 
 def distances_by_columns(
-    reader: EnergyReader,
+    reader: LiveTable,
     pointer: Pointer,
     field: EnergyField,
     query: NDArray[np.float32],

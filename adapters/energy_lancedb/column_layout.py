@@ -41,6 +41,7 @@ from energy_lancedb.placing import Placing
 from energy_lancedb.pointer import KEY, Pointer, pointer_of, replaced_pointer
 from energy_lancedb.rewriting import update_of, values_of
 from energy_plugin.errors import CorruptFieldError, InvalidInputError
+from energy_plugin.stored import Changes
 
 NEXT, OLD = "__next", "__old"
 PASSES = 5  # that write new fragments before a commit is tried
@@ -223,6 +224,7 @@ class ColumnLayout:
         mine = rowids[written]
         fresh = np.isin(mine, vectors.without, invert=True)
         stale = np.ones(len(vectors.rowids), dtype=bool)
+        known = np.zeros(len(vectors.rowids), dtype=bool)
         if len(vectors.rowids):
             positions, known = match(mine, vectors.rowids)
             right = known.copy()
@@ -235,6 +237,7 @@ class ColumnLayout:
             fingerprints=prints[fresh],
             stale=vectors.rowids[stale],
             stale_vectors=vectors.matrix[stale],
+            changed=known[stale],
             emptied=mine[~fresh & np.isin(mine, vectors.without)],
             without_vector=len(rowids) - int(fresh.sum()) - int(stale.sum()),
         )
@@ -267,28 +270,28 @@ class ColumnLayout:
 
     # -- catching up
 
-    def catch_up(self, pointer: Pointer, encode: Encode) -> int:
-        """Write the columns of stale rows in place, in one commit; returns how many."""
+    def catch_up(self, pointer: Pointer, encode: Encode) -> Changes:
+        """Write the columns of rows that are behind in place, in one commit; returns which."""
         import lance
 
-        count = 0
+        changes = Changes()
 
         def write() -> None:
-            nonlocal count
+            nonlocal changes
             self.host.latest()
             current = pointer_of(self.host.schema)
             if current is None or not current.same_field(pointer):
                 return  # another process has just built, and refreshes its own field
             dataset = self.host.dataset()
             loaded = self.load(current)
-            count = len(loaded.stale)
-            if count + len(loaded.emptied):
+            changes = loaded.pending
+            if changes:
                 operation = update_of(dataset, values_of(pointer, loaded, encode))
                 lance.LanceDataset.commit(dataset, operation, read_version=dataset.version)
             self._verify(dataset, pointer)
 
         self._retry(write)
-        return count
+        return changes
 
     def _verify(self, dataset: Any, pointer: Pointer) -> None:
         """Note in the pointer that all vector files of `dataset` agree with the columns."""

@@ -24,6 +24,7 @@ from energy_lancedb.layout import Encode, FittedRows, LoadedRows, match
 from energy_lancedb.pointer import KEY, Pointer, outdated_rows, replaced_pointer, rows_of
 from energy_plugin.energy import EnergyColumns
 from energy_plugin.errors import CorruptFieldError
+from energy_plugin.stored import Changes
 
 SUFFIX = "__energy_rows"
 WRITE_BYTES = 8 << 20  # of residuals that are handed over at a time; what they become is more
@@ -135,12 +136,13 @@ class CompanionLayout:
             fingerprints=prints[chosen],
             stale=vectors.rowids[~known],
             stale_vectors=vectors.matrix[~known],
+            changed=np.zeros(int((~known).sum()), dtype=bool),
             emptied=vectors.without[:0],
             without_vector=len(vectors.without),
         )
 
-    def catch_up(self, pointer: Pointer, encode: Encode) -> int:
-        """Add the columns of stale rows; returns how many rows were stale."""
+    def catch_up(self, pointer: Pointer, encode: Encode) -> Changes:
+        """Add the columns of stale rows; returns which rows were stale."""
         self.host.latest()
         loaded = self.load(pointer)
         if len(loaded.stale):
@@ -148,7 +150,7 @@ class CompanionLayout:
             vectors = loaded.stale_vectors[first]
             columns = encode(loaded.stale[first], vectors)
             self._write(_rows(pointer, keys, columns, prints_of(vectors)))
-        return len(loaded.stale)
+        return loaded.pending
 
     def tidy(self) -> None:
         """Rows of broken-off builds go with the next one."""

@@ -130,9 +130,9 @@ def measure(
         search = energy.search(query).nprobes(nprobes).limit(LIMIT)
         return search.select(["id", "text"]).to_arrow()
 
-    index = energy.snapshot().index
+    index = energy._live.snapshot().index
     medians = _medians(asked, [native, ranked, probed, lambda q: index.search(q, LIMIT)])
-    mapper = RowMapper(energy.snapshot().field, index.columns)
+    mapper = RowMapper(energy.field, index.columns)
     batch = vectors[:BATCH_ROWS]
     started = time.perf_counter()
     mapper.columns(batch)
@@ -192,7 +192,7 @@ def _memory(
     energy: EnergyTable, rows: int, query: NDArray[np.float32]
 ) -> tuple[int | None, int | None]:
     """What an index of that many rows, by the columns of another, adds to the process."""
-    snapshot = energy.snapshot()
+    snapshot = energy._live.snapshot()
     columns = snapshot.index.columns
     before = _resident()
     if before is None or len(columns) == 0:
@@ -204,6 +204,7 @@ def _memory(
         fingerprints=snapshot.fingerprints[picks],
         stale=np.empty(0, dtype=np.uint64),
         stale_vectors=np.empty((0, snapshot.pointer.dim), dtype=np.float32),
+        changed=np.empty(0, dtype=bool),
         emptied=np.empty(0, dtype=np.uint64),
         without_vector=0,
     )

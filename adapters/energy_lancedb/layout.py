@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from energy_lancedb.host import Host
 from energy_lancedb.pointer import Pointer
 from energy_plugin.energy import EnergyColumns
+from energy_plugin.stored import Changes
 
 # Columns of some rows from their row ids (n,) and vectors (n, d).
 Encode = Callable[[NDArray[np.uint64], NDArray[np.float32]], EnergyColumns]
@@ -52,6 +53,8 @@ class LoadedRows:
         Rows that were added or changed without the plugin.
     stale_vectors : ndarray of shape (s, d), float32
         Their vectors, which they are served from.
+    changed : ndarray of shape (s,), bool
+        Which of them have columns, of another vector or field; the others have none.
     emptied : ndarray of shape (e,), uint64
         Rows that have columns but lost their vector.
     without_vector : int
@@ -63,8 +66,18 @@ class LoadedRows:
     fingerprints: NDArray[np.uint32]
     stale: NDArray[np.uint64]
     stale_vectors: NDArray[np.float32]
+    changed: NDArray[np.bool_]
     emptied: NDArray[np.uint64]
     without_vector: int
+
+    @property
+    def pending(self) -> Changes:
+        """Rows that wait for `EnergyTable.refresh`, by ``_rowid``."""
+        return Changes(
+            added=tuple(self.stale[~self.changed].tolist()),
+            removed=tuple(self.emptied.tolist()),
+            changed=tuple(self.stale[self.changed].tolist()),
+        )
 
 
 class Layout(Protocol):
@@ -79,8 +92,8 @@ class Layout(Protocol):
     def load(self, pointer: Pointer) -> LoadedRows:
         """Read the current generation at the version at hand."""
 
-    def catch_up(self, pointer: Pointer, encode: Encode) -> int:
-        """Write the columns of stale rows; returns how many."""
+    def catch_up(self, pointer: Pointer, encode: Encode) -> Changes:
+        """Write the columns of rows that are behind; returns which."""
 
     def clean(self, older_than: timedelta | None) -> None:
         """Remove old versions of tables that the layout keeps beside the host's."""

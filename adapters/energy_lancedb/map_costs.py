@@ -83,7 +83,7 @@ def measure_map(
     finally:
         if started:
             ray.shutdown()
-    snapshot = energy.snapshot()
+    snapshot = energy._live.snapshot()
     mapper = RowMapper(snapshot.field, snapshot.index.columns)
     batch = vectors[sample : sample + BATCH_ROWS]
     threads = torch.get_num_threads()

@@ -17,8 +17,8 @@ from energy_plugin.errors import InvalidInputError, NotBuiltError
 from energy_plugin.validation import as_k, as_queries
 
 if TYPE_CHECKING:
+    from energy_lancedb.live import LiveTable
     from energy_lancedb.pointer import Pointer
-    from energy_lancedb.reader import EnergyReader
     from energy_lancedb.snapshot import Snapshot
     from energy_plugin.energy import SearchWork
 
@@ -38,13 +38,13 @@ class EnergyQuery:
 
     Parameters
     ----------
-    energy : EnergyTable
+    energy : LiveTable
     query : str, list of str, or array_like of shape (d,) or (q, d)
     vector_column_name : str, optional
     """
 
     def __init__(
-        self, energy: EnergyReader, query: Any, vector_column_name: str | None = None
+        self, energy: LiveTable, query: Any, vector_column_name: str | None = None
     ) -> None:
         if query is None:
             raise InvalidInputError(
@@ -154,7 +154,7 @@ class EnergyQuery:
         Raises
         ------
         NotBuiltError, ForeignFieldError, CorruptFieldError
-            See `EnergyTable.snapshot`.
+            See `EnergyTable.field`.
         InvalidInputError
             The query has another dimension than the table, or is not finite.
         ValueError

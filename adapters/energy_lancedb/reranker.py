@@ -20,9 +20,9 @@ from energy_lancedb.candidates import (
 )
 from energy_lancedb.host import ROWID
 from energy_lancedb.layout import match
+from energy_lancedb.live import LiveTable
 from energy_lancedb.pointer import Pointer
-from energy_lancedb.reader import EnergyReader
-from energy_lancedb.sync import as_energy_table
+from energy_lancedb.sync import live_table_of
 from energy_plugin.errors import InvalidInputError, NotBuiltError
 from energy_plugin.validation import as_k, as_queries
 
@@ -88,8 +88,8 @@ class EnergyReranker(Reranker):  # type: ignore[misc,unused-ignore]
         device: str | None = None,
     ) -> None:
         super().__init__(return_score)
-        self.energy: EnergyReader | None = (
-            None if energy is None else as_energy_table(energy, column, device)
+        self.energy: LiveTable | None = (
+            None if energy is None else live_table_of(energy, column, device)
         )
         self.column = column
         self.device = device

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from energy_lancedb.host import prints_of
 from energy_lancedb.layout import LoadedRows
 from energy_lancedb.pointer import Pointer
+from energy_plugin.stored import Changes
 
 if TYPE_CHECKING:
     from energy_plugin.energy import EnergyColumns, EnergyField, EnergyIndex
@@ -60,7 +61,7 @@ class Snapshot:
         Host row of row number i; `GONE` for numbers out of use.
     fingerprints : ndarray of shape (n,), uint32
         Of the vectors.
-    stale : int
+    pending : Changes
         Rows that wait for `EnergyTable.refresh`.
     without_vector : int
         Rows in no result.
@@ -72,7 +73,7 @@ class Snapshot:
     index: EnergyIndex
     rowids: NDArray[np.uint64]
     fingerprints: NDArray[np.uint32]
-    stale: int
+    pending: Changes
     without_vector: int
 
     def __len__(self) -> int:
@@ -149,7 +150,7 @@ def snapshot_of(
         index=index,
         rowids=rows[0],
         fingerprints=rows[1],
-        stale=len(loaded.stale),
+        pending=loaded.pending,
         without_vector=loaded.without_vector,
     )
 

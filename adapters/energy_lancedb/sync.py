@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from energy_lancedb.reader import EnergyReader
+from energy_lancedb.live import LiveTable
 from energy_lancedb.table import EnergyTable
 
 
@@ -31,11 +31,11 @@ def is_asynchronous(table: Any) -> bool:
     return hasattr(table, "vector_search") and hasattr(table, "_inner")
 
 
-def as_energy_table(table: Any, column: str | None, device: str | None) -> EnergyReader:
-    """The EnergyTable of an EnergyTable, an AsyncEnergyTable or a table of LanceDB's."""
-    inner = getattr(table, "sync", table)
-    if isinstance(inner, EnergyReader):
-        return inner
+def live_table_of(table: Any, column: str | None, device: str | None) -> LiveTable:
+    """What an EnergyTable, an AsyncEnergyTable or a table of LanceDB's is ranked by."""
+    inner = getattr(table, "_energy", table)
+    if isinstance(inner, EnergyTable):
+        return inner._live
     if is_asynchronous(inner):
         inner = sync_view(inner)
-    return EnergyTable(inner, column, device=device)
+    return LiveTable(inner, column, device=device)

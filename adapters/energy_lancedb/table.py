@@ -2,42 +2,56 @@
 
 from __future__ import annotations
 
-import time
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from energy_lancedb.blocks import HostRows, fitted_rows, plan_of
-from energy_lancedb.companion_layout import keys_of
-from energy_lancedb.findings import Finding, findings_of, wrong_rows
-from energy_lancedb.fragments import SAMPLE_ROWS, SampledRows, read_sample
-from energy_lancedb.host import ROWID, prints_of
-from energy_lancedb.layout import FittedRows, layout_of
-from energy_lancedb.pointer import Pointer, replaced_pointer
-from energy_lancedb.upkeep import EnergyUpkeep
-from energy_plugin.energy.config import as_config
-from energy_plugin.errors import InvalidInputError
-from energy_plugin.validation import as_k, as_memory_limit
+from energy_lancedb.building import Builder, BuildTimes
+from energy_lancedb.keeper import TableKeeper
+from energy_lancedb.live import LiveTable
+from energy_lancedb.query import EnergyQuery
+from energy_lancedb.writing import RowWriter
+from energy_plugin.stored import FieldVerbs
+from energy_plugin.stored.passing import passed_on
 
 if TYPE_CHECKING:
-    from energy_plugin.energy import EnergyConfig, EnergyField
-    from energy_plugin.energy.fit.budget import Plan
+    from typing_extensions import Self
 
-LAYOUTS = ("auto", "columns", "companion")
-ENGINES = ("local", "ray")
+    from energy_plugin.energy import EnergyConfig
+
+# Members of LanceDB's table that read rows or look after its own indexes.
+PASSED_ON = frozenset(
+    {
+        "count_rows",
+        "create_fts_index",
+        "create_index",
+        "create_scalar_index",
+        "drop_index",
+        "embedding_functions",
+        "head",
+        "index_stats",
+        "list_indices",
+        "list_versions",
+        "schema",
+        "stats",
+        "tags",
+        "take_offsets",
+        "take_row_ids",
+        "to_arrow",
+        "to_lance",
+        "to_pandas",
+        "to_polars",
+        "uri",
+        "uses_v2_manifest_paths",
+        "version",
+        "wait_for_index",
+    }
+)
 
 
-@dataclass(frozen=True)
-class BuildTimes:
-    """Where the time of a build went, in seconds."""
-
-    read: float  # of the vectors
-    fit: float  # of the field; in columns too, unless they were mapped
-    write: float  # of columns and field; mapping of rows outside the sample included
-
-
-class EnergyTable(EnergyUpkeep):
+class EnergyTable(FieldVerbs):
     """A LanceDB table whose searches are ordered by energy distance.
 
     Parameters
@@ -52,6 +66,12 @@ class EnergyTable(EnergyUpkeep):
     connection : lancedb.DBConnection, optional
         Database of the companion tables; the table's own by default.
 
+    Notes
+    -----
+    Members of the table that only read, as ``count_rows``, ``head``, ``to_pandas`` and ``schema``,
+    and those of its indexes, as ``create_fts_index`` and ``list_indices``, are passed on. All
+    others are at `table`.
+
     Examples
     --------
     >>> energy = EnergyTable(table).build()                              # doctest: +SKIP
@@ -60,6 +80,56 @@ class EnergyTable(EnergyUpkeep):
 
     last_build: BuildTimes | None = None
     """Of the last `build` of this object."""
+
+    def __init__(
+        self,
+        table: Any,
+        vector_column_name: str | None = None,
+        *,
+        device: str | None = None,
+        connection: Any | None = None,
+    ) -> None:
+        self._live = LiveTable(table, vector_column_name, device=device, connection=connection)
+        keeper = TableKeeper(self._live)
+        super().__init__(keeper)
+        self._builder = Builder(keeper)
+        self._rows = RowWriter(keeper)
+
+    def __repr__(self) -> str:
+        return f"EnergyTable({self.name!r})"
+
+    def __getattr__(self, name: str) -> Any:
+        live = self.__dict__.get("_live")
+        if live is None:  # while it is made, copied or unpickled
+            raise AttributeError(name)
+        if name in PASSED_ON:
+            with live.lock:
+                live.host.latest()
+        return passed_on(self, live.host.table, "table", PASSED_ON, name)
+
+    def __dir__(self) -> list[str]:
+        return sorted({*super().__dir__(), *PASSED_ON})
+
+    @property
+    def table(self) -> Any:
+        """The LanceDB table itself."""
+        return self._live.host.table
+
+    @property
+    def name(self) -> str:
+        """Name of the table."""
+        return self._live.host.name
+
+    @property
+    def vector_column(self) -> str:
+        """Name of the column of the field, or else of the vector column there is to build on.
+
+        Raises
+        ------
+        InvalidInputError
+            There are several to choose from, or none.
+        """
+        return self._live.vector_column()
 
     # -- building
 
@@ -72,7 +142,7 @@ class EnergyTable(EnergyUpkeep):
         sample: int | None = None,
         memory_limit: int | str | None = None,
         show_progress_bar: bool = False,
-    ) -> EnergyTable:
+    ) -> Self:
         """Fit an energy field to the table and store it, as a new generation.
 
         Readers see the old field until the new one is complete; other threads go on with this
@@ -110,216 +180,150 @@ class EnergyTable(EnergyUpkeep):
             No row has a vector, the table has foreign columns of the same names, the limit is
             too small, or `config` is no EnergyConfig.
         """
-        config = as_config(config)
-        bound = as_memory_limit(memory_limit)
-        if layout not in LAYOUTS:
-            raise InvalidInputError(f"layout must be one of {LAYOUTS}, got {layout!r}.")
-        if engine not in ENGINES:
-            raise InvalidInputError(f"engine must be one of {ENGINES}, got {engine!r}.")
-        limit = SAMPLE_ROWS if sample is None else as_k(sample, name="sample")
-        self.host.require_latest()
-        with self.lock:
-            started = time.perf_counter()
-            self.host.latest()
-            previous = replaced_pointer(self.host.schema)
-            column = self._column or (previous.vector_column if previous else None)
-            column, dim = self.host.vector_column(column)
-            if layout == "auto":
-                layout = "columns" if self.host.has_dataset() else "companion"
-            if layout == "companion" and engine != "local":
-                raise InvalidInputError(
-                    f"engine={engine!r} writes the columns into the table, which needs pylance to "
-                    f"open the storage of {self.host.name!r}, and not layout='companion'. "
-                    "Leave engine out."
-                )
-            count = self.host.table.count_rows()
-            plan = None if bound is None else plan_of(bound, layout, count, dim, config)
-            if plan is not None:
-                limit = min(limit, plan.sample)
-            field: EnergyField
-            rows: FittedRows | SampledRows
-            if layout == "companion" and plan is not None and plan.sample < count:
-                field, rows, fitting = self._fit_in_passes(
-                    column, dim, plan, config, show_progress_bar=show_progress_bar
-                )
-            else:
-                field, rows, fitting = self._fit_at_once(
-                    column,
-                    dim,
-                    plan,
-                    config,
-                    mapped=layout == "columns" and (engine == "ray" or limit < count),
-                    sample=limit,
-                    engine=engine,
-                    show_progress_bar=show_progress_bar,
-                )
-            fitted = time.perf_counter()
-            self._publish(field, rows, layout, column, previous)
-            if plan is None and isinstance(rows, FittedRows):
-                self.refresh()  # rows that came while the field was fitted
-            written = time.perf_counter()
-            read = fitting - started
-            self.last_build = BuildTimes(read, fitted - fitting, written - fitted)
-        return self
-
-    def _fit_at_once(
-        self,
-        column: str,
-        dim: int,
-        plan: Plan | None,
-        config: EnergyConfig,
-        *,
-        mapped: bool,
-        sample: int,
-        engine: str,
-        show_progress_bar: bool,
-    ) -> tuple[EnergyField, FittedRows | SampledRows, float]:
-        """Field, rows, and when the vectors were read; of all rows or, if mapped, a sample."""
-        from energy_plugin.energy import EnergyIndex
-        from energy_plugin.energy.blocks import blocks_of
-        from energy_plugin.energy.fit import budget as memory
-        from energy_plugin.energy.fit.mapping import sample_config
-
-        version, count = self.host.latest(), self.host.table.count_rows()
-        vectors = (
-            read_sample(self.host.dataset(), column, dim, sample, config.seed)
-            if mapped
-            else self.host.vectors(column, dim)
-        )
-        if len(vectors.rowids) == 0:
-            raise InvalidInputError(_no_vectors(self.host.name, column))
-        if mapped and sample < count:
-            config = sample_config(config, count, len(vectors.rowids))
-        read = time.perf_counter()
-        with self.others_go_on(), blocks_of(None if plan is None else plan.block_values):
-            index = EnergyIndex.fit(
-                vectors.matrix, config, show_progress_bar=show_progress_bar, device=self._device
-            )
-        prints = prints_of(vectors.matrix)
-        if not mapped:
-            rows = FittedRows(
-                version=version,
-                rowids=vectors.rowids,
-                keys=lambda: keys_of(vectors.matrix),
-                fingerprints=prints,
-                columns=index.columns,
-            )
-            return index.field, rows, read
-        blob = index.field.to_bytes()
-        sampled = SampledRows(blob, vectors.rowids, prints, index.columns, engine, self._device)
-        if plan is not None:
-            memory.give_back()
-            batch = max(1, plan.block_values // dim)
-            sampled = replace(sampled, batch_rows=batch, block_values=plan.block_values)
-        return index.field, sampled, read
-
-    def _fit_in_passes(
-        self, column: str, dim: int, plan: Plan, config: EnergyConfig, *, show_progress_bar: bool
-    ) -> tuple[EnergyField, FittedRows, float]:
-        """As `_fit_at_once`, of all rows, whose vectors are never held at once."""
-        version = self.host.latest()
-        rowids = np.sort(self.host.scan([])[ROWID].to_numpy().astype(np.uint64))
-        read = time.perf_counter()
-        field, rows = fitted_rows(
-            HostRows(self.host, column, dim, rowids),
-            plan,
-            version,
+        self.last_build = self._builder.build(
             config,
-            device=self._device,
+            layout=layout,
+            engine=engine,
+            sample=sample,
+            memory_limit=memory_limit,
             show_progress_bar=show_progress_bar,
         )
-        return field, rows, read
+        return self
 
-    def verify(self) -> list[Finding]:
-        """Check all that is stored against the table's vectors; reads them once.
+    # -- searching
 
-        Checked are pointer, artefacts with their checksum, types, cells, λ and G of every row,
-        rows that wait, and what broken-off builds left. The planes of residuals are not: they
-        depend on rows that may be gone.
-
-        Returns
-        -------
-        list of Finding
-            Empty if all is well.
-        """
-        with self.lock:
-            return list(findings_of(self))
-
-    def repair(self, *, rebuild: bool = False) -> list[Finding]:
-        """Mend what `verify` finds.
+    def search(self, query: Any, *, vector_column_name: str | None = None) -> EnergyQuery:
+        """Start a search, ordered by energy distance.
 
         Parameters
         ----------
-        rebuild : bool, default False
-            Build a new field where the present one cannot be used.
+        query : str or array_like of shape (d,) or (q, d)
+            A text is embedded by the table's embedding function. Several vectors give a
+            result with a ``query_index`` column, as in LanceDB.
+        vector_column_name : str, optional
+            The column that the field was built on, which is also the default.
 
         Returns
         -------
-        list of Finding
-            What is left.
+        EnergyQuery
+            With LanceDB's `where`, `select`, `limit`, `to_arrow` and so on.
         """
-        with self.lock:
-            self.host.require_latest()
-            kinds = {finding.kind for finding in findings_of(self)}
-            if "field" in kinds and rebuild:
-                previous = replaced_pointer(self.host.schema)
-                self.build(_config_of(previous), layout=previous.layout if previous else "auto")
-            if "field" not in kinds:
-                snapshot = self.snapshot()
-                pointer = snapshot.pointer
-                if "history" in kinds:
-                    self.artefacts(pointer.artefacts).revive(pointer)
-                if "values" in kinds:
-                    self._mend()
-                if "pending" in kinds:
-                    self.refresh()
-                if "leftover" in kinds:
-                    layout_of(pointer.layout, self.host).tidy()
-            return list(findings_of(self))
+        return EnergyQuery(self._live, query, vector_column_name)
 
-    def _mend(self) -> None:
-        """Write the columns of rows with wrong values anew."""
-        from energy_plugin.energy import EnergyColumns, EnergyIndex
+    def embed_query(self, query: Any) -> NDArray[np.float32]:
+        """Vector of a query in the table's own embedding, shape (d,), float32.
 
-        snapshot, vectors = self.snapshot_and_vectors()
-        wrong = wrong_rows(snapshot, vectors)
-        index, rows = self._taken(snapshot, vectors)
-        keep = np.ones(len(index), dtype=bool)
-        keep[wrong] = False
-        mended = index.encode(vectors[wrong])
-        order = np.argsort(np.concatenate([np.flatnonzero(keep), wrong]))
-        both = EnergyColumns.concat([index.columns.take(keep), mended]).take(order)
-        self._republish(
-            snapshot.pointer,
-            EnergyIndex.from_columns(snapshot.field, both),
-            replace(rows, fingerprints=prints_of(vectors)),
-        )
+        Raises
+        ------
+        InvalidInputError
+            The table has no embedding function.
+        """
+        return self._live.embed_query(query)
 
-    def drop(self) -> None:
-        """Remove the energy columns, the pointer and the companion tables."""
-        self.host.require_latest()
-        with self.lock:
-            self.host.latest()
-            previous = replaced_pointer(self.host.schema)
-            names = {f"{self.host.name}__energy"}
-            if previous is not None:
-                names.add(previous.artefacts)
-            for layout in ("columns", "companion"):
-                layout_of(layout, self.host).drop()
-            for name in names:
-                self.artefacts(name).drop()
-            self._snapshot = None
+    # -- rows
 
+    def add(self, data: Any, **options: Any) -> Any:
+        """Add rows as `table.add` does, and write their energy columns.
 
-def _no_vectors(table: str, column: str) -> str:
-    return f"Table {table!r} has no row with a vector in {column!r}. Add rows, then build."
+        Where the columns cannot be written, which the log says, the rows are in the table all
+        the same: searches rank them by their vectors, and `refresh` writes their columns. The
+        same holds for `merge_insert` and `update`.
 
+        Parameters
+        ----------
+        data, **options
+            See `lancedb.table.Table.add`.
 
-def _config_of(pointer: Pointer | None) -> EnergyConfig | None:
-    """The configuration in a pointer, or None where it cannot be read."""
-    from energy_plugin.energy import EnergyConfig
+        Returns
+        -------
+        lancedb.AddResult
 
-    try:
-        return None if pointer is None else EnergyConfig.from_dict(pointer.config)
-    except InvalidInputError:
-        return None
+        Raises
+        ------
+        ForeignFieldError, CorruptFieldError
+            The table has a field that cannot be used. Nothing is added.
+        InvalidInputError
+            The optical embedding function was given an empty text, or a version is checked
+            out. Nothing is added.
+        """
+        return self._rows.add(data, **options)
+
+    def merge_insert(self, on: Any) -> Any:
+        """Update and insert as `table.merge_insert` does, and write the energy columns.
+
+        Parameters
+        ----------
+        on : str or list of str
+            Key columns.
+
+        Returns
+        -------
+        lancedb.merge.LanceMergeInsertBuilder
+            Its `execute` also writes the columns of the rows that changed.
+        """
+        return self._rows.merge_insert(on)
+
+    def update(self, where: Any = None, values: Any = None, **options: Any) -> Any:
+        """Change columns as `table.update` does, and write the energy columns.
+
+        As in LanceDB, a changed text is not embedded again: give its vector too, or use
+        `merge_insert`, which embeds.
+
+        Parameters
+        ----------
+        where, values, **options
+            See `lancedb.table.Table.update`.
+
+        Returns
+        -------
+        lancedb.UpdateResult
+        """
+        return self._rows.update(where, values, **options)
+
+    def delete(self, where: Any) -> Any:
+        """Delete rows as `table.delete` does."""
+        return self._rows.delete(where)
+
+    def optimize(self, *, cleanup_older_than: timedelta | None = None, **options: Any) -> Any:
+        """Compact the table as `table.optimize` does, and note that its columns still agree.
+
+        The companion tables are cleaned of versions of the same age.
+
+        Parameters
+        ----------
+        cleanup_older_than, **options
+            See `lancedb.table.Table.optimize`.
+        """
+        return self._rows.optimize(cleanup_older_than=cleanup_older_than, **options)
+
+    # -- versions
+
+    def checkout(self, version: int | str) -> None:
+        """Search an older version of the table, with the field that it had.
+
+        Parameters
+        ----------
+        version : int or str
+            Number or tag.
+        """
+        self._live.checkout(version)
+
+    def checkout_latest(self) -> None:
+        """Follow the table's latest version again."""
+        self._live.checkout_latest()
+
+    def restore(self, version: int | str | None = None) -> None:
+        """Make an older version the latest one, with the field that it had.
+
+        Parameters
+        ----------
+        version : int or str, optional
+            Number or tag; by default the one that is checked out.
+
+        Raises
+        ------
+        CorruptFieldError
+            The field of that version is gone, as `optimize(cleanup_older_than=...)` cleaned it
+            away. The table is restored; `build` gives it a new field.
+        """
+        self._rows.restore(version)

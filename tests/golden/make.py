@@ -93,7 +93,7 @@ def lancedb(folder):
     for name, layout in (("pages", "columns"), ("notes", "companion")):
         energy = EnergyTable(database.create_table(name, data)).build(config(), layout=layout)
         if name == "pages":
-            energy.forget(NOW, column="seen", dry_run=False)
+            energy.forget(NOW, time_key="seen", dry_run=False)
         energy.optimize(cleanup_older_than=timedelta(0), delete_unverified=True)
         answers[name] = lancedb_answers(energy, queries)
     for name in database.list_tables().tables:
@@ -127,7 +127,7 @@ def chroma(folder):
         metadatas=[{"n": i, "seen": when} for i, when in enumerate(seen)],
     )
     energy = EnergyCollection(made).build(config())
-    energy.forget(NOW, key="seen", dry_run=False)
+    energy.forget(NOW, time_key="seen", dry_run=False)
     return {"docs": chroma_answers(energy, queries)}
 
 

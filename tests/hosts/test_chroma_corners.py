@@ -116,7 +116,7 @@ def test_listing_collections_stays_cheap(tmp_path):
     made = where.create_collection("docs", embedding_function=OpticalEmbeddingFunction())
     made.add(ids=["a", "b", "c"], documents=["one text", "two texts", "three texts"])
     energy = EnergyCollection(made).build()
-    companion = energy._host.companion()
+    companion = energy._keeper.host.companion()
     assert sum(len(str(key)) + len(str(value)) for key, value in companion.metadata.items()) < 4000
 
 

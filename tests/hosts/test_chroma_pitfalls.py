@@ -41,7 +41,7 @@ def test_more_rows_than_a_statement_of_sqlite_has_variables(tmp_path):
     assert energy.verify() == []
     got = energy.query(query_embeddings=rows[:1], n_results=MANY, where={"n": {"$gte": 100}})
     assert len(set(got["ids"][0])) == MANY - 100
-    assert len(energy.forget("2020-02-20", key="when", dry_run=False)) == MANY
+    assert len(energy.forget("2020-02-20", time_key="when", dry_run=False)) == MANY
     assert len(EnergyCollection(made).query(query_embeddings=rows[:3])["ids"][2]) == 10
     made.delete(ids=[f"r{i}" for i in range(5_000)])
     assert len(energy.refresh().removed) == 5_000
@@ -89,7 +89,7 @@ def test_the_log_does_not_keep_former_generations(tmp_path):
     info = energy.info()
     assert max(sizes) < 2 * 4 / 3 * info.bytes
     # a companion that was made without the setting gets it with the next generation
-    energy._host.companion().modify(configuration={"hnsw": {"sync_threshold": 1000}})
+    energy._keeper.host.companion().modify(configuration={"hnsw": {"sync_threshold": 1000}})
     for _ in range(4):
         energy.build(row_columns=False)
     assert logged(tmp_path) - before < 4 * 4 / 3 * info.bytes

@@ -159,7 +159,7 @@ def test_one_query_at_a_time_gives_the_same(built):
 
 
 def test_without_verification_the_answer_is_the_same(built):
-    plain = EnergyCollection(built.collection, verify=False)
+    plain = EnergyCollection(built.collection, watch=False)
     assert plain.query(query_embeddings=QUERIES) == built.query(query_embeddings=QUERIES)
 
 
@@ -178,7 +178,7 @@ def test_all_cells_give_what_no_choice_gives(built):
 
 @pytest.mark.parametrize("verify", [True, False])
 def test_candidates_of_chroma_in_the_order_of_the_field(built, verify):
-    energy = EnergyCollection(built.collection, verify=verify)
+    energy = EnergyCollection(built.collection, watch=verify)
     plain = built.collection.query(query_embeddings=QUERIES, n_results=60, include=[])
     got = energy.query(query_embeddings=QUERIES, n_results=7, candidates=60)
     ids, _ = stored(built.collection)

@@ -15,7 +15,7 @@ from energy_chroma import (
     reembedding,
 )
 from energy_chroma.host import ChromaHost
-from energy_chroma.keeper import FieldKeeper
+from energy_chroma.keeper import CollectionKeeper
 
 from energy_plugin.energy import EnergyConfig
 from energy_plugin.errors import ForeignFieldError, InvalidInputError

@@ -47,7 +47,7 @@ def test_by_the_field_and_its_columns(built):
     found = ask(built)
     energy = EnergyCollection(built)
     got = EnergyReranker(built).rerank(found, QUERIES)
-    live = energy._open()
+    live = energy._keeper.open()
     for query, names, ids, distances in zip(
         QUERIES, found["ids"], got["ids"], got["distances"], strict=True
     ):
@@ -66,7 +66,7 @@ def test_by_the_field_with_a_configuration_of_ones_own(built):
     config = EnergyConfig(weight_lambda=0.5)
     got = EnergyReranker(built, config=config).rerank(found, QUERIES)
     core = Core(energy.field, config)
-    live = energy._open()
+    live = energy._keeper.open()
     for query, names, ids in zip(QUERIES, found["ids"], got["ids"], strict=True):
         columns = live.columns_of(live.rows.numbers(names))
         assert ids == [names[place] for place in core.rerank(query, None, columns=columns).order]

@@ -56,7 +56,7 @@ def test_rows_deleted_by_chroma(made, energy):
 
 
 def test_rows_deleted_by_chroma_never_appear_without_verification(made, energy):
-    quick = EnergyCollection(made, verify=False)
+    quick = EnergyCollection(made, watch=False)
     assert first(quick, ROWS[3]) == ["r3"]
     made.delete(ids=["r3"])
     got = quick.query(query_embeddings=ROWS[3:4], n_results=5)["ids"][0]
@@ -77,7 +77,7 @@ def test_vectors_replaced_by_chroma(made, energy, verb):
     lambda_ = made.get(ids=["r3"])["metadatas"][0]["energy_lambda"]
     assert lambda_ != stale
     assert lambda_ == pytest.approx(
-        float(fresh._field.index.field.taumode(NEW[:1])[0][0]), abs=1e-5
+        float(fresh._keeper.live.index.field.taumode(NEW[:1])[0][0]), abs=1e-5
     )
     assert EnergyCollection(made).refresh() == Changes()
 
@@ -137,9 +137,9 @@ def test_a_row_that_came_back_without_its_columns(made, energy):
 
 
 def test_refresh_after_nothing_writes_nothing(made, energy):
-    pointer = energy._store.pointer()
+    pointer = energy._keeper.store.pointer()
     assert energy.refresh() == Changes()
-    assert energy._store.pointer() == pointer
+    assert energy._keeper.store.pointer() == pointer
 
 
 def test_a_large_collection_is_counted_once_a_while(made, monkeypatch):
@@ -150,7 +150,7 @@ def test_a_large_collection_is_counted_once_a_while(made, monkeypatch):
     monkeypatch.setattr(query.time, "monotonic", lambda: clock[0])
     monkeypatch.setattr(query, "COUNTED_ALWAYS", 100)
     monkeypatch.setattr(
-        "energy_chroma.host.ChromaHost.count", lambda _: counted.append(1) or count(energy._field)
+        "energy_chroma.host.ChromaHost.count", lambda _: counted.append(1) or count(energy._keeper.live)
     )
     for _ in range(3):
         energy.query(query_embeddings=NEW[:1])

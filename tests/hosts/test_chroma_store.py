@@ -28,7 +28,7 @@ def made(tmp_path):
 
 
 def companion(energy):
-    return energy._host.companion()
+    return energy._keeper.host.companion()
 
 
 def answer(made, **filters):
@@ -71,7 +71,7 @@ def test_two_writers_of_one_chunk_do_not_mix_their_parts(made, monkeypatch):
     """Both may choose its number; the first to write its first record has it, and whole."""
     monkeypatch.setattr(store, "PART_CHARACTERS", 200)
     energy = EnergyCollection(made).build()
-    field_store, records = energy._store, companion(energy)
+    field_store, records = energy._keeper.store, companion(energy)
     blobs = [bytes([number]) * 1000 for number in (1, 2)]
     upsert = type(records).upsert
     calls = []
@@ -80,7 +80,7 @@ def test_two_writers_of_one_chunk_do_not_mix_their_parts(made, monkeypatch):
         upsert(self, **given)
         calls.append(given["ids"])
         if len(calls) == 1:  # the other one writes while this one is half-way
-            FieldStore(energy._host)._write(records, 1, "rows/1", blobs[0], "other")
+            FieldStore(energy._keeper.host)._write(records, 1, "rows/1", blobs[0], "other")
 
     monkeypatch.setattr(type(records), "upsert", between)
     field_store._write(records, 1, "rows/1", blobs[1], "own")
@@ -248,11 +248,11 @@ def test_a_crash_between_field_and_row_columns_is_mended_by_refresh(made, monkey
             energy.build(OTHER)
     reopened = EnergyCollection(made)
     assert reopened.refresh() == Changes()
-    columns = reopened._field.index.columns
+    columns = reopened._keeper.live.index.columns
     rows = made.get()["metadatas"]
     assert [row["energy_cell"] for row in rows] == columns.cell.tolist()
     np.testing.assert_array_equal(np.float32([r["energy_lambda"] for r in rows]), columns.lambda_)
-    assert reopened._store.pointer().viewed == 2
+    assert reopened._keeper.store.pointer().viewed == 2
 
 
 def test_a_failed_append_is_reported_and_mended(made, monkeypatch, caplog):
@@ -344,7 +344,7 @@ def test_another_embedder_is_refused(tmp_path):
     made = where.create_collection("texts", embedding_function=GramEmbedding())
     made.add(ids=[f"t{i}" for i in range(60)], documents=texts(60))
     energy = EnergyCollection(made).build()
-    assert json.loads(energy._store.pointer().embedder) == {
+    assert json.loads(energy._keeper.store.pointer().embedder) == {
         "name": "test_grams",
         "config": {"size": 3},
     }
@@ -368,7 +368,7 @@ def test_functions_without_configuration_have_no_identity(tmp_path, recwarn):
     recwarn.clear()
     energy = EnergyCollection(made).build()
     assert [str(warning.message) for warning in recwarn] == []
-    assert energy._store.pointer().embedder == "null"
+    assert energy._keeper.store.pointer().embedder == "null"
     assert energy.query(query_texts=["long text"], n_results=1)["ids"] == [["b"]]
 
 
@@ -408,7 +408,7 @@ def test_a_rebuild_elsewhere_is_noticed(made):
     writer = EnergyCollection(made).build(OTHER)
     assert reader.query(query_embeddings=QUERIES) == writer.query(query_embeddings=QUERIES)
     assert reader._field.pointer.generation == 2
-    late = EnergyCollection(made, verify=False)
+    late = EnergyCollection(made, watch=False)
     late.query(query_embeddings=QUERIES)
     writer.build()
     late.add(ids=["a"], embeddings=vectors(1, seed=5))

@@ -37,7 +37,7 @@ def bits_of(energy):
     """Bits by id, as another object reads them from Chroma."""
     other = EnergyCollection(energy.collection)
     other.query(query_embeddings=QUERIES[:1])
-    index, ids = other._field.index, other._field.rows
+    index, ids = other._keeper.live.index, other._keeper.live.rows
     numbers = index.rows
     bits = stored_bits(index.columns_of(numbers).residual, index.field.dim)
     return dict(zip(ids.names(numbers.tolist()), bits.tolist(), strict=True))
@@ -49,7 +49,7 @@ def reopened(energy):
 
 def shown(energy):
     """Metadata of all rows, and what it should show."""
-    field = energy._field
+    field = energy._keeper.live
     got = energy.get(ids=field.rows.ids)
     columns = field.columns_of(field.rows.rows(field.rows.ids))
     have = dict(zip(got["ids"], (m["energy_cell"] for m in got["metadatas"]), strict=True))
@@ -91,14 +91,14 @@ def test_maintain_that_fails_leaves_the_stored_field(made, monkeypatch):
         ids, distances = answer(one)
         assert ids == before[0]
         np.testing.assert_allclose(distances, before[1], atol=1e-5)
-    assert {finding.kind for finding in energy.verify()} <= {"leftover", "stale"}
+    assert {finding.kind for finding in energy.verify()} <= {"leftover", "pending"}
     energy.repair()
     assert energy.verify() == []
 
 
 def test_refit_keeps_configuration_row_columns_and_fidelity(made):
     energy = EnergyCollection(made).build(EIGHT, row_columns=False)
-    energy.forget(NOW, key="seen", dry_run=False)
+    energy.forget(NOW, time_key="seen", dry_run=False)
     before = bits_of(energy)
     energy.add(ids=["new"], embeddings=QUERIES[:1])
     assert energy.refit() is energy
@@ -116,7 +116,7 @@ def test_upkeep_needs_a_field(made):
         with pytest.raises(NotBuiltError):
             call()
     with pytest.raises(NotBuiltError):
-        energy.forget(NOW, key="seen")
+        energy.forget(NOW, time_key="seen")
     assert [finding.kind for finding in energy.verify()] == ["missing"]
 
 
@@ -125,12 +125,12 @@ def test_upkeep_needs_a_field(made):
 
 def test_a_dry_run_changes_nothing_and_says_what_would_happen(made):
     energy = EnergyCollection(made).build(EIGHT)
-    before, pointer = answer(energy), energy._store.pointer()
-    plan = energy.forget(NOW, key="seen")
+    before, pointer = answer(energy), energy._keeper.store.pointer()
+    plan = energy.forget(NOW, time_key="seen")
     # 0-29 days keep 8 bits, to 89 days 4, to 364 days 2
     assert [len(rows) for _, rows in sorted(plan.by_bits.items())] == [110, 60]
     assert plan.bytes_saved > 0
-    assert energy._store.pointer() == pointer
+    assert energy._keeper.store.pointer() == pointer
     assert bits_of(energy) == dict.fromkeys((f"r{i}" for i in range(200)), 8)
     assert answer(energy)[0] == before[0]
 
@@ -139,7 +139,7 @@ def test_old_rows_lose_planes_and_stay_findable(made):
     energy = EnergyCollection(made).build(EIGHT)
     size = energy.info().row_bytes
     metadatas = made.get()["metadatas"]
-    plan = energy.forget(NOW, key="seen", dry_run=False)
+    plan = energy.forget(NOW, time_key="seen", dry_run=False)
     expected = {f"r{i}": 8 if i < 30 else 4 if i < 90 else 2 for i in range(200)}
     assert bits_of(energy) == expected
     # what Chroma stores shrinks by what the plan says, up to the few bytes of the lengths
@@ -152,25 +152,25 @@ def test_old_rows_lose_planes_and_stay_findable(made):
         found = sum(f"r{30 + i}" in ids for i, ids in enumerate(old))
         assert found >= 165  # of 170: 2 bits in 24 dimensions
     assert energy.verify() == []
-    assert not len(energy.forget(NOW, key="seen", dry_run=False).rows)
+    assert not len(energy.forget(NOW, time_key="seen", dry_run=False).rows)
 
 
 def test_a_forgotten_row_that_is_written_again_is_remembered(made):
     energy = EnergyCollection(made).build(EIGHT)
-    energy.forget(NOW, key="seen", dry_run=False)
+    energy.forget(NOW, time_key="seen", dry_run=False)
     energy.update(ids=["r199"], embeddings=QUERIES[:1], metadatas=[{"seen": NOW.isoformat()}])
     assert bits_of(energy)["r199"] == 8
-    assert not len(energy.forget(NOW, key="seen", dry_run=False).rows)
+    assert not len(energy.forget(NOW, time_key="seen", dry_run=False).rows)
     assert answer(energy, QUERIES[:1], 1)[0] == [["r199"]]
 
 
 def test_rows_without_a_time_keep_their_fidelity(made):
     energy = EnergyCollection(made).build(EIGHT)
     energy.add(ids=["timeless"], embeddings=QUERIES[:1], metadatas=[{"n": -1}])
-    energy.forget(NOW, key="seen", schedule=Schedule((Step(0, "tiny", 1),)), dry_run=False)
+    energy.forget(NOW, time_key="seen", schedule=Schedule((Step(0, "tiny", 1),)), dry_run=False)
     assert bits_of(energy) == dict.fromkeys((f"r{i}" for i in range(200)), 8) | {"timeless": 8}
     strict = Schedule((Step(0, "tiny", 8), Step(1, "tiny", 1)))
-    energy.forget(NOW, key="seen", schedule=strict, dry_run=False)
+    energy.forget(NOW, time_key="seen", schedule=strict, dry_run=False)
     assert bits_of(energy) == dict.fromkeys((f"r{i}" for i in range(1, 200)), 1) | {
         "r0": 8,
         "timeless": 8,
@@ -180,14 +180,14 @@ def test_rows_without_a_time_keep_their_fidelity(made):
 def test_a_wrong_key_time_or_schedule_is_refused(made):
     energy = EnergyCollection(made).build()
     with pytest.raises(InvalidInputError, match="metadata key 'when'"):
-        energy.forget(NOW, key="when")
+        energy.forget(NOW, time_key="when")
     with pytest.raises(InvalidInputError, match="now"):
-        energy.forget(None, key="seen")
+        energy.forget(None, time_key="seen")
     with pytest.raises(InvalidInputError, match="schedule must be a Schedule"):
-        energy.forget(NOW, key="seen", schedule=[30, 90])
+        energy.forget(NOW, time_key="seen", schedule=[30, 90])
     made.update(ids=["r5"], metadatas=[{"seen": "yesterday"}])
     with pytest.raises(InvalidInputError, match="ISO 8601"):
-        energy.forget(NOW, key="seen", dry_run=False)
+        energy.forget(NOW, time_key="seen", dry_run=False)
     assert set(bits_of(energy).values()) == {4}
 
 
@@ -225,25 +225,25 @@ def test_info_says_what_the_field_is_made_of(made):
 def test_verify_names_every_kind_of_fault_and_repair_mends_it(made):
     energy = EnergyCollection(made).build()
     assert energy.verify() == []
-    assert energy.repair() == []
+    assert energy.repair() == RepairReport()
     made.update(ids=["r1"], embeddings=QUERIES[:1])
     made.delete(ids=["r2"])
     made.add(ids=["x"], embeddings=QUERIES[1:2])
     made.update(ids=["r4"], metadatas=[{"energy_lambda": 0.25}])
     made.update(ids=["r5"], metadatas=[{"energy_cell": None}])
-    companion = energy._host.companion()
+    companion = energy._keeper.host.companion()
     companion.add(ids=["9/rows/0/0"], embeddings=[[0.0]], metadatas=[{"generation": 9}])
     companion.add(ids=["1/rows/7/0"], embeddings=[[0.0]], metadatas=[{"generation": 1}])
     found = {(finding.kind, finding.ids) for finding in reopened(energy).verify()}
     assert found == {
-        ("stale", ("x",)),
-        ("stale", ("r2",)),
-        ("stale", ("r1",)),
-        ("view", ("r4", "r5")),
+        ("pending", ("x",)),
+        ("pending", ("r2",)),
+        ("pending", ("r1",)),
+        ("altered", ("r4", "r5")),
         ("leftover", ("9/rows/0/0", "1/rows/7/0")),
     }
     assert all(finding.message and finding.remedy for finding in energy.verify())
-    assert len(energy.repair()) == 5
+    assert len(energy.repair().found) == 5
     assert reopened(energy).verify() == []
     assert answer(reopened(energy), QUERIES[:2], 1)[0] == [["r1"], ["x"]]
 
@@ -253,7 +253,7 @@ def test_repair_builds_anew_what_is_damaged(made, record):
     config = EnergyConfig(bits=8, n_anchors=9)
     energy = EnergyCollection(made).build(config, row_columns=False)
     before = answer(energy)
-    energy._host.companion().update(ids=[record], metadatas=[{"data": "AAAA"}])
+    energy._keeper.host.companion().update(ids=[record], metadatas=[{"data": "AAAA"}])
     other = reopened(energy)
     assert [finding.kind for finding in other.verify()] == ["corrupt"]
     other.repair()

@@ -206,7 +206,7 @@ def test_many_small_writes_are_merged(energy, monkeypatch):
     monkeypatch.setattr(writing, "LOOSE_CHUNKS", 3)
     for number, vector in enumerate(NEW):
         energy.add(ids=[f"a{number}"], embeddings=[vector])
-    pointer = energy._store.pointer()
+    pointer = energy._keeper.store.pointer()
     assert (pointer.generation, pointer.chunks, pointer.viewed) == (3, 1, 3)
     assert_same(answer(EnergyCollection(energy.collection)), answer(energy))
     assert answer(energy, NEW, 1)[0] == [[f"a{number}"] for number in range(6)]

@@ -67,15 +67,15 @@ def test_rows_that_change(tmp_path):
         await energy.delete("id < 5")
         version = await table.version()
         await table.add(rows_of(1, start=N + 4))  # without the plugin
-        stale = (await energy.info()).stale
+        stale = len((await energy.info()).pending)
         count = await energy.refresh()
         await energy.optimize()
         await energy.refit()
         await energy.maintain()
-        plan = await energy.forget("2100-01-01", column="year")
+        plan = await energy.forget("2100-01-01", time_key="year")
         assert len(plan) == N
         assert [finding.kind for finding in await energy.verify()] == []
-        assert await energy.repair() == []
+        assert (await energy.repair()).remaining == ()
         await energy.checkout(version)
         old = await energy.search(text_of(N + 4)).limit(1).to_list()
         await energy.checkout_latest()

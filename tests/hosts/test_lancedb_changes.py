@@ -11,6 +11,7 @@ import polars as pl
 import pyarrow as pa
 import pytest
 from energy_lancedb import EnergyTable
+from energy_lancedb.keeper import TableKeeper
 from energy_lancedb.pointer import pointer_of
 from lancedb_data import DIM, embed, ngrams, plain_rows, plain_schema, rows_of, text_of, text_schema
 from support.equality import alike_but_for_ties
@@ -42,8 +43,8 @@ def ids(energy, k=10_000):
 def assert_fresh(energy):
     """Nothing waits, and every row's columns are those of its own vector."""
     info = energy.info()
-    assert (info.stale, info.rows) == (0, energy.table.count_rows())
-    snapshot = energy.snapshot()
+    assert (len(info.pending), info.rows) == (0, energy.table.count_rows())
+    snapshot = energy._live.snapshot()
     rows = energy.table.search().select(["vector", "_rowid"]).to_arrow()
     vectors = np.stack(rows["vector"].to_numpy(zero_copy_only=False))
     numbers, known = snapshot.find_rowids(rows["_rowid"].to_numpy())
@@ -104,23 +105,23 @@ def test_rows_count_as_added_though_their_columns_fail(energy, monkeypatch, capl
         raise OSError("disk full")
 
     with monkeypatch.context() as patch:
-        patch.setattr(EnergyTable, "refresh", fail)
+        patch.setattr(TableKeeper, "refresh", fail)
         assert energy.add(rows_of(2, start=N)).version > 1
     assert "refresh() writes them" in caplog.text
     assert nearest(energy, text_of(N + 1)) == N + 1
-    assert energy.refresh() == 2
+    assert len(energy.refresh()) == 2
     assert_fresh(energy)
 
 
 def test_added_behind_the_back(energy):
     energy.table.add(rows_of(7, start=N))
-    assert energy.info().stale == 7
+    assert len(energy.info().pending) == 7
     assert [nearest(energy, text_of(N + i)) for i in range(7)] == [N + i for i in range(7)]
     row = energy.search(text_of(N)).select(["id", "energy_lambda"]).limit(1).to_list()[0]
     served = row["energy_lambda"]
     assert served > 0
-    assert energy.refresh() == 7
-    assert energy.refresh() == 0
+    assert len(energy.refresh()) == 7
+    assert len(energy.refresh()) == 0
     assert_fresh(energy)
     again = energy.search(text_of(N)).select(["id", "energy_lambda"]).limit(1).to_list()[0]
     assert again["energy_lambda"] == served
@@ -129,17 +130,17 @@ def test_added_behind_the_back(energy):
 def test_vector_updated_behind_the_back(energy):
     target = embed(["river river river quiet"])[0]
     energy.table.update(where="id = 30", values={"vector": target.tolist()})  # a wing until now
-    assert energy.info().stale == 1
+    assert len(energy.info().pending) == 1
     assert energy.search(target).limit(1).to_list()[0]["id"] == 30
     assert 30 not in [r["id"] for r in energy.search(text_of(30)).limit(3).to_list()]
-    assert energy.refresh() == 1
+    assert len(energy.refresh()) == 1
     assert_fresh(energy)
     assert energy.search(target).limit(1).to_list()[0]["id"] == 30
 
 
 def test_other_columns_updated(energy):
     energy.table.update(where="id = 30", values={"topic": "changed"})
-    assert energy.info().stale == 0
+    assert len(energy.info().pending) == 0
     hit = energy.search(text_of(30)).where("topic = 'changed'").to_list()
     assert [row["id"] for row in hit] == [30]
     assert_fresh(energy)
@@ -149,10 +150,10 @@ def test_upserted_behind_the_back(energy):
     new = [{**row, "text": "metal heavy metal broken"} for row in rows_of(1, start=12)]
     merge = energy.table.merge_insert("id").when_matched_update_all().when_not_matched_insert_all()
     merge.execute(new + rows_of(2, start=N))
-    assert energy.info().stale == 3
+    assert len(energy.info().pending) == 3
     assert nearest(energy, "metal heavy metal broken") == 12
     assert nearest(energy, text_of(N + 1)) == N + 1
-    assert energy.refresh() == 3
+    assert len(energy.refresh()) == 3
     assert_fresh(energy)
 
 
@@ -169,10 +170,10 @@ def test_vectors_merged_in_place(tmp_path):
         }
     )
     table.merge_insert("id").when_matched_update_all().execute(data)
-    assert energy.info().stale == 2
+    assert len(energy.info().pending) == 2
     assert energy.search(embed(["music"])[0]).limit(1).to_list()[0]["id"] == 5
     assert before["id"] == 5
-    assert energy.refresh() == 2
+    assert len(energy.refresh()) == 2
     assert_fresh(energy)
 
 
@@ -211,7 +212,7 @@ def test_rows_without_a_vector_are_left_out(tmp_path):
     table.add(nothing)
     energy = EnergyTable(table).build()
     info = energy.info()
-    assert (info.rows, info.without_vector, info.stale) == (N, 3, 0)
+    assert (info.rows, info.without_vector, len(info.pending)) == (N, 3, 0)
     vector = embed([text_of(4)])[0]
     found = energy.search(vector).limit(1000).to_arrow()["id"].to_pylist()
     assert sorted(found) == list(range(N))
@@ -219,11 +220,12 @@ def test_rows_without_a_vector_are_left_out(tmp_path):
         pa.Table.from_pylist([{**rows_of(1, start=4)[0], "vector": None}], schema=plain_schema()),
         on_bad_vectors="null",
     )
-    for _ in range(2):  # before and after the columns of the emptied row are cleared
+    for waiting in (1, 0):  # before and after the columns of the emptied row are cleared
         info = energy.info()
-        assert (info.rows, info.without_vector, info.stale) == (N - 1, 4, 0)
+        assert (info.rows, info.without_vector) == (N - 1, 4)
+        assert len(info.pending.removed) == len(info.pending) == waiting
         assert 4 not in energy.search(vector).limit(1000).to_arrow()["id"].to_pylist()
-        assert energy.refresh() == 0
+        assert energy.refresh() == info.pending
 
 
 def test_another_handle_writes(energy, tmp_path):
@@ -232,8 +234,8 @@ def test_another_handle_writes(energy, tmp_path):
     other.delete("id = 0")
     assert ids(energy) == list(range(1, N + 2))
     theirs = EnergyTable(other)
-    assert theirs.info().stale == 2
-    assert theirs.refresh() == 2
+    assert len(theirs.info().pending) == 2
+    assert len(theirs.refresh()) == 2
     assert nearest(energy, text_of(N + 1)) == N + 1
     assert ids(energy) == ids(theirs)
 
@@ -274,8 +276,8 @@ def test_stable_row_ids(tmp_path):
     energy = EnergyTable(table).build()
     table.add(plain_rows(5, start=N))
     table.update(where="id = 3", values={"vector": embed(["music"])[0].tolist()})
-    assert energy.info().stale == 6
-    assert energy.refresh() == 6
+    assert len(energy.info().pending) == 6
+    assert len(energy.refresh()) == 6
     table.optimize()
     assert_fresh(energy)
     assert energy.search(embed(["music"])[0]).limit(1).to_list()[0]["id"] == 3
@@ -295,16 +297,16 @@ def test_memory_database():
 
 
 def test_the_index_follows_changes_without_being_made_anew(energy):
-    index = energy.snapshot().index
+    index = energy._live.snapshot().index
     energy.add(rows_of(6, start=N))
     energy.table.update(where="id = 4", values={"vector": embed(["music"])[0].tolist()})
     energy.delete("id < 3")
-    assert energy.refresh() == 1
-    assert energy.snapshot().index is index
+    assert len(energy.refresh()) == 1
+    assert energy._live.snapshot().index is index
     assert ids(energy) == list(range(3, N + 6))
     assert_fresh(energy)
     energy.delete("id > 20")  # most row numbers are out of use now
-    assert energy.snapshot().index is not index
+    assert energy._live.snapshot().index is not index
     assert ids(energy) == list(range(3, 21))
 
 

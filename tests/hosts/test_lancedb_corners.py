@@ -54,8 +54,8 @@ def test_vectors_of_other_precision(tmp_path, kind):
     assert ranker.energy._snapshot is None
     table.update(where="id = 3", values={"vector": QUERY.tolist()})
     assert set(energy.search(QUERY).limit(2).to_arrow()["id"].to_pylist()) == {3, 7}
-    assert energy.refresh() == 1
-    assert EnergyTable(table).info().stale == 0
+    assert len(energy.refresh()) == 1
+    assert len(EnergyTable(table).info().pending) == 0
 
 
 @pytest.mark.parametrize("column", ["My Vector", "select", "Ünïcode", "a'b"])
@@ -66,7 +66,7 @@ def test_columns_of_any_name(tmp_path, column):
         assert energy.search(QUERY).limit(1).to_list()[0]["id"] == 7
         table.add(one_row(500, column, QUERY + np.float32(0.001)))
         assert {row["id"] for row in energy.search(QUERY).limit(2).to_list()} == {7, 500}
-        assert energy.refresh() == 1
+        assert len(energy.refresh()) == 1
         table.delete("id = 500")
         assert energy.verify() == []
 
@@ -146,7 +146,7 @@ def test_merge_insert_beside_a_scalar_index_misses_no_row(tmp_path):
         done = energy.merge_insert("id").when_matched_update_all().when_not_matched_insert_all()
         done.execute(rows)
         assert table.count_rows() == N + 5
-        assert energy.info().stale == 0
+        assert len(energy.info().pending) == 0
         assert energy.search(turned[30]).limit(1).to_list()[0]["id"] == 30
         assert energy.verify() == []
 
@@ -161,7 +161,7 @@ def test_a_changed_text_keeps_its_vector_until_it_is_written_anew(tmp_path):
     after = energy.search(text_of(7)).limit(1).to_list()[0]
     assert (after["id"], after["text"]) == (7, "something else altogether")
     assert after["vector"] == before["vector"]
-    assert energy.info().stale == 0
+    assert len(energy.info().pending) == 0
     changed = [{**rows_of(1, start=7)[0], "text": "something else altogether"}]
     energy.merge_insert("id").when_matched_update_all().execute(changed)
     best = energy.search("something else altogether").limit(1).to_list()[0]

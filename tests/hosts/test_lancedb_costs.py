@@ -49,7 +49,7 @@ def test_more_cells_find_what_all_cells_hold(tmp_path):
     vector = embed([text_of(11)])[0]
     every = energy.search(vector).limit(20).to_arrow()["id"].to_pylist()
     counts = []
-    for probes in (1, 8, energy.snapshot().field.n_anchors):
+    for probes in (1, 8, energy.field.n_anchors):
         query = energy.search(vector).limit(20).nprobes(probes)
         found = query.to_arrow()["id"].to_pylist()
         assert len(found) == 20

@@ -84,11 +84,11 @@ def test_killed_in_the_middle(energy, tmp_path, call, where, generation):
     child.communicate(timeout=300)
     again = EnergyTable(lancedb.connect(tmp_path).open_table("pages"))
     info = again.info()
-    assert (info.generation, info.rows, info.stale) == (generation, N + 80, 0)
+    assert (info.generation, info.rows, len(info.pending)) == (generation, N + 80, 0)
     assert info.config["bits"] == 8
     if generation == 1:
         assert hits(again, QUERY) == before
-    assert again.repair() == []
+    assert again.repair().remaining == ()
     assert len(hits(again, QUERY)) == 10
     again.refit()
     assert again.verify() == []
@@ -136,7 +136,7 @@ def test_the_columns_alone_do_not_fit(energy, tmp_path):
     assert finished(process(tmp_path, code)) == ["refused", "1", "10"]
     again = EnergyTable(lancedb.connect(tmp_path).open_table("pages"))
     assert hits(again, QUERY) == before
-    assert again.repair() == []
+    assert again.repair().remaining == ()
 
 
 def test_read_only_storage(energy, tmp_path):
@@ -173,7 +173,7 @@ def test_another_process_adds_during_the_build(energy, tmp_path):
     finished(child)
     energy.refresh()
     info = energy.info()
-    assert (info.rows, info.stale) == (N + 80 + 24, 0)
+    assert (info.rows, len(info.pending)) == (N + 80 + 24, 0)
     found = {row["id"] for row in hits(energy, QUERY, 10_000)}
     assert set(range(1000, 1024)) <= found
     assert hits(energy, embed([text_of(1010)])[0], 1)[0]["id"] == 1010
@@ -204,7 +204,7 @@ def test_two_processes_build_at_once(energy, tmp_path):
     again = EnergyTable(lancedb.connect(tmp_path).open_table("pages"))
     info = again.info()
     assert info.config["bits"] in (2, 4)
-    assert (info.rows, info.stale) == (N + 80, 0)
+    assert (info.rows, len(info.pending)) == (N + 80, 0)
     assert again.verify() == []
 
 
@@ -218,7 +218,7 @@ def test_a_companion_of_another_table(energy, tmp_path):
     again = EnergyTable(database.open_table("pages"))
     with pytest.raises(CorruptFieldError, match=r"0 chunks, expected 1.*build\(\)"):
         hits(again, QUERY)
-    assert again.repair(rebuild=True) == []
+    assert again.repair(rebuild=True).remaining == ()
     assert {row["id"] for row in hits(again, QUERY, 1000)} == set(range(N + 80))
 
 
@@ -243,5 +243,5 @@ def test_a_table_that_changed_its_schema(energy):
     table.alter_columns({"path": "vector", "data_type": half})
     assert energy.info().rows == N + 80
     energy.refresh()
-    assert energy.info().stale == 0
+    assert len(energy.info().pending) == 0
     assert len(set(before) & {row["id"] for row in hits(energy, QUERY)}) >= 8

@@ -65,7 +65,7 @@ def test_anchors_suit_all_rows():
 def test_a_build_on_a_sample(table):
     energy = EnergyTable(table).build(EnergyConfig(bits=8), sample=200)
     info = energy.info()
-    assert (info.n_fitted, info.rows, info.stale, info.without_vector) == (200, 593, 0, 1)
+    assert (info.n_fitted, info.rows, len(info.pending), info.without_vector) == (200, 593, 0, 1)
     assert ids(energy) == live(table)
     assert [ids(energy, 1) for _ in range(2)] == [ids(energy, 1)] * 2
     for i in (3, 170, 320, 555):
@@ -88,7 +88,7 @@ def test_a_sample_of_all_rows_gives_the_columns_of_the_whole_build(table):
     rows = fragments.read_sample(table.to_lance(), "vector", 48, 10**6, 0)
     assert len(rows.rowids) == 593
     energy = EnergyTable(table)
-    energy.host.latest()
+    energy._live.host.latest()
     sampled = EnergyIndex.fit(rows.matrix)
     spread = fragments.SampledRows(
         sampled.field.to_bytes(),
@@ -97,7 +97,7 @@ def test_a_sample_of_all_rows_gives_the_columns_of_the_whole_build(table):
         sampled.columns,
         "local",
     )
-    energy._publish(sampled.field, spread, "columns", "vector", energy.pointer())
+    energy._keeper.publish_rows(sampled.field, spread, "columns", "vector", energy._live.pointer())
     assert columns().equals(whole)
 
 
@@ -136,7 +136,7 @@ def test_writers_during_the_build_cost_only_their_own_fragments(table, tmp_path,
     energy = EnergyTable(table).build(sample=200)
     assert [len(numbers) for numbers in mapped] == [5, 1, 1]
     info = energy.info()
-    assert (info.rows, info.stale) == (593 + 20 - 1, 0)
+    assert (info.rows, len(info.pending)) == (593 + 20 - 1, 0)
     assert ids(energy) == live(table)
     assert energy.search(embed(["music"])[0]).limit(1).to_list()[0]["id"] == 400
     assert energy.search(embed([text_of(5003)])[0]).limit(1).to_list()[0]["id"] == 5003

@@ -90,7 +90,7 @@ def test_a_crash_leaves_a_whole_field(
             hits(reopened)
     else:
         got = hits(reopened)
-        assert reopened.info().stale == 0
+        assert len(reopened.info().pending) == 0
         assert reopened.info().config["bits"] == (2 if flipped else 8)
         if not flipped:
             assert got == old
@@ -150,7 +150,7 @@ def test_rows_that_arrive_during_the_build(table, database, monkeypatch):
     energy = EnergyTable(table).build()
     assert max(calls) > calls[0]
     info = energy.info()
-    assert (info.rows, info.stale, info.n_fitted) == (N + 2, 0, N)
+    assert (info.rows, len(info.pending), info.n_fitted) == (N + 2, 0, N)
     assert energy.search("river").limit(1).to_list()[0]["id"] == 8
     assert energy.search(text_of(N + 2)).limit(1).to_list()[0]["id"] == N + 2
     assert 9 not in [row["id"] for row in hits(energy, k=1000)]
@@ -188,7 +188,7 @@ def test_two_builds_at_once(table, database, monkeypatch, layout, owner, step):
     first = EnergyTable(table).build(EnergyConfig(bits=2), layout=layout)
     assert hits(second) == hits(first)
     assert first.info().config["bits"] == second.info().config["bits"] == 2
-    assert first.info().stale == 0
+    assert len(first.info().pending) == 0
     in_table = [name for name in table.schema.names if name.startswith("energy_")]
     assert in_table == (ENERGY if layout == "columns" else [])
 
@@ -222,7 +222,7 @@ def test_other_threads_go_on_while_a_field_is_fitted(table, monkeypatch, layout,
     getattr(energy, verb)(**options)
     assert found == [former, 1000]
     info = energy.info()
-    assert (info.rows, info.stale, info.generation) == (N + 80, 0, 2)
+    assert (info.rows, len(info.pending), info.generation) == (N + 80, 0, 2)
     assert hits(energy, text_of(1000), 1)[0]["id"] == 1000
     assert 9 not in [row["id"] for row in hits(energy, k=1000)]
     assert energy.verify() == []

@@ -53,11 +53,11 @@ def test_the_columns_are_those_of_the_local_build(cluster, tmp_path, sample):
     assert_same_columns(here, there)
     info = energy.info()
     assert info == EnergyTable(here).info()
-    assert (info.stale, info.without_vector) == (0, 1)
+    assert (len(info.pending), info.without_vector) == (0, 1)
     assert energy.search(embed([text_of(5)])[0]).limit(1).to_list()[0]["id"] == 5
     assert energy.verify() == []
     energy.add(plain_rows(3, start=50_000))
-    assert energy.info().stale == 0
+    assert len(energy.info().pending) == 0
 
 
 def workers():

@@ -5,6 +5,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from energy_lancedb import EnergyReranker, EnergyTable
+from energy_lancedb.live import LiveTable
 from lancedb.index import FTS
 from lancedb.rerankers import Reranker
 from lancedb_data import embed, ngrams, plain_rows, plain_schema, rows_of, text_schema
@@ -37,7 +38,7 @@ def energy(table):
 
 def reference(energy, rowids):
     """Energy order and scores of some rows, from the core."""
-    snapshot = energy.snapshot()
+    snapshot = energy._live.snapshot()
     rows = np.sort(snapshot.find_rowids(np.array(rowids, dtype=np.uint64))[0])
     found = snapshot.index.search(embed([QUERY])[0], k=len(rows), rows=rows)
     return snapshot.rowids[found.ids[0]].tolist(), -found.distances[0]
@@ -165,10 +166,10 @@ def test_candidates_bring_their_own_columns(database, energy, kind, monkeypatch)
     search = SEARCHES[kind](table)
     got = lines(search.limit(25).rerank(EnergyReranker(fresh)).to_arrow())
     assert len(got) == 25
-    assert fresh._snapshot is None
+    assert fresh._live._snapshot is None
     monkeypatch.setattr("energy_lancedb.reranker.distances_by_columns", lambda *_: None)
     slow = lines(SEARCHES[kind](table).limit(25).rerank(EnergyReranker(fresh)).to_arrow())
-    assert fresh._snapshot is not None
+    assert fresh._live._snapshot is not None
     assert [name for name, _ in got] == [name for name, _ in slow]
     np.testing.assert_allclose([s for _, s in got], [s for _, s in slow], atol=1e-5)
 
@@ -240,7 +241,7 @@ def test_such_candidates_are_scored_on_the_tables_device(database, energy, monke
         used.append(device)
         return original(field, columns, device=device)
 
-    on_device.snapshot()
+    on_device._live.snapshot()
     monkeypatch.setattr(EnergyIndex, "from_columns", spy)
     ranker = EnergyReranker(on_device).for_vector(vector)
     assert len(other.search(vector).limit(5).rerank(ranker, query_string="").to_list()) == 5
@@ -254,7 +255,7 @@ def test_rows_added_since_the_build(database):
     ranker = EnergyReranker(table).for_vector(embed([QUERY])[0])
     result = table.search(embed([QUERY])[0]).limit(20).rerank(ranker, query_string="").to_arrow()
     assert result["id"].to_pylist()[0] == N
-    assert energy.info().stale == 1
+    assert len(energy.info().pending) == 1
 
 
 def test_several_queries_are_ranked_one_by_one(table, energy):
@@ -276,13 +277,13 @@ def test_several_queries_are_ranked_one_by_one(table, energy):
 
 def test_the_query_is_embedded_once(table, energy, monkeypatch):
     texts = []
-    original = EnergyTable.embed_query
+    original = LiveTable.embed_query
 
     def count(self, query):
         texts.append(query)
         return original(self, query)
 
-    monkeypatch.setattr(EnergyTable, "embed_query", count)
+    monkeypatch.setattr(LiveTable, "embed_query", count)
     ranker = EnergyReranker(energy)
     for _ in range(3):
         table.search(QUERY).limit(5).rerank(ranker).to_arrow()

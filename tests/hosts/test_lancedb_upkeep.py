@@ -40,7 +40,7 @@ def energy(request, tmp_path):
 
 
 def reopened(energy):
-    return EnergyTable(energy.host.connection.open_table("pages"))
+    return EnergyTable(energy._live.host.connection.open_table("pages"))
 
 
 def nearest(energy, i):
@@ -54,11 +54,11 @@ def test_refit_keeps_configuration_and_layout(energy):
     info = reopened(energy).info()
     assert info == energy.info()
     assert (info.generation, info.layout, info.config) == (2, before.layout, before.config)
-    assert (info.rows, info.n_fitted, info.stale) == (N + 60, N + 60, 0)
-    vectors = energy.live_vectors(energy.snapshot())
+    assert (info.rows, info.n_fitted, len(info.pending)) == (N + 60, N + 60, 0)
+    vectors = energy._live.live_vectors(energy._live.snapshot())
     assert abs(info.drift.distortion - 1) < 0.05
-    fresh = energy.snapshot().field.taumode(vectors)[0]
-    assert alike_but_for_ties(energy.snapshot().index.columns.lambda_, fresh)
+    fresh = energy.field.taumode(vectors)[0]
+    assert alike_but_for_ties(energy._live.snapshot().index.columns.lambda_, fresh)
     energy.refit(EnergyConfig(bits=2))
     assert energy.info().config["bits"] == 2
 
@@ -76,7 +76,7 @@ def test_maintain_publishes_the_changed_field(energy):
     info = reopened(energy).info()
     assert info.generation == 2
     assert info.drift.distortion < before.drift.distortion
-    assert (info.rows, info.stale) == (N + 80, 0)
+    assert (info.rows, len(info.pending)) == (N + 80, 0)
     assert [nearest(reopened(energy), i) for i in (3, 77)] == [3, 77]
     assert energy.verify() == []
     again = energy.maintain()
@@ -87,15 +87,15 @@ def test_maintain_publishes_the_changed_field(energy):
 def test_forgetting_is_dry_first_and_saves_what_it_says(energy):
     before = energy.info()
     schedule = Schedule.of([300, 700, 1200])
-    plan = energy.forget(NOW, column="written", schedule=schedule)
+    plan = energy.forget(NOW, time_key="written", schedule=schedule)
     assert energy.info() == before
     assert len(plan) == N
-    done = energy.forget(NOW, column="written", schedule=schedule, dry_run=False)
+    done = energy.forget(NOW, time_key="written", schedule=schedule, dry_run=False)
     np.testing.assert_array_equal(done.bits, plan.bits)
     for table in (energy, reopened(energy)):
         info = table.info()
         assert info.fidelity == {8: 30, 4: 40, 2: 50, 1: 40}
-        assert (info.generation, info.rows, info.stale) == (2, N, 0)
+        assert (info.generation, info.rows, len(info.pending)) == (2, N, 0)
         assert before.column_bytes - info.column_bytes == plan.bytes_saved > 0
         assert [nearest(table, i) for i in (3, 40, 80)] == [3, 40, 80]
     assert energy.verify() == []
@@ -105,7 +105,7 @@ def test_forgetting_is_dry_first_and_saves_what_it_says(energy):
         lengths = pa.compute.binary_length(stored["energy_residual"]).to_numpy()
         bits = np.array([8] * 30 + [4] * 40 + [2] * 50 + [1] * 40)
         assert lengths.tolist() == [code_bytes(DIM, int(b)) + 4 for b in bits]
-    again = energy.forget(NOW, column="written", schedule=schedule, dry_run=False)
+    again = energy.forget(NOW, time_key="written", schedule=schedule, dry_run=False)
     assert again.bytes_saved == 0
     assert energy.info().generation == 2
 
@@ -114,17 +114,17 @@ def test_life_goes_on_after_forgetting(energy):
     schedule = Schedule.of([300, 700, 1200])
     version = energy.table.version
     before = hits(energy, embed([text_of(150)])[0], 20)
-    energy.forget(NOW, column="written", schedule=schedule, dry_run=False)
+    energy.forget(NOW, time_key="written", schedule=schedule, dry_run=False)
     energy.add(dated(plain_rows(4, start=N)))
     energy.table.update(where="id = 159", values={"vector": embed(["music"])[0].tolist()})
-    assert energy.refresh() == 1
+    assert len(energy.refresh()) == 1
     assert energy.info().fidelity == {8: 30 + 5, 4: 40, 2: 50, 1: 39}
     assert reopened(energy).info().fidelity == energy.info().fidelity
     energy.optimize()
     energy.refit()
     assert energy.info().fidelity == {8: 35, 4: 40, 2: 50, 1: 39}  # planes do not come back
     later = NOW + timedelta(days=100)
-    energy.forget(later, column="written", schedule=schedule, dry_run=False)
+    energy.forget(later, time_key="written", schedule=schedule, dry_run=False)
     assert energy.info().fidelity[8] < 35
     energy.restore(version)  # the version from before, with all its planes
     assert energy.info().fidelity == {8: N}
@@ -134,14 +134,14 @@ def test_life_goes_on_after_forgetting(energy):
 @pytest.mark.parametrize("column", ["nothing", "topic"])
 def test_what_has_no_age(energy, column):
     with pytest.raises(InvalidInputError, match=column if column == "nothing" else "timestamps"):
-        energy.forget(NOW, column=column)
+        energy.forget(NOW, time_key=column)
 
 
 def test_info_counts_bytes_and_drift(energy):
     info = energy.info()
     assert info.version == energy.table.version
     assert info.column_bytes == N * info.row_bytes
-    assert info.field_bytes == len(energy.snapshot().field.to_bytes())
+    assert info.field_bytes == len(energy.field.to_bytes())
     assert info.drift.distortion == pytest.approx(1, abs=0.05)
     assert info.fidelity == {8: N}
 
@@ -152,27 +152,27 @@ def kinds(energy):
 
 def test_a_sound_table_has_no_findings(energy):
     assert energy.verify() == []
-    assert energy.repair() == []
+    assert energy.repair().remaining == ()
     assert energy.info().generation == 1
 
 
 def test_rows_that_wait(energy):
     energy.table.add(dated(plain_rows(3, start=N)))
     (finding,) = energy.verify()
-    assert (finding.kind, finding.rows, finding.remedy) == ("pending", 3, "refresh()")
-    assert energy.repair() == []
-    assert energy.info().stale == 0
+    assert (finding.kind, len(finding.ids), finding.remedy) == ("pending", 3, "refresh()")
+    assert energy.repair().remaining == ()
+    assert len(energy.info().pending) == 0
 
 
 def test_wrong_values_are_found_and_mended(tmp_path):
     table = lancedb.connect(tmp_path).create_table("pages", plain_rows(N))
     energy = EnergyTable(table).build()
-    good = energy.snapshot().index.columns
+    good = energy._live.snapshot().index.columns
     table.update(where="id IN (5, 6, 90)", values={"energy_lambda": 0.987})
     (finding,) = energy.verify()
-    assert (finding.kind, finding.rows) == ("pending", 3)  # seen at once: their files are new
-    assert energy.repair() == []
-    mended = energy.snapshot().index.columns
+    assert (finding.kind, len(finding.ids)) == ("pending", 3)  # seen at once: their files are new
+    assert energy.repair().remaining == ()
+    mended = energy._live.snapshot().index.columns
     by_id = np.argsort(energy.table.search().select(["id"]).to_arrow()["id"].to_numpy())
     assert alike_but_for_ties(mended.lambda_[by_id], good.lambda_)
 
@@ -182,7 +182,7 @@ def test_one_altered_bit_in_place_is_found_and_mended(tmp_path, what):
     """The vectors' files stay as they are, so that only the seal can tell."""
     table = lancedb.connect(tmp_path).create_table("pages", plain_rows(N))
     energy = EnergyTable(table).build()
-    good = energy.snapshot().index.columns
+    good = energy._live.snapshot().index.columns
     dataset = table.to_lance()
     stored = dataset.scanner(columns=list(NAMES), with_row_id=True).to_table()
     row = {name: stored[name][7].as_py() for name in stored.column_names}
@@ -202,9 +202,9 @@ def test_one_altered_bit_in_place_is_found_and_mended(tmp_path, what):
     lance.LanceDataset.commit(dataset, operation, read_version=dataset.version)
     energy = EnergyTable(lancedb.connect(tmp_path).open_table("pages"))
     (finding,) = energy.verify()
-    assert (finding.kind, finding.rows) == ("values", 1)
-    assert energy.repair() == []
-    mended = energy.snapshot().index.columns
+    assert (finding.kind, len(finding.ids)) == ("altered", 1)
+    assert energy.repair().remaining == ()
+    mended = energy._live.snapshot().index.columns
     assert (mended.residual != good.residual).any(axis=1).sum() <= 1
     assert alike_but_for_ties(mended.lambda_, good.lambda_)
 
@@ -217,19 +217,19 @@ def test_rows_of_another_table_are_served_from_their_own_vectors(tmp_path):
     table = database.create_table("pages", plain_rows(N))
     energy = EnergyTable(table).build()
     table.add(other.to_arrow().slice(0, 20))
-    assert energy.info().stale == 20
+    assert len(energy.info().pending) == 20
     vector = plain_rows(1, start=1007)[0]["vector"]
     assert energy.search(vector).limit(1).to_list()[0]["id"] == 1007
-    assert energy.refresh() == 20
+    assert len(energy.refresh()) == 20
     assert energy.verify() == []
 
 
 def test_a_field_in_an_older_version_only(energy):
-    artefacts = energy.host.connection.open_table("pages__energy")
+    artefacts = energy._live.host.connection.open_table("pages__energy")
     artefacts.delete("true")
     sound = hits(energy, QUERY)
     assert kinds(energy) == ["history"]
-    assert energy.repair() == []
+    assert energy.repair().remaining == ()
     artefacts.checkout_latest()
     assert artefacts.count_rows() == 1
     artefacts.optimize(cleanup_older_than=timedelta(0), delete_unverified=True)
@@ -237,12 +237,12 @@ def test_a_field_in_an_older_version_only(energy):
 
 
 def test_what_only_a_new_field_mends(energy):
-    energy.host.connection.drop_table("pages__energy")
+    energy._live.host.connection.drop_table("pages__energy")
     table = reopened(energy)
     (finding,) = table.verify()
-    assert (finding.kind, finding.remedy) == ("field", "repair(rebuild=True)")
-    assert [f.kind for f in table.repair()] == ["field"]
-    assert table.repair(rebuild=True) == []
+    assert (finding.kind, finding.remedy) == ("corrupt", "repair(rebuild=True)")
+    assert table.repair().remaining == (finding,)
+    assert table.repair(rebuild=True).remaining == ()
     assert table.info().config["bits"] == 8
     assert table.info().rows == N
 
@@ -263,7 +263,7 @@ def test_leftovers_of_a_broken_build_go(tmp_path, monkeypatch):
     assert len(messages) == 2
     assert "energy_cell__next" in messages[0]
     assert "no index" in messages[1]
-    assert energy.repair() == []
+    assert energy.repair().remaining == ()
     assert table.schema.names[-4:] == ENERGY
 
 
@@ -275,7 +275,7 @@ def test_a_dropped_column(tmp_path, gone):
     message = "no energy field" if gone == "energy_residual" else rf"lost.*{gone}.*build\(\)"
     with pytest.raises((RuntimeError, CorruptFieldError), match=message):
         hits(EnergyTable(table), QUERY)
-    assert kinds(energy) == ["field"]
-    assert energy.repair(rebuild=True) == []
+    assert kinds(energy) == ["missing" if gone == "energy_residual" else "corrupt"]
+    assert energy.repair(rebuild=True).remaining == ()
     assert table.schema.names[-4:] == ENERGY
     assert len(hits(energy, QUERY)) == 10

@@ -30,7 +30,7 @@ def test_merge_insert(energy):
     merge = energy.merge_insert("id").when_matched_update_all().when_not_matched_insert_all()
     result = merge.execute(new + rows_of(2, start=N))
     assert (result.num_updated_rows, result.num_inserted_rows) == (1, 2)
-    assert energy.info().stale == 0
+    assert len(energy.info().pending) == 0
     assert hits(energy, "metal heavy metal broken", 1)[0]["id"] == 12
     assert hits(energy, text_of(N + 1), 1)[0]["id"] == N + 1
 
@@ -38,11 +38,11 @@ def test_merge_insert(energy):
 def test_update(energy):
     result = energy.update("id = 30", {"vector": embed(["river river river"])[0].tolist()})
     assert result.rows_updated == 1
-    assert energy.info().stale == 0
+    assert len(energy.info().pending) == 0
     assert hits(energy, "river river river", 1)[0]["id"] == 30
     energy.update(where="id < 5", values_sql={"year": "year + 1000"})
     assert energy.table.count_rows("year >= 3000") == 5
-    assert energy.info().stale == 0
+    assert len(energy.info().pending) == 0
 
 
 def test_a_checked_out_version_has_the_field_it_had(energy):
@@ -94,10 +94,10 @@ def test_a_restored_version_serves_its_own_field(energy, through):
         energy.optimize()
     else:
         energy.table.restore(version)
-    for table in (energy, EnergyTable(energy.host.connection.open_table("pages"))):
+    for table in (energy, EnergyTable(energy._live.host.connection.open_table("pages"))):
         assert hits(table) == before
         info = table.info()
-        assert (info.generation, info.rows, info.stale) == (1, N, 0)
+        assert (info.generation, info.rows, len(info.pending)) == (1, N, 0)
     energy.add(rows_of(3, start=N))
     assert hits(energy, text_of(N + 2), 1)[0]["id"] == N + 2
     energy.build(EnergyConfig(bits=4), layout=layout(energy))
@@ -123,7 +123,7 @@ def test_a_restored_field_outlives_the_cleaning_of_old_versions(energy):
     energy.restore(version)
     energy.optimize(cleanup_older_than=timedelta(0), delete_unverified=True)
     assert len(energy.table.list_versions()) <= 2
-    again = EnergyTable(energy.host.connection.open_table("pages"))
+    again = EnergyTable(energy._live.host.connection.open_table("pages"))
     np.testing.assert_allclose(
         [row["_distance"] for row in hits(again)],
         [row["_distance"] for row in before],
@@ -135,7 +135,7 @@ def test_a_field_that_was_cleaned_away_is_reported(energy):
     version = energy.table.version
     energy.table.tags.create("kept", version)
     energy.build(EnergyConfig(bits=2), layout=layout(energy))
-    connection = energy.host.connection
+    connection = energy._live.host.connection
     for name in ("pages__energy", "pages__energy_rows"):
         if name in connection.list_tables().tables:
             connection.open_table(name).optimize(
@@ -154,7 +154,7 @@ def test_compaction_keeps_the_columns_right(energy):
     for _ in range(2):  # indexes the new rows, then compacts all
         energy.optimize(cleanup_older_than=timedelta(0))
     assert [row["id"] for row in hits(energy, k=20)] == [row["id"] for row in before]
-    assert energy.info().stale == 0
+    assert len(energy.info().pending) == 0
     if layout(energy) == "columns":
         fragments = energy.table.to_lance().get_fragments()
         assert len(fragments) == 1

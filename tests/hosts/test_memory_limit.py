@@ -80,7 +80,7 @@ def test_the_memory_stays_under_the_limit(tmp_path, host, rows, dim, limit, layo
 
 
 def columns_of(energy):
-    snapshot = energy.snapshot()
+    snapshot = energy._live.snapshot()
     order = np.argsort(snapshot.live_rowids)
     return snapshot.index.columns.take(order)
 
@@ -102,18 +102,18 @@ def test_lancedb_columns_are_those_of_the_same_sample(tmp_path):
     table.delete("id % 10 = 3")
     table.add([{"id": 10**6, "vector": None}])
     energy = EnergyTable(table, device="cpu").build(memory_limit="48 MB")
-    fitted, limited = energy.pointer().n_fitted, columns_of(energy)
+    fitted, limited = energy._live.pointer().n_fitted, columns_of(energy)
     rows = ROWS * 9 // 10
     assert 1024 <= fitted < rows
     info = energy.info()
-    assert (info.rows, info.without_vector, info.stale) == (rows, 1, 0)
+    assert (info.rows, info.without_vector, len(info.pending)) == (rows, 1, 0)
     assert energy.verify() == []
     energy.build(sample=fitted)
     agree(limited, columns_of(energy))
     before = energy.search(vectors(1, DIM)[0]).limit(5).to_list()
     energy.refit(memory_limit="48 MB")
     assert energy.verify() == []
-    assert energy.pointer().n_fitted < rows
+    assert energy._live.pointer().n_fitted < rows
     after = energy.search(vectors(1, DIM)[0]).limit(5).to_list()
     assert {row["id"] for row in before} & {row["id"] for row in after}
 
@@ -126,8 +126,8 @@ def test_a_companion_is_built_and_refitted_in_passes():
     for change in (energy.build, energy.refit):
         change(memory_limit="49 MB")
         info = energy.info()
-        assert (info.rows, info.without_vector, info.stale) == (ROWS * 9 // 10, 1, 0)
-        assert 1024 <= energy.pointer().n_fitted < ROWS * 9 // 10
+        assert (info.rows, info.without_vector, len(info.pending)) == (ROWS * 9 // 10, 1, 0)
+        assert 1024 <= energy._live.pointer().n_fitted < ROWS * 9 // 10
         assert energy.verify() == []
     row = energy.search(vectors(ROWS, DIM)[5]).limit(1).to_list()[0]
     assert row["id"] == 5

@@ -87,7 +87,7 @@ def _do(energy, verb):
     elif verb == "refit":
         energy.refit(LATER)
     elif verb == "forget":
-        energy.forget(NOW, key="seen", dry_run=False)
+        energy.forget(NOW, time_key="seen", dry_run=False)
     elif verb == "reembed":
         energy.reembed(GramEmbedding(2))
     else:

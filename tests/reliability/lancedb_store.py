@@ -75,7 +75,7 @@ def _do(energy, verb, layout):
     elif verb == "refit":
         energy.refit(LATER)
     elif verb == "forget":
-        energy.forget(NOW, column="written", dry_run=False)
+        energy.forget(NOW, time_key="written", dry_run=False)
     else:
         raise AssertionError(verb)
 
@@ -155,7 +155,7 @@ def mend(say, folder, verb, layout):
     unbuilt = state.answers is None
     if unbuilt:  # killed before there was a first field
         assert verb == "first build"
-        assert found == ["field"]
+        assert found == ["missing"]
     else:
         energy.repair()
     say(found)

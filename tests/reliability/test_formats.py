@@ -91,7 +91,7 @@ def test_lancedb_store(folder, name, tmp_path):
     assert table.search().select(["id"]).limit(None).to_arrow()["id"].to_pylist() == make.ids()
     # and it is written to
     table.add([{"id": "new", "seen": make.NOW, "vector": -rows[0]}])
-    assert energy.refresh() == 1
+    assert len(energy.refresh()) == 1
     assert energy.search(-rows[0]).limit(1).to_list()[0]["id"] == "new"
     energy.refit()
     assert energy.verify() == []
@@ -130,7 +130,7 @@ def _container(number):
 
 
 def _chunk(number):
-    rows = pytest.importorskip("energy_chroma.rows")
+    rows = pytest.importorskip("energy_chroma.chunks")
     index = EnergyIndex.fit(make.vectors()[0], make.config(), device="cpu")
     blob = rows.pack(make.ids(), index.columns, np.zeros(make.ROWS, np.uint32))
     arrays, metadata = packing.loads(blob)

@@ -85,7 +85,7 @@ def test_ids_in_lancedb(table, names):
             hits = energy.search(wanted[name]).where(f"id = {literal(name)}").limit(5).to_list()
             assert [hit["id"] for hit in hits] == [name]
             assert hits[0]["text"] == f"about {name}"
-        assert energy.refresh() == len(new)
+        assert len(energy.refresh()) == len(new)
         assert len(energy.search(VECTORS[0]).limit(100).to_list()) == PLAIN + len(new)
     finally:
         table.restore(version)

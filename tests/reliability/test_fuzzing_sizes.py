@@ -106,7 +106,7 @@ def test_a_record_of_many_parts(tmp_path, parts):
     )
     made.add(ids=[f"r{i}" for i in range(40)], embeddings=clustered(40, DIM)[0])
     energy = EnergyCollection(made).build()
-    companion = energy._host.companion()
+    companion = energy._keeper.host.companion()
     record = companion.get(ids=["1/field/0"], include=["metadatas"])["metadatas"][0]
     companion.update(ids=["1/field/0"], metadatas=[{**record, "parts": parts}])
     with pytest.raises(CorruptFieldError, match="parts"):

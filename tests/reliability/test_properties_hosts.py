@@ -80,7 +80,7 @@ def test_a_filter_is_post_filtering(table, collection, host, low, kinds, k):
 
 
 def test_opened_again_to_the_bit(table, collection):
-    first, again = EnergyTable(table).snapshot(), EnergyTable(table).snapshot()
+    first, again = EnergyTable(table)._live.snapshot(), EnergyTable(table)._live.snapshot()
     assert first.field.to_bytes() == again.field.to_bytes()
     for name in ("lambda_", "dispersion", "cell", "residual"):
         one, other = getattr(first.index.columns, name), getattr(again.index.columns, name)

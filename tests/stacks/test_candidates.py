@@ -90,7 +90,7 @@ def test_a_built_host_ranks_with_its_field(chroma_store, lance_store):
     first = by_cosine(20)
     for host, field in (
         (chroma_store[1], chroma_store[1].field),
-        (lance_store, lance_store.snapshot().field),
+        (lance_store, lance_store.field),
     ):
         ranker = CandidateRanker(host)
         found = ranker.candidates([IDS[i] for i in first], [TEXTS[i] for i in first], [None] * 20)

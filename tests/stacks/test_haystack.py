@@ -94,7 +94,7 @@ def test_a_pipeline_over_a_chroma_store(chroma_store, tmp_path):
 
 def test_a_lance_table_lends_vectors_by_id(lance_store):
     first = by_cosine(12)
-    for host, field in ((lance_store, lance_store.snapshot().field), (lance_store.table, None)):
+    for host, field in ((lance_store, lance_store.field), (lance_store.table, None)):
         ranker = EnergyRanker(host=host, top_k=4)
         wanted, _ = ordered(first, field, 4)
         asked = {"query": QUESTION, "documents": documents(first)}
@@ -102,7 +102,7 @@ def test_a_lance_table_lends_vectors_by_id(lance_store):
         found = asyncio.run(ranker.run_async(**asked, query_embedding=QUERY.tolist()))
         assert names(found) == wanted
     ranker = EnergyRanker(host=lance_store)  # embeds the question itself
-    wanted, _ = ordered(first, lance_store.snapshot().field, 3)
+    wanted, _ = ordered(first, lance_store.field, 3)
     assert names(ranker.run(**asked, top_k=3)) == wanted
     assert names(asyncio.run(ranker.run_async(**asked, top_k=3))) == wanted
 

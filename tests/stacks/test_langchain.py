@@ -85,7 +85,7 @@ def test_a_lance_table_lends_vectors_by_id(built, lance_store, grams, calls):
     compressor = EnergyCompressor(host=host, embeddings=grams, top_n=6)
     first = by_cosine(15)
     found = compressor.compress_documents(documents(first), QUESTION)
-    field = lance_store.snapshot().field if built else None
+    field = lance_store.field if built else None
     wanted = EnergyReranker(field).rerank(QUERY, VECTORS[first], k=6)
     assert names(found) == [IDS[first[at]] for at in wanted.order]
     assert calls.documents == []
@@ -120,7 +120,7 @@ def test_the_question_is_embedded_by_the_host_where_nothing_else_is_given(lance_
     first = documents(by_cosine(10))
     found = EnergyCompressor(host=lance_store, top_n=3).compress_documents(first, QUESTION)
     grams = [vector_of(QUESTION)]
-    wanted = EnergyReranker(lance_store.snapshot().field).rerank(
+    wanted = EnergyReranker(lance_store.field).rerank(
         grams[0], VECTORS[by_cosine(10)], k=3
     )
     assert names(found) == [first[at].id for at in wanted.order]

@@ -86,7 +86,7 @@ def test_an_index_of_llamaindex_is_reranked(database, tmp_path, grams, calls):
         field = host.field
     else:
         host = EnergyTable(lancedb.connect(tmp_path).open_table("nodes")).build()
-        field = host.snapshot().field
+        field = host.field
     calls.documents.clear()
     calls.queries.clear()
     ranker = EnergyPostprocessor(host=host, embed_model=grams, top_n=5)
@@ -127,7 +127,7 @@ def test_no_database_and_no_embedding_model(grams, lance_store):
     bundle = QueryBundle(QUESTION, embedding=QUERY.tolist())
     assert names(ranker.postprocess_nodes(nodes(first, False), bundle)) == wanted
     ranker = EnergyPostprocessor(host=lance_store, top_n=4)  # embeds the question itself
-    wanted, _ = ordered(first, lance_store.snapshot().field, 4)
+    wanted, _ = ordered(first, lance_store.field, 4)
     assert names(ranker.postprocess_nodes(nodes(first), query_str=QUESTION)) == wanted
     found = asyncio.run(ranker.apostprocess_nodes(nodes(first), query_str=QUESTION))
     assert names(found) == wanted

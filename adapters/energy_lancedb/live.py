@@ -1,19 +1,20 @@
-"""The reading side of a LanceDB table ranked by energy."""
+"""A LanceDB table with its energy field in memory, as of the version at hand."""
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from energy_lancedb.artefacts import Artefacts
-from energy_lancedb.host import Host
-from energy_lancedb.info import EnergyInfo
-from energy_lancedb.layout import layout_of
+from energy_lancedb.host import ATTEMPTS, Host
+from energy_lancedb.layout import layout_of, match
 from energy_lancedb.pointer import Pointer, embedder_of, pointer_of, replaced_pointer
-from energy_lancedb.query import EnergyQuery
 from energy_lancedb.snapshot import Snapshot, snapshot_of
 from energy_plugin.errors import (
     CorruptFieldError,
@@ -25,9 +26,11 @@ from energy_plugin.errors import (
 if TYPE_CHECKING:
     from energy_plugin.energy import EnergyField
 
+UNKNOWN_VERSION = -1  # of a snapshot that has to be looked at again
 
-class EnergyReader:
-    """What only reads: snapshots, searches, versions. See `EnergyTable` for the parameters."""
+
+class LiveTable:
+    """What reads: snapshots, the field, versions. See `EnergyTable` for the parameters."""
 
     def __init__(
         self,
@@ -38,24 +41,11 @@ class EnergyReader:
         connection: Any | None = None,
     ) -> None:
         self.host = Host(table, connection)
-        self._column = vector_column_name
-        self._device = device
+        self.column = vector_column_name
+        self.device = device
         self.lock = threading.RLock()
         self._snapshot: Snapshot | None = None
         self._last_field: tuple[str, EnergyField] | None = None  # by the SHA-256 of its bytes
-
-    def __repr__(self) -> str:
-        return f"EnergyTable({self.host.name!r})"
-
-    @property
-    def table(self) -> Any:
-        """The LanceDB table itself."""
-        return self.host.table
-
-    @property
-    def device(self) -> str | None:
-        """Where the numerics run, as it was asked for."""
-        return self._device
 
     def snapshot(self) -> Snapshot:
         """The index as of the table's latest version, from memory where that has not changed.
@@ -73,7 +63,7 @@ class EnergyReader:
             version, pointer, field = self._opened(version)
             loaded = layout_of(pointer.layout, self.host).load(pointer)
             self._snapshot = snapshot_of(
-                version, pointer, field, loaded, device=self._device, previous=self._snapshot
+                version, pointer, field, loaded, device=self.device, previous=self._snapshot
             )
             return self._snapshot
 
@@ -98,6 +88,18 @@ class EnergyReader:
                 raise
             return version, again, self._field(again)  # another process has just built
 
+    def renew(self) -> None:
+        """Look at the table again, though its version may be the one that was seen last.
+
+        The index in memory is kept: the next snapshot follows from it.
+        """
+        if self._snapshot is not None:
+            self._snapshot = replace(self._snapshot, version=UNKNOWN_VERSION)
+
+    def let_go(self) -> None:
+        """Forget the index in memory."""
+        self._snapshot = None
+
     def holds_rows(self) -> bool:
         """Whether the snapshot of the version that was seen last is in memory."""
         return self._snapshot is not None and self._snapshot.version == self.host.seen
@@ -121,7 +123,7 @@ class EnergyReader:
                 f"Table {self.host.name!r} has no energy field. "
                 "Write one with EnergyTable(table).build()."
             )
-        column = self._column or pointer.vector_column
+        column = self.column or pointer.vector_column
         if column != pointer.vector_column:
             raise NotBuiltError(
                 f"The energy field of table {self.host.name!r} belongs to the vector column "
@@ -158,6 +160,63 @@ class EnergyReader:
         self._last_field = (pointer.sha256, field)
         return field
 
+    # -- vectors
+
+    def live_vectors(self, snapshot: Snapshot) -> NDArray[np.float32]:
+        """The table's vectors of the live rows of a snapshot, in the order of `index.rows`.
+
+        Raises
+        ------
+        RuntimeError
+            The table has changed since.
+        """
+        vectors = self._vectors_of(snapshot)
+        if vectors is None:
+            raise RuntimeError(f"Table {self.host.name!r} changed while it was read. Try again.")
+        return vectors
+
+    def snapshot_and_vectors(self) -> tuple[Snapshot, NDArray[np.float32]]:
+        """A snapshot and its `live_vectors`, of one version of the table.
+
+        Raises
+        ------
+        RuntimeError
+            Others change the table faster than it can be read.
+        """
+        for _ in range(ATTEMPTS):
+            snapshot = self.snapshot()
+            vectors = self._vectors_of(snapshot)
+            if vectors is not None:  # else another thread has deleted rows by the same handle
+                return snapshot, vectors
+        raise RuntimeError(
+            f"Table {self.host.name!r} changed {ATTEMPTS} times while it was read. Try again."
+        )
+
+    def _vectors_of(self, snapshot: Snapshot) -> NDArray[np.float32] | None:
+        pointer = snapshot.pointer
+        found = self.host.vectors(pointer.vector_column, pointer.dim)
+        positions, known = match(found.rowids, snapshot.live_rowids)
+        same = known.all() and int(self.host.table.version) == snapshot.version
+        return found.matrix[positions] if same else None
+
+    @contextmanager
+    def others_go_on(self) -> Iterator[None]:
+        """Let other threads search and write, under the lock, while this one computes.
+
+        What is computed must not share anything that they change.
+
+        Raises
+        ------
+        InvalidInputError
+            One has checked out an older version meanwhile.
+        """
+        self.lock.release()
+        try:
+            yield
+        finally:
+            self.lock.acquire()
+        self.host.require_latest()
+
     # -- versions
 
     def checkout(self, version: int | str) -> None:
@@ -178,25 +237,7 @@ class EnergyReader:
             self.host.pinned = None
             self.host.latest()
 
-    # -- searching
-
-    def search(self, query: Any, *, vector_column_name: str | None = None) -> EnergyQuery:
-        """Start a search, ordered by energy distance.
-
-        Parameters
-        ----------
-        query : str or array_like of shape (d,) or (q, d)
-            A text is embedded by the table's embedding function. Several vectors give a
-            result with a ``query_index`` column, as in LanceDB.
-        vector_column_name : str, optional
-            The column that the field was built on, which is also the default.
-
-        Returns
-        -------
-        EnergyQuery
-            With LanceDB's `where`, `select`, `limit`, `to_arrow` and so on.
-        """
-        return EnergyQuery(self, query, vector_column_name)
+    # -- what a query needs
 
     def vector_column(self) -> str:
         """Name of the column of the field, or else of the vector column there is to build on.
@@ -207,7 +248,7 @@ class EnergyReader:
             There are several to choose from, or none.
         """
         pointer = replaced_pointer(self.host.schema)
-        column = self._column or (pointer.vector_column if pointer is not None else None)
+        column = self.column or (pointer.vector_column if pointer is not None else None)
         return self.host.vector_column(column)[0]
 
     def embed_query(self, query: Any) -> NDArray[np.float32]:
@@ -227,10 +268,6 @@ class EnergyReader:
             )
         found = conf.function.compute_query_embeddings_with_retry(query)
         return np.asarray(found[0], dtype=np.float32)
-
-    def info(self) -> EnergyInfo:
-        """Describe the field and the rows at the table's latest version."""
-        return EnergyInfo.of(self.snapshot())
 
     def artefacts(self, name: str | None = None) -> Artefacts:
         """The table that holds fields."""

@@ -1,0 +1,278 @@
+"""The stored field of a LanceDB table: each change of it is a new generation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from energy_lancedb.blocks import HostRows, host_bytes, plan_of
+from energy_lancedb.columns import FINGERPRINT_BYTES
+from energy_lancedb.companion_layout import keys_of
+from energy_lancedb.fragments import SampledRows
+from energy_lancedb.host import ROWID, prints_of
+from energy_lancedb.layout import FittedRows, layout_of, match
+from energy_lancedb.live import LiveTable
+from energy_lancedb.pointer import Pointer, embedder_of, replaced_pointer
+from energy_plugin.errors import InvalidInputError
+from energy_plugin.stored import Changes, FieldInfo, Finding, Taken
+from energy_plugin.stored.info import SCALAR_BYTES, described
+
+if TYPE_CHECKING:
+    from energy_lancedb.snapshot import Snapshot
+    from energy_plugin.energy import EnergyColumns, EnergyConfig, EnergyField, EnergyIndex
+
+
+class TableKeeper:
+    """See `energy_plugin.stored.Keeper`.
+
+    Parameters
+    ----------
+    live : LiveTable
+    """
+
+    def __init__(self, live: LiveTable) -> None:
+        self.live = live
+        self.host = live.host
+        self.lock: AbstractContextManager[Any] = live.lock
+
+    def field(self) -> EnergyField:
+        """See `Keeper.field`."""
+        return self.live.opened()[1]
+
+    def writable(self) -> None:
+        """Refuse while an older version is checked out."""
+        self.host.require_latest()
+
+    def others_go_on(self) -> AbstractContextManager[None]:
+        """See `Keeper.others_go_on`."""
+        return self.live.others_go_on()
+
+    def take(self, *, fresh: bool = False) -> Taken:
+        """See `Keeper.take`; the snapshot is always that of the table's version."""
+        from energy_plugin.energy import EnergyIndex
+
+        snapshot, vectors = self.live.snapshot_and_vectors()
+        index = EnergyIndex.from_columns(
+            snapshot.field, snapshot.index.columns, device=self.live.device
+        )
+        rowids = snapshot.live_rowids
+        return Taken(
+            index=index,
+            vectors=vectors,
+            fingerprints=snapshot.fingerprints[snapshot.index.rows],
+            pending=snapshot.pending,
+            names=lambda rows: rowids[rows].tolist(),
+            origin=(snapshot, rowids),
+        )
+
+    # -- publishing
+
+    def publish(self, taken: Taken, index: EnergyIndex, *, show_progress_bar: bool = False) -> None:
+        """See `Keeper.publish`; rows that came in the meantime are written too."""
+        snapshot, rowids = taken.origin
+        assert taken.vectors is not None  # `take` reads them all
+        vectors = taken.vectors
+        rows = FittedRows(
+            version=snapshot.version,
+            rowids=rowids,
+            keys=lambda: keys_of(vectors),
+            fingerprints=taken.fingerprints,
+            columns=index.columns,
+        )
+        pointer = snapshot.pointer
+        self.publish_rows(index.field, rows, pointer.layout, pointer.vector_column, pointer)
+        self.refresh()
+
+    def publish_rows(
+        self,
+        field: EnergyField,
+        rows: FittedRows | SampledRows,
+        layout: str,
+        column: str,
+        previous: Pointer | None,
+    ) -> None:
+        """Store a field and the columns of its rows as the next generation."""
+        from energy_plugin.energy.codec.codes import stored_bits
+
+        artefacts = self.live.artefacts()
+        generation = 1 + max(
+            artefacts.last_generation(), previous.generation if previous is not None else 0
+        )
+        chunks, sha256 = artefacts.write(generation, field.to_bytes())
+        pointer = Pointer(
+            generation=generation,
+            layout=layout,
+            vector_column=column,
+            dim=field.dim,
+            code_bytes=int(rows.columns.residual.shape[1]),
+            artefacts=artefacts.name,
+            chunks=chunks,
+            sha256=sha256,
+            embedder=embedder_of(self.host.schema, column),
+            n_fitted=field.n_fitted,
+            config=field.config.to_dict(),
+            mixed=bool((stored_bits(rows.columns.residual, field.dim) < field.config.bits).any()),
+        )
+        replaced = layout_of(layout, self.host).publish(pointer, rows)
+        if replaced is not None and replaced.layout != layout:
+            layout_of(replaced.layout, self.host).drop()
+        artefacts.drop_outdated(pointer, replaced)
+        self.live.let_go()
+
+    def refit_within(
+        self, config: EnergyConfig | None, memory_limit: int, *, show_progress_bar: bool
+    ) -> None:
+        """See `Keeper.refit_within`: the vectors are read in blocks."""
+        from energy_plugin.energy import EnergyIndex
+
+        snapshot = self.live.snapshot()
+        if len(snapshot) == 0:
+            raise InvalidInputError(
+                f"Table {self.host.name!r} has no rows to fit a field on. Add rows first."
+            )
+        pointer, live = snapshot.pointer, snapshot.live_rowids
+        order = np.argsort(live)
+        rowids, prints = live[order], snapshot.fingerprints[snapshot.index.rows][order]
+        source = HostRows(self.host, pointer.vector_column, pointer.dim, rowids)
+        settings = snapshot.field.config if config is None else config
+        size = (pointer.layout, *source.shape, settings)
+        plan_of(memory_limit, *size)  # raises where the limit is too small
+        columns = snapshot.index.columns.take(order)
+        index = EnergyIndex.from_columns(snapshot.field, columns, device=self.live.device).refit(
+            source, settings, memory_limit=memory_limit - host_bytes(*size)
+        )
+        columns, keys = index.columns, np.empty(0, dtype=np.uint64)
+        if pointer.layout == "companion":
+            now, keys = source.numbers()
+            same = now == prints  # columns must not go under the key of a later vector
+            rowids, prints, columns, keys = (
+                rowids[same],
+                prints[same],
+                columns.take(same),
+                keys[same],
+            )
+        rows = FittedRows(
+            version=snapshot.version,
+            rowids=rowids,
+            keys=lambda: keys,
+            fingerprints=prints,
+            columns=columns,
+        )
+        self.publish_rows(index.field, rows, pointer.layout, pointer.vector_column, pointer)
+
+    # -- rows that are behind
+
+    def refresh(self, *, show_progress_bar: bool = False) -> Changes:
+        """See `Keeper.refresh`: one commit."""
+        snapshot = self.live.snapshot()
+
+        def encode(rowids: NDArray[np.uint64], vectors: NDArray[np.float32]) -> EnergyColumns:
+            rows, same = snapshot.find_same(rowids, prints_of(vectors))
+            return snapshot.columns_of(rows) if same.all() else snapshot.index.encode(vectors)
+
+        changes = layout_of(snapshot.pointer.layout, self.host).catch_up(snapshot.pointer, encode)
+        if changes:
+            self.live.renew()
+        return changes
+
+    def times(self, taken: Taken, key: str) -> Sequence[Any]:
+        """See `Keeper.times`: the values of a column."""
+        if key not in self.host.schema.names:
+            raise InvalidInputError(
+                f"Table {self.host.name!r} has no column {key!r}; its columns are "
+                f"{self.host.schema.names}. Name the one with the time of each row."
+            )
+        found = self.host.scan([key])
+        positions, _ = match(found[ROWID].to_numpy(), taken.origin[1])
+        times = found[key].combine_chunks().take(pa.array(positions))
+        timed = pa.types.is_timestamp(times.type) or pa.types.is_date(times.type)
+        values: Any = times.to_numpy(zero_copy_only=False) if timed else times.to_pylist()
+        return values
+
+    # -- health
+
+    def findings(self, taken: Taken) -> Iterator[Finding]:
+        """See `Keeper.findings`."""
+        pointer = taken.origin[0].pointer
+        if not self.live.artefacts(pointer.artefacts).has(pointer):
+            message = (
+                f"The field of generation {pointer.generation} stands only in an older version of "
+                f"{pointer.artefacts!r}, which a cleaning removes."
+            )
+            yield Finding("history", message, "repair()")
+        for message in layout_of(pointer.layout, self.host).leftovers():
+            yield Finding("leftover", message, "repair()")
+
+    def mend(self, findings: Sequence[Finding]) -> None:
+        """See `Keeper.mend`."""
+        kinds = {finding.kind for finding in findings}
+        pointer = self.live.pointer()
+        if "history" in kinds:
+            self.live.artefacts(pointer.artefacts).revive(pointer)
+        if "leftover" in kinds:
+            layout_of(pointer.layout, self.host).tidy()
+
+    def rebuild(self, *, show_progress_bar: bool = False) -> None:
+        """See `Keeper.rebuild`."""
+        from energy_lancedb.building import Builder
+
+        previous = replaced_pointer(self.host.schema)
+        Builder(self).build(
+            _config_of(previous),
+            layout=previous.layout if previous else "auto",
+            show_progress_bar=show_progress_bar,
+        )
+
+    def info(self) -> FieldInfo:
+        """See `Keeper.info`."""
+        snapshot = self.live.snapshot()
+        return _info_of(self.host.name, snapshot)
+
+    def drop(self, *, show_progress_bar: bool = False) -> None:
+        """See `Keeper.drop`."""
+        self.host.latest()
+        previous = replaced_pointer(self.host.schema)
+        names = {f"{self.host.name}__energy"}
+        if previous is not None:
+            names.add(previous.artefacts)
+        for layout in ("columns", "companion"):
+            layout_of(layout, self.host).drop()
+        for name in names:
+            self.live.artefacts(name).drop()
+        self.live.let_go()
+
+
+def _info_of(name: str, snapshot: Snapshot) -> FieldInfo:
+    from energy_plugin.energy.codec.codes import code_bytes
+
+    pointer = snapshot.pointer
+    known = described(snapshot.index)
+    codes = sum(code_bytes(pointer.dim, bits) * rows for bits, rows in known["fidelity"].items())
+    return FieldInfo(
+        **known,
+        name=name,
+        generation=pointer.generation,
+        version=snapshot.version,
+        layout=pointer.layout,
+        embedder=pointer.embedder,
+        field_bytes=len(snapshot.field.to_bytes()),
+        column_bytes=codes + len(snapshot) * (SCALAR_BYTES + FINGERPRINT_BYTES),
+        pending=snapshot.pending,
+        without_vector=snapshot.without_vector,
+        vector_column=pointer.vector_column,
+    )
+
+
+def _config_of(pointer: Pointer | None) -> EnergyConfig | None:
+    """The configuration in a pointer, or None where it cannot be read."""
+    from energy_plugin.energy import EnergyConfig
+
+    try:
+        return None if pointer is None else EnergyConfig.from_dict(pointer.config)
+    except InvalidInputError:
+        return None
