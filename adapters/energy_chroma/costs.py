@@ -101,9 +101,8 @@ def collection(folder: Path, rows: int, dim: int) -> tuple[Collection, NDArray[n
 
 def build(made: Collection, *, row_columns: bool) -> dict[str, Any]:
     """Build the field, and time that and the writing of all its chunks, in seconds."""
-    from energy_chroma import EnergyCollection
+    from energy_chroma import EnergyCollection, fields
     from energy_chroma.host import ChromaHost
-    from energy_chroma.live import LiveField
     from energy_chroma.store import FieldStore
 
     start = time.perf_counter()
@@ -111,9 +110,9 @@ def build(made: Collection, *, row_columns: bool) -> dict[str, Any]:
     total = time.perf_counter() - start
     host = ChromaHost(made)
     store = FieldStore(host)
-    live = LiveField.load(host, store, None)
+    live = fields.load(host, store, None)
     start, cpu = time.perf_counter(), time.process_time()
-    live.store(store)  # the same once more, as a generation of its own
+    fields.publish(live, store)  # the same once more, as a generation of its own
     writing = time.perf_counter() - start, time.process_time() - cpu
     store.mark_viewed(live.pointer)
     info = energy.info()
@@ -122,7 +121,7 @@ def build(made: Collection, *, row_columns: bool) -> dict[str, Any]:
         "write_seconds": writing[0],
         "write_cpu_seconds": writing[1],
         "field_bytes": info.field_bytes,
-        "row_bytes": info.row_bytes / info.rows,
+        "row_bytes": info.column_bytes / info.rows,
     }
 
 
@@ -144,7 +143,7 @@ def ways(made: Collection, candidates: int) -> dict[str, Callable[[Any], Any]]:
     """Ways to ask, by name; the first is Chroma's own."""
     from energy_chroma import EnergyCollection
 
-    quick, careful = EnergyCollection(made, verify=False), EnergyCollection(made)
+    quick, careful = EnergyCollection(made, watch=False), EnergyCollection(made)
 
     def asked(energy: EnergyCollection, **how: Any) -> Callable[[Any], Any]:
         return lambda query: energy.query(query_embeddings=[query], n_results=RESULTS, **how)

@@ -6,19 +6,16 @@ import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-import numpy as np
 from chromadb.errors import InternalError
-from numpy.typing import NDArray
 
-from energy_chroma import reading
 from energy_chroma.chunks import pack_all, unpack_all
-from energy_chroma.host import ChromaHost
+from energy_chroma.host import PAGE, ChromaHost
 from energy_chroma.pointer import Pointer, embedder_of, identity_text
 from energy_chroma.store import FieldStore
 from energy_plugin.energy.config import as_config
-from energy_plugin.energy.upkeep.fingerprint import fingerprint
-from energy_plugin.errors import ForeignFieldError, HostWriteError, InvalidInputError
+from energy_plugin.errors import ForeignFieldError, HostWriteError
 from energy_plugin.stored import Changes
+from energy_plugin.stored.fitting import Costs, fitted
 from energy_plugin.stored.live import LiveField
 from energy_plugin.stored.rows import RowMap
 from energy_plugin.validation import as_memory_limit
@@ -27,6 +24,8 @@ if TYPE_CHECKING:
     from energy_plugin.energy import EnergyConfig
 
 ChromaField: TypeAlias = LiveField[ChromaHost, Pointer]
+# A page's floats are handed over as Python's numbers; the bytes are measured.
+COSTS = Costs(page=PAGE, page_copies=20, host_bytes=16 << 20, copies=6, id_bytes=300)
 
 
 def fit(
@@ -45,37 +44,16 @@ def fit(
     InvalidInputError
         The collection is empty, or the limit is too small.
     """
-    from energy_plugin.energy import EnergyIndex
-
-    limit = as_memory_limit(memory_limit)
-    settings = as_config(config)
-    if limit is not None:
-        passes = reading.plan_of(limit, host, settings)
-        if passes is not None:
-            field, columns, ids, prints = reading.fitted(
-                host, passes, settings, device=device, show_progress_bar=show_progress_bar
-            )
-            index = EnergyIndex(field, columns, device=device)
-            pointer = _new_pointer(host, field.dim, row_columns=row_columns)
-            return LiveField(host, index, RowMap(ids, prints), pointer)
-    found: dict[str, NDArray[np.float32]] = {}
-    for ids, vectors in host.pages():
-        found.update(zip(ids, vectors, strict=True))
-    if not found:
-        raise InvalidInputError(
-            f"Collection {host.collection.name!r} is empty: there is nothing to build an "
-            "energy field from. Add rows first."
-        )
-    names, matrix = list(found), np.stack(list(found.values()))
-    found.clear()
-    index = EnergyIndex.fit(
-        matrix,
-        settings,
-        show_progress_bar=show_progress_bar,
+    index, rows = fitted(
+        host,
+        as_config(config),
+        costs=COSTS,
+        memory_limit=as_memory_limit(memory_limit),
         device=device,
+        show_progress_bar=show_progress_bar,
     )
-    pointer = _new_pointer(host, matrix.shape[1], row_columns=row_columns)
-    return LiveField(host, index, RowMap(names, fingerprint(matrix)), pointer)
+    pointer = _new_pointer(host, index.field.dim, row_columns=row_columns)
+    return LiveField(host, index, rows, pointer)
 
 
 def _new_pointer(host: ChromaHost, dim: int, *, row_columns: bool) -> Pointer:

@@ -29,11 +29,11 @@ def stored_rows(energy: EnergyCollection) -> tuple[EnergyField, EnergyColumns, l
     NotBuiltError, CorruptFieldError, ForeignFieldError
         As `EnergyCollection.query`.
     """
-    live = energy._open()
+    live = energy._keeper.open()
     numbers = live.index.rows
     return live.index.field, live.columns_of(numbers), live.rows.names(numbers.tolist())
 
 
 def is_built(energy: EnergyCollection) -> bool:
     """Tell whether the collection has a field."""
-    return energy._store.pointer() is not None
+    return energy._keeper.store.pointer() is not None

@@ -125,8 +125,8 @@ class Builder:
     ) -> tuple[EnergyField, FittedRows | SampledRows, float]:
         """Field, rows, and when the vectors were read; of all rows or, if mapped, a sample."""
         from energy_plugin.energy import EnergyIndex
-        from energy_plugin.energy.fit import budget as memory
         from energy_plugin.energy.blocks import blocks_of
+        from energy_plugin.energy.fit import budget as memory
         from energy_plugin.energy.fit.mapping import sample_config
 
         version, count = self.host.latest(), self.host.table.count_rows()

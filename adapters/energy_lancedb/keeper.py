@@ -11,7 +11,6 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from energy_lancedb.blocks import HostRows, host_bytes, plan_of
-from energy_lancedb.columns import FINGERPRINT_BYTES
 from energy_lancedb.companion_layout import keys_of
 from energy_lancedb.fragments import SampledRows
 from energy_lancedb.host import ROWID, prints_of
@@ -20,7 +19,7 @@ from energy_lancedb.live import LiveTable
 from energy_lancedb.pointer import Pointer, embedder_of, replaced_pointer
 from energy_plugin.errors import InvalidInputError
 from energy_plugin.stored import Changes, FieldInfo, Finding, Taken
-from energy_plugin.stored.info import SCALAR_BYTES, described
+from energy_plugin.stored.info import column_bytes_of, described
 
 if TYPE_CHECKING:
     from energy_lancedb.snapshot import Snapshot
@@ -248,11 +247,8 @@ class TableKeeper:
 
 
 def _info_of(name: str, snapshot: Snapshot) -> FieldInfo:
-    from energy_plugin.energy.codec.codes import code_bytes
-
     pointer = snapshot.pointer
     known = described(snapshot.index)
-    codes = sum(code_bytes(pointer.dim, bits) * rows for bits, rows in known["fidelity"].items())
     return FieldInfo(
         **known,
         name=name,
@@ -261,7 +257,7 @@ def _info_of(name: str, snapshot: Snapshot) -> FieldInfo:
         layout=pointer.layout,
         embedder=pointer.embedder,
         field_bytes=len(snapshot.field.to_bytes()),
-        column_bytes=codes + len(snapshot) * (SCALAR_BYTES + FINGERPRINT_BYTES),
+        column_bytes=column_bytes_of(known),
         pending=snapshot.pending,
         without_vector=snapshot.without_vector,
         vector_column=pointer.vector_column,

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from energy_lancedb.host import ROWID
-from energy_plugin.errors import NotBuiltError
 
 if TYPE_CHECKING:
     from energy_lancedb.table import EnergyTable
@@ -33,19 +32,11 @@ def stored_rows(energy: EnergyTable) -> tuple[EnergyField, EnergyColumns, list[s
     NotBuiltError, CorruptFieldError, ForeignFieldError
         As `EnergyTable.search`.
     """
-    snapshot = energy.snapshot()
+    snapshot = energy._live.snapshot()
     live = [str(row) for row in snapshot.live_rowids.tolist()]
-    if "id" in energy.host.schema.names:
-        rows = energy.host.scan(["id"])
+    if "id" in energy._live.host.schema.names:
+        rows = energy._live.host.scan(["id"])
         given = zip(rows[ROWID].to_pylist(), rows["id"].to_pylist(), strict=True)
         names = {str(row): str(value) for row, value in given}
         live = [names[row] for row in live]
     return snapshot.field, snapshot.index.columns, live
-
-
-def vector_column(energy: EnergyTable) -> str:
-    """Give the name of the column that the field is of, or that `build` would take."""
-    try:
-        return str(energy.snapshot().pointer.vector_column)
-    except NotBuiltError:
-        return str(energy.host.vector_column(None)[0])

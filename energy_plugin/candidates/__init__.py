@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from energy_plugin.candidates.gather import Candidates as Candidates
-    from energy_plugin.candidates.hosts import Hit as Hit
     from energy_plugin.candidates.hosts import Host as Host
     from energy_plugin.candidates.hosts import as_host as as_host
     from energy_plugin.candidates.ranker import CandidateRanker as CandidateRanker
+    from energy_plugin.stored.database import Hit as Hit
 
 _HOMES = {
     "CandidateRanker": "ranker",

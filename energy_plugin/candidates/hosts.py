@@ -8,29 +8,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from energy_plugin.errors import InvalidInputError
+from energy_plugin.stored.database import Hit
 
 if TYPE_CHECKING:
     from energy_plugin.energy import EnergyField
 
 PAGE = 5_000  # ids in one request
 _WHOLE = re.compile(r"-?[0-9]{1,19}")  # of a column of 64-bit numbers
-
-
-@dataclass(frozen=True, eq=False)
-class Hit:
-    """A row that a search found."""
-
-    id: str | None
-    text: str
-    distance: float  # energy distance
-    metadata: dict[str, Any] = field(default_factory=dict)
 
 
 @runtime_checkable
@@ -140,10 +130,10 @@ class _Lance:
         return self._host.table if self._ranked else self._host
 
     def energy_field(self) -> EnergyField | None:
-        return self._host.snapshot().field if self._ranked else None
+        return self._host.field if self._ranked else None
 
     def vectors(self, ids: Sequence[str]) -> dict[str, NDArray[np.float32]]:
-        column = self._host.pointer().vector_column if self._ranked else _vector_column(self._table)
+        column = self._host.vector_column if self._ranked else _vector_column(self._table)
         quoted = _literals(self._table, self._id, ids)
         found: dict[str, NDArray[np.float32]] = {}
         for start in range(0, len(quoted), PAGE):
@@ -173,7 +163,7 @@ class _Lance:
         if where is not None:
             asked = asked.where(where)
         hits = []
-        vector_column = self._host.pointer().vector_column
+        vector_column = self._host.vector_column
         for row in asked.limit(k).to_list():
             name, text = row.pop(self._id, None), row.pop(self._text, None)
             distance = float(row.pop("_distance"))

@@ -11,9 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from energy_plugin.stored.changes import Changes as Changes
+    from energy_plugin.stored.database import Database as Database
+    from energy_plugin.stored.database import Generation as Generation
+    from energy_plugin.stored.database import Hit as Hit
     from energy_plugin.stored.findings import KINDS as KINDS
     from energy_plugin.stored.findings import Finding as Finding
     from energy_plugin.stored.findings import RepairReport as RepairReport
+    from energy_plugin.stored.hosted import HostedField as HostedField
     from energy_plugin.stored.info import FieldInfo as FieldInfo
     from energy_plugin.stored.keeper import Keeper as Keeper
     from energy_plugin.stored.keeper import Taken as Taken
@@ -22,9 +26,13 @@ if TYPE_CHECKING:
 _HOMES = {
     "KINDS": "findings",
     "Changes": "changes",
+    "Database": "database",
     "FieldInfo": "info",
     "FieldVerbs": "verbs",
     "Finding": "findings",
+    "Generation": "database",
+    "Hit": "database",
+    "HostedField": "hosted",
     "Keeper": "keeper",
     "RepairReport": "findings",
     "Taken": "keeper",

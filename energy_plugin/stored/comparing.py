@@ -13,7 +13,7 @@ from energy_plugin.stored.changes import Changes
 from energy_plugin.stored.rows import RowMap
 
 if TYPE_CHECKING:
-    from energy_plugin.stored.database import Database
+    from energy_plugin.stored.database import Rows
 
 
 def by_ids(rows: RowMap, present: Iterable[Any]) -> Changes:
@@ -37,7 +37,7 @@ def by_vectors(rows: RowMap, vectors: Mapping[Any, NDArray[np.float32]]) -> Chan
     return Changes(added=tuple(added), changed=tuple(changed))
 
 
-def scan(host: Database, rows: RowMap) -> Changes:
+def scan(host: Rows, rows: RowMap) -> Changes:
     """Compare with all ids and all vectors of the host, a page at a time."""
     changes, present = Changes(), []
     for ids, vectors in host.pages():

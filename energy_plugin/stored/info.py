@@ -46,6 +46,14 @@ class FieldInfo:
         return self.field_bytes + self.column_bytes
 
 
+def column_bytes_of(known: dict[str, Any]) -> int:
+    """Bytes of all rows' columns where each code is as long as its planes; of `described`."""
+    from energy_plugin.energy.codec.codes import code_bytes
+
+    codes = sum(code_bytes(known["dim"], bits) * n for bits, n in known["fidelity"].items())
+    return int(codes) + known["rows"] * (SCALAR_BYTES + FINGERPRINT_BYTES)
+
+
 def described(index: EnergyIndex) -> dict[str, Any]:
     """Those values of a `FieldInfo` that the index in memory knows."""
     from energy_plugin.energy.codec.codes import code_bytes, stored_bits

@@ -19,11 +19,11 @@ from energy_plugin.stored.rows import RowMap
 
 if TYPE_CHECKING:
     from energy_plugin.energy import EnergyColumns, EnergyIndex, SearchResult
-    from energy_plugin.stored.database import Database
+    from energy_plugin.stored.database import Rows
 
 logger = logging.getLogger(__name__)
 
-H = TypeVar("H", bound="Database")
+H = TypeVar("H", bound="Rows")
 P = TypeVar("P")
 
 
@@ -32,7 +32,7 @@ class LiveField(Generic[H, P]):
 
     Parameters
     ----------
-    host : Database
+    host : Rows
     index : EnergyIndex
     rows : RowMap
         Ids of the index's rows.

@@ -10,7 +10,13 @@ import torch
 from energy_data import clustered, exact_top, overlap, same
 from support.equality import alike_but_for_ties
 
-from energy_plugin.energy import EnergyColumns, EnergyConfig, EnergyField, EnergyIndex, EnergyReranker
+from energy_plugin.energy import (
+    EnergyColumns,
+    EnergyConfig,
+    EnergyField,
+    EnergyIndex,
+    EnergyReranker,
+)
 from energy_plugin.energy.codec import codes
 from energy_plugin.errors import CorruptFieldError, ForeignFieldError, InvalidInputError
 

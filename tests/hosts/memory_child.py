@@ -55,7 +55,11 @@ def lancedb_tables(folder):
     def builder(energy):
         return lambda limit: energy.build(layout=sys.argv[4], memory_limit=limit)
 
-    return builder(small), builder(large), lambda: (large.info().rows, large._live.pointer().n_fitted)
+    return (
+        builder(small),
+        builder(large),
+        lambda: (large.info().rows, large._live.pointer().n_fitted),
+    )
 
 
 def chroma_collections(folder):

@@ -28,7 +28,7 @@ def test_a_collection_made_by_a_schema(tmp_path):
     again = EnergyCollection(client(tmp_path).get_collection("schema"))
     found = again.query(query_texts=["nozzle and lens and bone"], n_results=3)
     assert found["ids"][0][0] == "more"
-    assert again.info().embedder == {"name": "test_grams", "config": {"size": 3}}
+    assert again.info().embedder == '{"config": {"size": 3}, "name": "test_grams"}'
     again.reembed(GramEmbedding(2))
     assert again.query(query_texts=[DOCUMENTS[4]], n_results=1)["documents"] == [[DOCUMENTS[4]]]
 

@@ -176,9 +176,9 @@ def test_all_cells_give_what_no_choice_gives(built):
         built.query(**asked, n_probe=0)
 
 
-@pytest.mark.parametrize("verify", [True, False])
-def test_candidates_of_chroma_in_the_order_of_the_field(built, verify):
-    energy = EnergyCollection(built.collection, watch=verify)
+@pytest.mark.parametrize("watch", [True, False])
+def test_candidates_of_chroma_in_the_order_of_the_field(built, watch):
+    energy = EnergyCollection(built.collection, watch=watch)
     plain = built.collection.query(query_embeddings=QUERIES, n_results=60, include=[])
     got = energy.query(query_embeddings=QUERIES, n_results=7, candidates=60)
     ids, _ = stored(built.collection)

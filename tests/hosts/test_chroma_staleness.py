@@ -10,6 +10,7 @@ from chroma_cases import client, create, vectors
 from energy_chroma import Changes, EnergyCollection, query
 
 from energy_plugin.energy import EnergyIndex
+from energy_plugin.stored.live import LiveField
 
 NEW = vectors(6, seed=5)
 ROWS = vectors(150)
@@ -146,11 +147,12 @@ def test_a_large_collection_is_counted_once_a_while(made, monkeypatch):
     energy = EnergyCollection(made).build()
     clock = [100.0]
     counted = []
-    count = query.LiveField.__len__  # of the rows that the plugin knows
+    count = LiveField.__len__  # of the rows that the plugin knows
     monkeypatch.setattr(query.time, "monotonic", lambda: clock[0])
     monkeypatch.setattr(query, "COUNTED_ALWAYS", 100)
     monkeypatch.setattr(
-        "energy_chroma.host.ChromaHost.count", lambda _: counted.append(1) or count(energy._keeper.live)
+        "energy_chroma.host.ChromaHost.count",
+        lambda _: counted.append(1) or count(energy._keeper.live),
     )
     for _ in range(3):
         energy.query(query_embeddings=NEW[:1])

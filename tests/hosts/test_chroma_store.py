@@ -407,7 +407,7 @@ def test_a_rebuild_elsewhere_is_noticed(made):
     reader = EnergyCollection(made).build()
     writer = EnergyCollection(made).build(OTHER)
     assert reader.query(query_embeddings=QUERIES) == writer.query(query_embeddings=QUERIES)
-    assert reader._field.pointer.generation == 2
+    assert reader._keeper.live.pointer.generation == 2
     late = EnergyCollection(made, watch=False)
     late.query(query_embeddings=QUERIES)
     writer.build()

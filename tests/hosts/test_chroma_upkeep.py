@@ -5,7 +5,7 @@ from datetime import datetime, timedelta, timezone
 import numpy as np
 import pytest
 from chroma_cases import client, create, vectors
-from energy_chroma import Changes, EnergyCollection, rows
+from energy_chroma import Changes, EnergyCollection, RepairReport, chunks
 
 from energy_plugin.energy import EnergyConfig
 from energy_plugin.energy.codec import packing
@@ -103,7 +103,7 @@ def test_refit_keeps_configuration_row_columns_and_fidelity(made):
     energy.add(ids=["new"], embeddings=QUERIES[:1])
     assert energy.refit() is energy
     info = energy.info()
-    assert (info.bits, info.row_columns, info.rows) == (8, False, 201)
+    assert (info.bits, info.layout, info.rows) == (8, "companion", 201)
     assert bits_of(energy) == {**before, "new": 8}
     assert "energy_cell" not in made.get(ids=["r1"])["metadatas"][0]
     energy.refit(EnergyConfig(bits=2))
@@ -112,12 +112,16 @@ def test_refit_keeps_configuration_row_columns_and_fidelity(made):
 
 def test_upkeep_needs_a_field(made):
     energy = EnergyCollection(made)
-    for call in (energy.maintain, energy.refit, energy.info, energy.repair):
+    for call in (energy.maintain, energy.refit, energy.info, energy.refresh):
         with pytest.raises(NotBuiltError):
             call()
     with pytest.raises(NotBuiltError):
         energy.forget(NOW, time_key="seen")
-    assert [finding.kind for finding in energy.verify()] == ["missing"]
+    (missing,) = energy.verify()
+    assert missing.kind == "missing"
+    assert energy.repair() == RepairReport((missing,), (missing,))
+    assert energy.repair(rebuild=True).sound
+    assert energy.info().rows == 200
 
 
 # -- forgetting
@@ -137,13 +141,13 @@ def test_a_dry_run_changes_nothing_and_says_what_would_happen(made):
 
 def test_old_rows_lose_planes_and_stay_findable(made):
     energy = EnergyCollection(made).build(EIGHT)
-    size = energy.info().row_bytes
+    size = energy.info().column_bytes
     metadatas = made.get()["metadatas"]
     plan = energy.forget(NOW, time_key="seen", dry_run=False)
     expected = {f"r{i}": 8 if i < 30 else 4 if i < 90 else 2 for i in range(200)}
     assert bits_of(energy) == expected
     # what Chroma stores shrinks by what the plan says, up to the few bytes of the lengths
-    assert energy.info().row_bytes == pytest.approx(size - plan.bytes_saved, abs=2 * 200 + 200)
+    assert energy.info().column_bytes == pytest.approx(size - plan.bytes_saved, abs=2 * 200 + 200)
     assert made.get()["metadatas"] == metadatas
     for one in (energy, reopened(energy)):
         got = one.query(query_embeddings=ROWS[:30], n_results=1, include=[])["ids"]
@@ -195,12 +199,12 @@ def test_short_codes_are_restored(made):
     codes = np.random.default_rng(0).integers(0, 256, (9, 40), dtype=np.uint8)
     codes[3:, 12:] = 0
     codes[5] = 0
-    packed = rows._shortened(codes)
+    packed = chunks._shortened(codes)
     assert packed["residual"].ndim == 1
     arrays, _ = packing.loads(packing.dumps(packed, {}))
-    np.testing.assert_array_equal(rows._restored(arrays, 9, 280), codes)
+    np.testing.assert_array_equal(chunks._restored(arrays, 9, 280), codes)
     full = np.full((4, 10), 7, dtype=np.uint8)
-    assert rows._shortened(full) == {"residual": pytest.approx(full)}
+    assert chunks._shortened(full) == {"residual": pytest.approx(full)}
 
 
 # -- health
@@ -210,11 +214,13 @@ def test_info_says_what_the_field_is_made_of(made):
     energy = EnergyCollection(made).build(EIGHT)
     info = energy.info()
     assert (info.name, info.rows, info.dim, info.generation) == ("docs", 200, 24, 1)
-    assert (info.bits, info.chunks, info.embedder, info.row_columns) == (8, 1, None, True)
+    assert (info.bits, info.chunks, info.embedder) == (8, 1, None)
+    assert info.layout == "companion and metadata"
     assert info.n_anchors == energy.field.n_anchors
     # λ, G, cell, fingerprint, header of 5 bytes and 8 planes of 3 bytes, and the id
-    assert 200 * (16 + 5 + 24) < info.row_bytes < 200 * (16 + 5 + 24 + 20)
-    assert info.bytes == info.field_bytes + info.row_bytes
+    assert 200 * (16 + 5 + 24) < info.column_bytes < 200 * (16 + 5 + 24 + 20)
+    assert info.bytes == info.field_bytes + info.column_bytes
+    assert info.row_bytes == 16 + 5 + 24
     assert info.drift.distortion == pytest.approx(1, abs=0.05)
     assert info.pending == Changes()
     made.delete(ids=["r3"])
@@ -256,10 +262,11 @@ def test_repair_builds_anew_what_is_damaged(made, record):
     energy._keeper.host.companion().update(ids=[record], metadatas=[{"data": "AAAA"}])
     other = reopened(energy)
     assert [finding.kind for finding in other.verify()] == ["corrupt"]
-    other.repair()
+    assert not other.repair().sound
+    assert other.repair(rebuild=True).sound
     assert other.verify() == []
     info = other.info()
-    assert not info.row_columns
+    assert info.layout == "companion"
     if record.startswith("1/rows"):  # the configuration could still be read
         assert (info.bits, info.n_anchors) == (8, 9)
         assert answer(reopened(energy))[0] == before[0]

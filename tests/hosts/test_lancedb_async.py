@@ -68,7 +68,7 @@ def test_rows_that_change(tmp_path):
         version = await table.version()
         await table.add(rows_of(1, start=N + 4))  # without the plugin
         stale = len((await energy.info()).pending)
-        count = await energy.refresh()
+        count = len(await energy.refresh())
         await energy.optimize()
         await energy.refit()
         await energy.maintain()

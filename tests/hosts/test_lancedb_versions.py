@@ -143,7 +143,7 @@ def test_a_field_that_was_cleaned_away_is_reported(energy):
             )
     with pytest.raises(CorruptFieldError, match=r"build\(\)"):
         energy.restore("kept")
-    assert energy.build(layout="columns").info().stale == 0
+    assert not energy.build(layout="columns").info().pending
 
 
 def test_compaction_keeps_the_columns_right(energy):

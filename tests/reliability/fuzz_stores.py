@@ -151,9 +151,9 @@ def _json(name: str, text: bytes, parse: Callable[[Any], Any]) -> Target:
 
 
 def _chroma() -> Iterator[Target]:
+    from energy_chroma.chunks import pack, unpack_all
     from energy_chroma.embedding import OpticalEmbeddingFunction
     from energy_chroma.pointer import Pointer, embedder_of, identity_text, pointer_in
-    from energy_chroma.chunks import pack, unpack_all
     from energy_chroma.store import _belongs
 
     index = _collection()

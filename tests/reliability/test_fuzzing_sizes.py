@@ -13,7 +13,7 @@ import zlib
 import chromadb
 import numpy as np
 import pytest
-from energy_chroma import EnergyCollection, rows
+from energy_chroma import EnergyCollection, chunks
 from energy_data import clustered
 
 from energy_plugin.energy import EnergyConfig, EnergyField, EnergyIndex
@@ -75,15 +75,15 @@ def test_ids_that_inflate(index):
     bomb = zlib.compressobj(1)
     parts = [bomb.compress(b" " * (1 << 24)) for _ in range(20)]
     packed = np.frombuffer(b"".join([*parts, bomb.flush()]), np.uint8)
-    blob = rows.pack([f"r{i}" for i in range(40)], index.columns, np.zeros(40, np.uint32))
+    blob = chunks.pack([f"r{i}" for i in range(40)], index.columns, np.zeros(40, np.uint32))
     with pytest.raises(CorruptFieldError, match="take more than"):
-        rows.unpack(repacked(blob, ids=packed), DIM)
+        chunks.unpack(repacked(blob, ids=packed), DIM)
 
 
 def test_codes_of_a_promised_width(index):
     """200,000 rows without bytes, of 65,535 bytes each."""
     n = 200_000
-    blob = rows.pack([], index.columns.take(slice(0, 0)), np.zeros(0, np.uint32))
+    blob = chunks.pack([], index.columns.take(slice(0, 0)), np.zeros(0, np.uint32))
     changed = repacked(
         blob,
         ids=np.frombuffer(zlib.compress(json.dumps([""] * n).encode()), np.uint8),
@@ -96,7 +96,7 @@ def test_codes_of_a_promised_width(index):
         **{"lambda": np.zeros(n, np.float32)},
     )
     with pytest.raises(CorruptFieldError, match="65535 bytes"):
-        rows.unpack(changed, DIM)
+        chunks.unpack(changed, DIM)
 
 
 @pytest.mark.parametrize("parts", [10**12, -1, 0, True, "3"])

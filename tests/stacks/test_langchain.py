@@ -120,9 +120,7 @@ def test_the_question_is_embedded_by_the_host_where_nothing_else_is_given(lance_
     first = documents(by_cosine(10))
     found = EnergyCompressor(host=lance_store, top_n=3).compress_documents(first, QUESTION)
     grams = [vector_of(QUESTION)]
-    wanted = EnergyReranker(lance_store.field).rerank(
-        grams[0], VECTORS[by_cosine(10)], k=3
-    )
+    wanted = EnergyReranker(lance_store.field).rerank(grams[0], VECTORS[by_cosine(10)], k=3)
     assert names(found) == [first[at].id for at in wanted.order]
     found = asyncio.run(
         EnergyCompressor(host=lance_store, top_n=3).acompress_documents(first, QUESTION)

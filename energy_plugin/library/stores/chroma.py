@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -142,38 +141,29 @@ class ChromaStore(Store):
 
     def forget(self, now: Any, column: str, *, dry_run: bool) -> Any:
         """See `EnergyCollection.forget`."""
-        return self.energy.forget(now, key=column, dry_run=dry_run)
+        return self.energy.forget(now, time_key=column, dry_run=dry_run)
 
     def describe(self) -> dict[str, Any]:
         """See `Store.describe`."""
-        from energy_plugin.energy.codec.codes import stored_bits
-
         info = self.energy.info()
-        _, columns, _ = self.columns()
-        bits = Counter(stored_bits(columns.residual, info.dim).tolist())
         return {
             "rows": info.rows,
             "dim": info.dim,
             "generation": info.generation,
-            "layout": "companion, metadata" if info.row_columns else "companion",
+            "layout": info.layout,
             "cells": info.n_anchors,
-            "bits": {str(bit): bits[bit] for bit in sorted(bits)},
+            "bits": {str(bits): rows for bits, rows in info.fidelity.items()},
             "vector_bytes": 4 * info.dim * info.rows,
-            "energy_column_bytes": info.row_bytes,
+            "energy_column_bytes": info.column_bytes,
             "field_bytes": info.field_bytes,
             "drift": asdict(info.drift),
             "pending": len(info.pending),
-            "embedder": None if info.embedder is None else json.dumps(info.embedder),
+            "embedder": info.embedder,
         }
 
     def repair(self) -> None:
         """See `Store.repair`."""
-        from energy_plugin.errors import NotBuiltError
-
-        try:
-            self.energy.repair()
-        except NotBuiltError:
-            self.energy.build()
+        self.energy.repair(rebuild=True)
 
     def columns(self) -> tuple[EnergyField, EnergyColumns, list[str]]:
         """See `Store.columns`."""

@@ -144,7 +144,7 @@ class LanceStore(Store):
 
     def forget(self, now: Any, column: str, *, dry_run: bool) -> Any:
         """See `EnergyTable.forget`."""
-        return self.energy.forget(now, column=column, dry_run=dry_run)
+        return self.energy.forget(now, time_key=column, dry_run=dry_run)
 
     def describe(self) -> dict[str, Any]:
         """See `Store.describe`."""
@@ -154,13 +154,13 @@ class LanceStore(Store):
             "dim": info.dim,
             "generation": info.generation,
             "layout": info.layout,
-            "cells": self.columns()[0].n_anchors,
+            "cells": info.n_anchors,
             "bits": {str(bits): rows for bits, rows in info.fidelity.items()},
             "vector_bytes": 4 * info.dim * info.rows,
             "energy_column_bytes": info.column_bytes,
             "field_bytes": info.field_bytes,
             "drift": asdict(info.drift),
-            "pending": info.stale,
+            "pending": len(info.pending),
             "embedder": info.embedder,
         }
 
@@ -176,9 +176,7 @@ class LanceStore(Store):
 
     @property
     def _column(self) -> str:
-        from energy_lancedb.stored import vector_column
-
-        return vector_column(self.energy)
+        return str(self.energy.vector_column)
 
     def _shown(self, distance: str, ranking: str) -> list[str]:
         shown = [name for name in ("id", "text", "source") if name in self.table.schema.names]

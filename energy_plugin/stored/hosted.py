@@ -1,0 +1,385 @@
+"""A table of any database, ranked by energy: the keeper and the object over a `Database`."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from energy_plugin.energy.config import as_config
+from energy_plugin.errors import (
+    CorruptFieldError,
+    ForeignFieldError,
+    InvalidInputError,
+    NotBuiltError,
+)
+from energy_plugin.stored.changes import Changes
+from energy_plugin.stored.comparing import scan
+from energy_plugin.stored.database import Database, Generation, Hit
+from energy_plugin.stored.fitting import Costs, fitted
+from energy_plugin.stored.info import FieldInfo, column_bytes_of, described
+from energy_plugin.stored.keeper import Taken
+from energy_plugin.stored.live import LiveField
+from energy_plugin.stored.rows import RowMap
+from energy_plugin.stored.verbs import FieldVerbs
+from energy_plugin.validation import as_k, as_memory_limit, as_queries
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+    from energy_plugin.energy import EnergyConfig, EnergyField, EnergyIndex
+    from energy_plugin.stored.findings import Finding
+
+ATTEMPTS = 20  # at what another writer was faster with
+Live = LiveField[Database, int]  # the pointer is the number of the generation
+
+
+class DatabaseKeeper:
+    """See `Keeper`; for a database that has the methods of `Database`.
+
+    Parameters
+    ----------
+    database : Database
+    device : str, optional
+    costs : Costs
+        What the database takes under a memory limit.
+    """
+
+    def __init__(self, database: Database, device: str | None, costs: Costs) -> None:
+        self.database = database
+        self.device = device
+        self.costs = costs
+        self.lock = threading.RLock()
+        self._live: Live | None = None
+        self._state: Any = None
+
+    def open(self, *, fresh: bool = False) -> Live:
+        """The field in memory, with every row as the database has it now."""
+        state = self.database.state()
+        live = self._live
+        if fresh or live is None or live.pointer != self.database.generation():
+            live = self._read()
+        elif state == self._state:
+            return live
+        live.apply(scan(self.database, live.rows))
+        self._live, self._state = live, state
+        return live
+
+    def _read(self) -> Live:
+        from energy_plugin.energy import EnergyField, EnergyIndex
+
+        name, stored = self.database.name, self.database.read()
+        if stored is None:
+            raise NotBuiltError(f"{name!r} has no energy field yet. Call build() once.")
+        now = self.database.embedder()
+        if None not in (now, stored.embedder) and now != stored.embedder:
+            raise ForeignFieldError(
+                f"The energy field of {name!r} was built on vectors of {stored.embedder}, it is "
+                f"opened with {now}. Open it with the former embedder; or, if the rows were "
+                "embedded again, call build()."
+            )
+        field = EnergyField.from_bytes(stored.field)
+        if len(stored.ids) != len(stored.columns):
+            raise CorruptFieldError(
+                f"{name!r} has columns of {len(stored.columns)} rows for {len(stored.ids)} ids. "
+                "Call build() again."
+            )
+        index = EnergyIndex.from_columns(field, stored.columns, device=self.device)
+        return LiveField(
+            self.database, index, RowMap(stored.ids, stored.fingerprints), stored.number
+        )
+
+    def field(self) -> EnergyField:
+        """See `Keeper.field`."""
+        return self.open().index.field
+
+    def writable(self) -> None:
+        """A database says itself that it is read-only."""
+
+    @contextmanager
+    def others_go_on(self) -> Iterator[None]:
+        """See `Keeper.others_go_on`."""
+        self.lock.release()
+        try:
+            yield
+        finally:
+            self.lock.acquire()
+
+    def take(self, *, fresh: bool = False) -> Taken:
+        """See `Keeper.take`."""
+        from energy_plugin.energy import EnergyIndex
+
+        live = self.open(fresh=fresh)
+        numbers = live.index.rows
+        names = live.rows.names(numbers.tolist())
+        readable, vectors = self.database.vectors(names)
+        columns = live.columns_of(numbers)
+        return Taken(
+            index=EnergyIndex.from_columns(live.index.field, columns, device=self.device),
+            vectors=vectors if len(readable) == len(names) else None,
+            fingerprints=live.rows.fingerprints(numbers),
+            pending=live.pending,
+            names=lambda rows: [names[row] for row in rows.tolist()],
+            origin=names,
+        )
+
+    # -- publishing
+
+    def build(
+        self, config: EnergyConfig, memory_limit: int | None, *, show_progress_bar: bool
+    ) -> None:
+        """Fit a field to all rows and publish it; the lock is free meanwhile."""
+        index, rows = fitted(
+            self.database,
+            config,
+            costs=self.costs,
+            memory_limit=memory_limit,
+            device=self.device,
+            show_progress_bar=show_progress_bar,
+        )
+        with self.lock:
+            self._publish(LiveField(self.database, index, rows, 0))
+
+    def publish(self, taken: Taken, index: EnergyIndex, *, show_progress_bar: bool = False) -> None:
+        """See `Keeper.publish`."""
+        rows = RowMap(taken.origin, taken.fingerprints)
+        self._publish(LiveField(self.database, index, rows, 0))
+
+    def refit_within(
+        self, config: EnergyConfig | None, memory_limit: int, *, show_progress_bar: bool
+    ) -> None:
+        """See `Keeper.refit_within`."""
+        former = self.open()
+        settings = former.index.field.config if config is None else config
+        bits = former.fidelity()
+        index, rows = fitted(
+            self.database,
+            settings,
+            costs=self.costs,
+            memory_limit=memory_limit,
+            device=self.device,
+            show_progress_bar=show_progress_bar,
+        )
+        live: Live = LiveField(self.database, index, rows, 0)
+        live.lower(bits)
+        self._publish(live)
+
+    def _publish(self, live: Live) -> None:
+        """Store a field, with the rows that came or changed since it was taken or fitted."""
+        live.apply(scan(self.database, live.rows))
+        rows = live.index.rows
+        live.pointer = self.database.generation() + 1
+        self.database.publish(
+            Generation(
+                number=live.pointer,
+                field=live.index.field.to_bytes(),
+                embedder=self.database.embedder(),
+                ids=live.rows.names(rows.tolist()),
+                columns=live.index.columns,
+                fingerprints=live.rows.fingerprints(rows),
+            )
+        )
+        live.pending = Changes()
+        self._live, self._state = live, None
+
+    # -- rows that are behind
+
+    def refresh(self, *, show_progress_bar: bool = False) -> Changes:
+        """See `Keeper.refresh`."""
+        for _ in range(ATTEMPTS):
+            live = self.open()
+            changes = live.pending
+            names = [name for name in (*changes.added, *changes.changed) if name in live.rows]
+            numbers = live.rows.numbers(names)
+            if not changes or self.database.write(
+                live.pointer,
+                names,
+                live.columns_of(numbers),
+                live.rows.fingerprints(numbers),
+                changes.removed,
+            ):
+                live.pending = Changes()
+                return changes
+            self._live = None  # another writer has just published
+        raise RuntimeError(f"Others publish fields of {self.database.name!r} without a pause.")
+
+    def times(self, taken: Taken, key: str) -> Sequence[Any]:
+        """See `Keeper.times`."""
+        values = self.database.values(key)
+        given = [values.get(name) for name in taken.origin]
+        if given and all(value is None for value in given):
+            raise InvalidInputError(
+                f"No row of {self.database.name!r} has {key!r}, which should hold its time. Name "
+                "the right key."
+            )
+        return given
+
+    # -- health
+
+    def findings(self, taken: Taken) -> Iterable[Finding]:
+        """A database that writes whole or not at all leaves nothing."""
+        return ()
+
+    def mend(self, findings: Sequence[Finding]) -> None:
+        """There is nothing of its own to mend."""
+
+    def rebuild(self, *, show_progress_bar: bool = False) -> None:
+        """See `Keeper.rebuild`."""
+        try:
+            config = self._read().index.field.config
+        except (CorruptFieldError, ForeignFieldError, NotBuiltError):
+            config = as_config(None)
+        self.build(config, None, show_progress_bar=show_progress_bar)
+
+    def info(self) -> FieldInfo:
+        """See `Keeper.info`."""
+        live = self.open()
+        known = described(live.index)
+        return FieldInfo(
+            **known,
+            name=self.database.name,
+            generation=live.pointer,
+            version=live.pointer,
+            layout="columns",
+            embedder=self.database.embedder(),
+            field_bytes=len(live.index.field.to_bytes()),
+            column_bytes=column_bytes_of(known),
+            pending=live.pending,
+            without_vector=len(live.unreadable),
+        )
+
+    def drop(self, *, show_progress_bar: bool = False) -> None:
+        """See `Keeper.drop`."""
+        self._live = None
+        self.database.drop()
+
+
+class HostedField(FieldVerbs):
+    """Energy ranking over any database with the methods of `Database`.
+
+    It is also a `host` for the rerankers of LangChain, LlamaIndex and Haystack.
+
+    Parameters
+    ----------
+    database : Database
+    device : str, optional
+        "cuda", "mps" or "cpu"; by default the best at hand.
+    costs : Costs, optional
+        What the database takes under a memory limit.
+    """
+
+    def __init__(
+        self, database: Database, *, device: str | None = None, costs: Costs | None = None
+    ) -> None:
+        self._keeper: DatabaseKeeper
+        super().__init__(DatabaseKeeper(database, device, costs or Costs()))
+
+    @property
+    def database(self) -> Database:
+        """The database."""
+        return self._keeper.database
+
+    @property
+    def name(self) -> str:
+        """Name of the table."""
+        return self.database.name
+
+    def build(
+        self,
+        config: EnergyConfig | None = None,
+        *,
+        memory_limit: int | str | None = None,
+        show_progress_bar: bool = False,
+    ) -> Self:
+        """Fit an energy field to all rows and store it, as a new generation.
+
+        Parameters
+        ----------
+        config : EnergyConfig, optional
+        memory_limit : int or str, optional
+            Bytes, or ``"2 GB"``, that the build may take beyond what the process has.
+        show_progress_bar : bool, default False
+
+        Returns
+        -------
+        This object.
+
+        Raises
+        ------
+        InvalidInputError
+            There are no rows, the limit is too small, or `config` is no EnergyConfig.
+        """
+        limit = as_memory_limit(memory_limit)
+        self._keeper.build(as_config(config), limit, show_progress_bar=show_progress_bar)
+        return self
+
+    def search(
+        self,
+        query: Any,
+        k: int = 10,
+        *,
+        where: Any = None,
+        n_probe: int | Literal["all"] | None = None,
+    ) -> list[Hit]:
+        """The k rows of least energy distance, nearest first.
+
+        Parameters
+        ----------
+        query : str or array_like of shape (d,)
+        k : int, default 10
+        where : object, optional
+            A filter as `Database.matching` takes it; applied before ranking.
+        n_probe : int or "all", optional
+            See `energy_plugin.energy.EnergyIndex.search`.
+
+        Raises
+        ------
+        NotBuiltError, ForeignFieldError, CorruptFieldError
+            See `field`.
+        InvalidInputError
+            The query has another dimension, or k is no positive integer.
+        """
+        k = as_k(k)
+        for _ in range(ATTEMPTS):
+            with self._keeper.lock:
+                live = self._keeper.open()
+                vector = self.embed_query(query) if isinstance(query, str) else query
+                queries = as_queries(vector, live.dim, name="query")
+                allowed = None
+                if where is not None:
+                    allowed = live.rows.rows(self.database.matching(where))
+                found = live.search(queries, k, allowed, n_probe)
+                if found is None:
+                    return []
+                names = live.rows.names(found.ids[0].tolist())
+                distances = found.distances[0].tolist()
+            records = self.database.records(names)
+            if len(records) == len(names):  # else rows have gone in the meantime
+                break
+        return [
+            Hit(str(name), records[name][0], distance, records[name][1])
+            for name, distance in zip(names, distances, strict=True)
+            if name in records
+        ]
+
+    # -- what a stack asks of a host
+
+    def energy_field(self) -> EnergyField:
+        """The stored field."""
+        return self.field
+
+    def vectors(self, ids: Sequence[Any]) -> dict[Any, NDArray[np.float32]]:
+        """Vectors of rows by id; unknown ids are left out."""
+        return dict(zip(*self.database.vectors(list(dict.fromkeys(ids))), strict=True))
+
+    def embed_query(self, text: str) -> NDArray[np.float32]:
+        """Vector of a question, (d,) float32."""
+        return np.asarray(self.database.embed_query(text), dtype=np.float32)
+
+    def find(self, query: Any, k: int, where: Any = None) -> list[Hit]:
+        """As `search`, in the words of `energy_plugin.candidates.Host`."""
+        return self.search(query, k, where=where)

@@ -1,0 +1,66 @@
+"""Both hosts are spoken to in the same words."""
+
+import inspect
+
+import pytest
+from energy_chroma import AsyncEnergyCollection, EnergyCollection
+from energy_lancedb import AsyncEnergyTable, EnergyTable
+
+from energy_plugin.stored import KINDS, FieldVerbs
+
+VERBS = ("build", "refresh", "maintain", "refit", "forget", "verify", "repair", "info", "drop")
+# What only one host can do.
+OWN = {
+    EnergyTable: {"build": {"layout", "engine", "sample"}},
+    EnergyCollection: {"build": {"row_columns"}},
+}
+
+
+def shared(owner, verb):
+    """The signature of a verb without what only this host has."""
+    signature = inspect.signature(getattr(owner, verb))
+    own = OWN[owner].get(verb, set())
+    assert own <= set(signature.parameters)
+    kept = [each for each in signature.parameters.values() if each.name not in own]
+    return signature.replace(parameters=kept)
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_a_verb_has_one_signature(verb):
+    assert shared(EnergyTable, verb) == shared(EnergyCollection, verb)
+    for plain, waiting in (
+        (EnergyTable, AsyncEnergyTable),
+        (EnergyCollection, AsyncEnergyCollection),
+    ):
+        assert inspect.iscoroutinefunction(getattr(waiting, verb))
+        assert inspect.signature(getattr(waiting, verb)) == inspect.signature(getattr(plain, verb))
+        assert getattr(waiting, verb).__doc__ == getattr(plain, verb).__doc__
+
+
+def test_verbs_are_written_once():
+    for verb in set(VERBS) - {"build"}:
+        assert getattr(EnergyTable, verb) is getattr(EnergyCollection, verb)
+        assert getattr(EnergyTable, verb) is getattr(FieldVerbs, verb)
+
+
+def test_findings_have_one_list_of_kinds():
+    assert len(set(KINDS)) == len(KINDS)
+
+
+def public(owner):
+    return {name for name in vars(owner) if not name.startswith("_")} | {
+        name for name in vars(FieldVerbs) if not name.startswith("_")
+    }
+
+
+def test_nothing_of_the_plumbing_shows():
+    verbs = {*VERBS, "field", "name", "embed_query"}
+    assert public(EnergyTable) == verbs | {
+        *("table", "vector_column", "last_build", "search"),
+        *("add", "merge_insert", "update", "delete", "optimize"),
+        *("checkout", "checkout_latest", "restore"),
+    }
+    assert public(EnergyCollection) == verbs | {
+        *("collection", "query", "get", "peek", "count"),
+        *("add", "upsert", "update", "delete", "modify", "reembed"),
+    }
