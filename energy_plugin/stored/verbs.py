@@ -10,7 +10,8 @@ import numpy as np
 from energy_plugin.energy.config import as_config
 from energy_plugin.energy.upkeep.fingerprint import fingerprint
 from energy_plugin.errors import InvalidInputError
-from energy_plugin.stored.findings import UNUSABLE, RepairReport, findings_of, wrong_rows
+from energy_plugin.stored.checking import findings_of, wrong_rows
+from energy_plugin.stored.findings import UNUSABLE, RepairReport
 from energy_plugin.validation import as_memory_limit
 
 if TYPE_CHECKING:
