@@ -12,10 +12,13 @@ from typing import Any
 
 from energy_plugin.errors import InvalidInputError
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 MOST_ANCHORS = 1 << 15  # the anchor graph is dense while it is used: 4 GiB
 BIT_CHOICES = (1, 2, 4, 8)
 LARGEST = 1 << 62  # of any setting
+NO_LEVEL = 1e6  # a `mean_level` that no collection reaches
+# What format version 1 did not know, set so that its fields rank as they did.
+_VERSION_1 = {"mean_level": NO_LEVEL}
 TAU_MODES = ("median", "mean", "percentile", "fixed")
 
 
@@ -40,6 +43,7 @@ class EnergyConfig:
 
     # -- Dirichlet metric
     centring: float = 0.5  # share of the mean row that is subtracted
+    mean_level: float = 0.55  # rows are first centred until m̄ is at most this share of 1 − m̄
     metric_exponent: float = 0.5  # M = (C/mean eigenvalue + γI)^(−exponent)
     gamma_floor: float = 0.6  # γ = floor + slope / ν⁴, ν the similarity inside neighbourhoods
     gamma_slope: float = 0.027
@@ -66,6 +70,12 @@ class EnergyConfig:
     weight_lambda: float = 0.0005
     weight_dispersion: float = 0.0
     weight_dirichlet: float = 1.0
+
+    # -- words, where a search is given lexical scores
+    lexical_heat: float = 0.5  # η of the query in its graph, times t, in place of query_heat
+    lexical_flow: float = 0.3  # η of the lexical scores in the query's graph, times t
+    lexical_floor: float = 0.16  # share of the words where they find what the vectors find
+    lexical_slope: float = 0.32  # and how much more where they find something else
 
     # -- search
     pool: int = 200  # candidates of the query's graph; a result beyond them keeps its base order
@@ -100,6 +110,14 @@ class EnergyConfig:
             (self.pool >= 1, "pool must be at least 1"),
             (self.anchor_heat_steps >= 0, "anchor_heat_steps must not be negative"),
             (0 <= self.centring <= 1, "centring must lie in [0, 1]"),
+            (self.mean_level > 0, "mean_level must be positive"),
+            (0 <= self.lexical_heat < 1, "lexical_heat must lie in [0, 1)"),
+            (0 <= self.lexical_flow < 1, "lexical_flow must lie in [0, 1)"),
+            (0 <= self.lexical_floor <= 1, "lexical_floor must lie in [0, 1]"),
+            (
+                0 <= self.lexical_slope <= 1 - self.lexical_floor,
+                "lexical_slope must lie in [0, 1 − lexical_floor]",
+            ),
             (0 <= self.metric_exponent <= 1, "metric_exponent must lie in [0, 1]"),
             (self.gamma_floor > 0, "gamma_floor must be positive"),
             (self.gamma_slope >= 0, "gamma_slope must not be negative"),
@@ -166,6 +184,7 @@ class EnergyConfig:
         cls.refuse_unknown(changes)
         off: dict[str, Any] = {
             "centring": 0.0,
+            "mean_level": NO_LEVEL,
             "metric_exponent": 0.0,
             "heat": 0.0,
             "local_heat": 0.0,
@@ -194,7 +213,10 @@ class EnergyConfig:
             )
         values = dict(data)
         version = values.pop("format_version", None)
-        if version != FORMAT_VERSION:
+        if version == 1:
+            cls.refuse_unknown(values)
+            values = {**_VERSION_1, **values}
+        elif version != FORMAT_VERSION:
             raise InvalidInputError(
                 f"EnergyConfig has format version {version!r}, expected {FORMAT_VERSION}: another "
                 "release of energy-plugin wrote it. Upgrade where that is later, or set it anew."

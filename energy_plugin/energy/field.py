@@ -35,7 +35,7 @@ from energy_plugin.validation import as_vectors
 if TYPE_CHECKING:
     from energy_plugin.energy.projection import Projection
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 KIND = "energy-field"
 _DTYPES = {
     "centre": np.float32,
@@ -186,7 +186,7 @@ class EnergyField:
                 f"These bytes hold {metadata.get('kind')!r}, expected {KIND!r}. Pass those of "
                 "EnergyField.to_bytes()."
             )
-        packing.check_version(metadata, FORMAT_VERSION, "The energy field")
+        packing.check_version(metadata, FORMAT_VERSION, "The energy field", oldest=1)
         try:
             _check_arrays(arrays)
             return cls(

@@ -23,10 +23,12 @@ from energy_plugin.energy.explore.rowgraph import RowGraph
 from energy_plugin.energy.explore.similar import Neighbours
 from energy_plugin.energy.field import EnergyField
 from energy_plugin.energy.fit import streaming as passes
-from energy_plugin.energy.result import SearchResult
+from energy_plugin.energy.result import SearchResult, joined
 from energy_plugin.energy.search import exhaustive as searching
 from energy_plugin.energy.search import probing
+from energy_plugin.energy.search.ranking import Prepared
 from energy_plugin.energy.search.rows import RowStore
+from energy_plugin.energy.search.words import RowScores, as_weight, learned_share, words_of
 from energy_plugin.energy.upkeep import maintenance
 from energy_plugin.energy.upkeep.adding import encode_rows
 from energy_plugin.energy.upkeep.maintenance import Drift, Maintenance
@@ -110,6 +112,11 @@ class EnergyIndex:
     def rows(self) -> NDArray[np.int64]:
         """Numbers of the live rows, ascending; (n_live,) int64."""
         return self._store.numbers[self._store.alive]
+
+    @property
+    def next_row(self) -> int:
+        """Number that the next added row will get; the width of lexical scores."""
+        return self._store.next_number
 
     @property
     def columns(self) -> EnergyColumns:
@@ -203,8 +210,10 @@ class EnergyIndex:
         *,
         rows: Any | None = None,
         n_probe: int | Literal["all"] | None = None,
+        lexical: Any | None = None,
+        lexical_weight: float | None = None,
     ) -> SearchResult:
-        """The k nearest live rows of each query by energy distance.
+        """The k nearest live rows of each query by energy distance, or by energy and words.
 
         Parameters
         ----------
@@ -216,6 +225,14 @@ class EnergyIndex:
         n_probe : int or "all", optional
             Score the rows of that many nearest cells, of more where those hold fewer than k, or
             every row. Decided by the number of rows and the configuration if not given.
+        lexical : sparse matrix or array_like of shape (q, next_row), optional
+            Scores of any other retriever, such as `energy_plugin.lexical.LexicalIndex.scores`:
+            a line for each query, a column for each row number, 0 where nothing matches. They
+            join the energy, pull the query and flow through its graph, and rows that only they
+            find can win. A query without any score is ranked by energy alone.
+        lexical_weight : float, optional
+            Share of the words, 0 to 1; that of `lexical_share` suits a collection best. A middle
+            one if not given.
 
         Returns
         -------
@@ -225,17 +242,42 @@ class EnergyIndex:
         Raises
         ------
         InvalidInputError
-            Queries, k or n_probe are not valid.
+            Queries, k, n_probe or the lexical scores are not valid.
         """
         checked = as_queries(queries, self.field.dim)
         k = as_k(k)
-        cells = as_probe(n_probe)
+        as_probe(n_probe)
         store = self._store
         some = None if rows is None else store.positions(as_rows(rows))
         count = int(store.alive.sum()) if some is None else len(some)
+        weight = as_weight(lexical_weight)
+        if lexical is not None:
+            words = words_of(store, lexical, len(checked), weight, some)
         if count == 0:
             return searching.nothing(len(checked))
         prepared = searching.prepare(self._projection, checked)
+        if lexical is None or not words.some.any():
+            return self._ranked(prepared, k, some, count, n_probe)
+        if words.some.all():
+            return self._ranked(replace(prepared, words=words), k, some, count, n_probe)
+        with_words = np.flatnonzero(words.some)
+        without = np.flatnonzero(~words.some)
+        hybrid = replace(prepared.take(with_words), words=words.take(with_words))
+        parts = [
+            self._ranked(hybrid, k, some, count, n_probe),
+            self._ranked(prepared.take(without), k, some, count, n_probe),
+        ]
+        return joined(parts, np.argsort(np.concatenate([with_words, without])))
+
+    def _ranked(
+        self,
+        prepared: Prepared,
+        k: int,
+        some: NDArray[np.int64] | None,
+        count: int,
+        n_probe: int | Literal["all"] | None,
+    ) -> SearchResult:
+        store, cells = self._store, as_probe(n_probe)
         few = count <= max(self.field.config.exhaustive_rows, 2 * sketch.candidates(k))
         if n_probe == "all" or (n_probe is None and few):
             allowed = np.flatnonzero(store.alive) if some is None else some
@@ -243,6 +285,28 @@ class EnergyIndex:
         if n_probe is None and sketch.applies(self._projection):
             return searching.sketched(store, prepared, k, some)
         return probing.probed(store, prepared, k, some, cells)
+
+    def lexical_share(self, lexical: RowScores, *, sample: int = 200, seed: int = 0) -> float:
+        """The `lexical_weight` that suits this collection, learned without labels.
+
+        Rows are asked for as if they were queries: where words find what vectors find, vectors
+        rank well and words get a smaller share. Keep the number beside the words and learn it
+        again when the collection has changed much.
+
+        Parameters
+        ----------
+        lexical : object with ``scores_of(rows, k)``, such as `LexicalIndex`
+            Its rows have the same numbers.
+        sample : int, default 200
+            Rows that are asked for.
+        seed : int, default 0
+
+        Raises
+        ------
+        InvalidInputError
+            The scores do not fit the rows.
+        """
+        return learned_share(self._store, lexical, sample, seed)
 
     def neighbours(self, row: int, k: int = 10) -> Neighbours:
         """The k live rows nearest to a stored row, without its vector.

@@ -16,6 +16,10 @@ d          w_λ|Δλ|/s_λ + w_G|ΔG|/s_G + w_D·D(q', y'), see `distance`; λ a
            else by the energy Laplacian over the candidates themselves
 ========== ===================================================================
 
+Lexical scores join as in a search (`search.hybrid`): scaled similarities and scores choose the
+rows that pull the query, scores spread one way to neighbours, and the mixture of both, mapped back
+to a similarity, is the one that D is taken of.
+
 No database and no index is needed. Every candidate takes part: there is no pool as in `search`.
 """
 
@@ -39,6 +43,8 @@ from energy_plugin.energy.fit.heat import smooth, stochastic
 from energy_plugin.energy.fit.neighbours import exact_neighbours
 from energy_plugin.energy.projection import transform
 from energy_plugin.energy.result import EnergyTerms
+from energy_plugin.energy.search.hybrid import PULL
+from energy_plugin.energy.search.words import as_lexical, as_weight, default_share, scaled
 from energy_plugin.energy.taumode import AnchorGraph, choose_tau, taumode
 from energy_plugin.energy.upkeep.ownership import check_columns
 from energy_plugin.errors import InvalidInputError
@@ -82,6 +88,22 @@ class _Scene:
     real: torch.Tensor  # (c,) bool, has a direction
     lambda_term: torch.Tensor  # (c,) weighted
     dispersion_term: torch.Tensor  # (c,) weighted
+
+
+@dataclass(frozen=True)
+class _Words:
+    """Scaled lexical scores B of the candidates (c,), and their share β."""
+
+    scores: torch.Tensor
+    share: float
+
+    def mixed(
+        self, similarity: torch.Tensor, real: torch.Tensor, more: float
+    ) -> tuple[torch.Tensor, float, float]:
+        """F of the candidates with a direction, and L and S of their similarities."""
+        e, low, span = scaled(similarity[None], MANY)
+        share = min(1.0, more * self.share)
+        return (1 - share) * e[0] + share * self.scores[real], float(low), float(span)
 
 
 class EnergyReranker:
@@ -133,6 +155,8 @@ class EnergyReranker:
         *,
         columns: EnergyColumns | None = None,
         k: int | None = None,
+        lexical: Any | None = None,
+        lexical_weight: float | None = None,
     ) -> Reranking:
         """Order the candidates of one query.
 
@@ -146,6 +170,11 @@ class EnergyReranker:
             The stored columns of the candidates, in their order. Needs a field.
         k : int, optional
             Keep only the k nearest.
+        lexical : array_like of shape (c,), optional
+            Scores of another retriever, such as a full-text search, at least 0; 0 where no word
+            matches. All zeros: energy alone.
+        lexical_weight : float, optional
+            Share of the words, 0 to 1; a middle one if not given.
 
         Raises
         ------
@@ -155,6 +184,7 @@ class EnergyReranker:
             The columns do not belong to the field, or are altered.
         """
         limit = None if k is None else as_k(k)
+        weight = as_weight(lexical_weight)
         rows = self._candidates(vectors, columns)
         if rows is None:
             return _nothing()
@@ -164,10 +194,17 @@ class EnergyReranker:
             raise InvalidInputError(
                 f"query must be one vector, got {len(one)}. Use rerank_many for several."
             )
-        return self._rank(self._scene(one, rows, columns), limit)
+        scene = self._scene(one, rows, columns)
+        return self._rank(scene, limit, self._words(lexical, weight, scene))
 
     def rerank_many(
-        self, queries: Any, vectors: Sequence[Any], *, k: int | None = None
+        self,
+        queries: Any,
+        vectors: Sequence[Any],
+        *,
+        k: int | None = None,
+        lexical: Sequence[Any] | None = None,
+        lexical_weight: float | None = None,
     ) -> list[Reranking]:
         """Order the candidates of several queries.
 
@@ -178,6 +215,9 @@ class EnergyReranker:
             The candidates of each query; the numbers may differ.
         k : int, optional
             Keep only the k nearest of each.
+        lexical : sequence of q array_like, each of shape (c_i,), optional
+        lexical_weight : float, optional
+            As in `rerank`.
 
         Raises
         ------
@@ -190,7 +230,15 @@ class EnergyReranker:
                 f"rerank_many got queries of shape {asked.shape} and {len(vectors)} lists of "
                 "candidates; expected (q, d) and q lists."
             )
-        return [self.rerank(q, each, k=k) for q, each in zip(asked, vectors, strict=True)]
+        scores = [None] * len(asked) if lexical is None else lexical
+        if len(scores) != len(asked):
+            raise InvalidInputError(
+                f"rerank_many got {len(asked)} queries and {len(scores)} lists of lexical scores."
+            )
+        return [
+            self.rerank(q, each, k=k, lexical=found, lexical_weight=lexical_weight)
+            for q, each, found in zip(asked, vectors, scores, strict=True)
+        ]
 
     def _candidates(
         self, vectors: Any, columns: EnergyColumns | None
@@ -270,29 +318,54 @@ class EnergyReranker:
             energies.dispersion_term(dispersion[0], dispersion[1:]),
         )
 
-    def _rank(self, scene: _Scene, k: int | None) -> Reranking:
+    def _words(self, lexical: Any, weight: float | None, scene: _Scene) -> _Words | None:
+        """Checked scores, scaled; None where no word matches."""
+        if lexical is None:
+            return None
+        flat = np.asarray(lexical)
+        if flat.ndim != 1:
+            raise InvalidInputError(
+                f"lexical must have shape ({len(scene.rows)},), one score for each candidate; got "
+                f"{flat.shape}."
+            )
+        _, places, scores = as_lexical(flat, 1, len(scene.rows))
+        if len(places) == 0:
+            return None
+        every = scene.rows.new_zeros(len(scene.rows))
+        every[torch.from_numpy(places).to(every.device)] = torch.from_numpy(scores).to(every.device)
+        share = default_share(self.config) if weight is None else weight
+        return _Words(scaled(every[None], MANY, least=0.0)[0][0], share)
+
+    def _rank(self, scene: _Scene, k: int | None, words: _Words | None) -> Reranking:
         energies = Energies(self.config.weights, (1.0, 1.0))  # the terms are scaled already
-        found = (
-            scene.lambda_term,
-            scene.dispersion_term,
-            energies.dirichlet_term(self._similarity(scene)),
-        )
+        similarity, mixed = self._similarity(scene, words)
+        found = (scene.lambda_term, scene.dispersion_term, energies.dirichlet_term(similarity))
         terms = [
             torch.where(scene.real, term, worst)
             for term, worst in zip(found, energies.worst, strict=True)
         ]
         total = terms[0] + terms[1] + terms[2]
+        if mixed is not None:
+            total = terms[0] + terms[1] + energies.dirichlet_term(mixed)
         order = torch.argsort(total, stable=True)[:k]  # ties keep the order they came in
 
         def taken(values: torch.Tensor) -> NDArray[np.float32]:
             return values[order].cpu().numpy().astype(np.float32)
 
+        lexical = taken(total - terms[0] - terms[1] - terms[2])
         return Reranking(
-            order.cpu().numpy(), taken(total), EnergyTerms(*(taken(term) for term in terms))
+            order.cpu().numpy(),
+            taken(total),
+            EnergyTerms(taken(terms[0]), taken(terms[1]), taken(terms[2]), lexical),
         )
 
-    def _similarity(self, scene: _Scene) -> torch.Tensor:
-        """⟨q', y'⟩ of the notation table; 0 for candidates without direction; (c,)."""
+    def _similarity(
+        self, scene: _Scene, words: _Words | None
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """⟨q', y'⟩ of the notation table, and its mixture with the words; both (c,).
+
+        Candidates without direction have the similarity 0.
+        """
         config, out = self.config, scene.rows.new_zeros(len(scene.rows))
         heat, share, taken = 1.0, 1.0, BACKGROUND
         if self.field is not None:
@@ -300,7 +373,7 @@ class EnergyReranker:
         q, y = scene.query[None], unit(scene.rows[scene.real])
         count = len(y)
         if count == 0:
-            return out
+            return out, None if words is None else words.scores
         farther = torch.argsort((y @ q.T)[:, 0], stable=True)[: count // 2]
         if len(farther):
             background = taken * min(1.0, count / MANY) * y[farther].mean(0)
@@ -310,14 +383,26 @@ class EnergyReranker:
         heated = smooth(
             y, y, near, share * heat * BOTH_WAYS * config.local_heat, config.weight_power
         )
-        pull = (y @ q.T)[:, 0].topk(min(config.query_neighbours, edges))
+        known, pulled = (y @ q.T)[:, 0], heat * config.query_heat
+        if words is not None:
+            known = words.mixed(known, scene.real, PULL)[0]
+            pulled = heat * config.lexical_heat
+        pull = known.topk(min(config.query_neighbours, edges))
         weights = stochastic(pull.values, config.weight_power)
-        pulled = heat * config.query_heat
         q = unit(q - pulled * (weights.sum() * q - weights @ heated[pull.indices]))
-        out[scene.real] = (heated @ q.T)[:, 0]
-        return out
+        similarity = (heated @ q.T)[:, 0]
+        out[scene.real] = similarity
+        if words is None:
+            return out, None
+        f, low, span = words.mixed(similarity, scene.real, 1.0)
+        own = words.scores[scene.real]
+        around = stochastic((y[near] * y[:, None]).sum(2), config.weight_power)  # (c, k)
+        warmer = ((around * own[near]).sum(1) - own * around.sum(1)).clamp_min(0)
+        mixture = words.share * words.scores
+        mixture[scene.real] = f + words.share * heat * config.lexical_flow * warmer
+        return out, low + (span if span > 0 else 1.0) * mixture
 
 
 def _nothing() -> Reranking:
     empty = np.empty(0, dtype=np.float32)
-    return Reranking(np.empty(0, dtype=np.int64), empty, EnergyTerms(empty, empty, empty))
+    return Reranking(np.empty(0, dtype=np.int64), empty, EnergyTerms(empty, empty, empty, empty))

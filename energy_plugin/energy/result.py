@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,11 +12,20 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, eq=False)
 class EnergyTerms:
-    """The weighted contributions whose sum is the distance; each (q, k) float32."""
+    """The weighted contributions whose sum is the distance; each (q, k) float32.
+
+    `lexical` is what words and their heat took off the distance, negative where they helped; 0
+    in a search without words.
+    """
 
     lambda_: NDArray[np.float32]
     dispersion: NDArray[np.float32]
     dirichlet: NDArray[np.float32]
+    lexical: NDArray[np.float32] = None  # type: ignore[assignment]
+
+    def __post_init__(self) -> None:
+        if self.lexical is None:
+            object.__setattr__(self, "lexical", np.zeros_like(self.dirichlet))
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,3 +54,21 @@ class SearchResult:
     distances: NDArray[np.float32]
     terms: EnergyTerms
     work: SearchWork
+
+
+def joined(parts: Sequence[SearchResult], order: NDArray[np.int64]) -> SearchResult:
+    """Results of groups of queries as one, in another order of the queries."""
+
+    def put(arrays: Iterable[NDArray[Any]]) -> NDArray[Any]:
+        return np.concatenate(list(arrays))[order]
+
+    names = [field.name for field in fields(EnergyTerms)]
+    return SearchResult(
+        put(part.ids for part in parts),
+        put(part.distances for part in parts),
+        EnergyTerms(*(put(getattr(part.terms, name) for part in parts) for name in names)),
+        SearchWork(
+            put(part.work.cells_probed for part in parts),
+            put(part.work.rows_scored for part in parts),
+        ),
+    )

@@ -177,8 +177,8 @@ def _schedule(number):
 @pytest.mark.parametrize(
     ("read", "newest"),
     [
-        *((_field, 1), (_container, 1), (_chunk, 1), (_chroma_pointer, 1), (_lancedb_pointer, 1)),
-        *((_lancedb_function, 1), (_chroma_function, 1), (_weights, 2), (_energy_config, 1)),
+        *((_field, 2), (_container, 1), (_chunk, 1), (_chroma_pointer, 1), (_lancedb_pointer, 1)),
+        *((_lancedb_function, 1), (_chroma_function, 1), (_weights, 2), (_energy_config, 2)),
         (_schedule, 1),
     ],
 )

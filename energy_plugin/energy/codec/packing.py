@@ -110,8 +110,10 @@ def loads(blob: bytes) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
     return arrays, {str(key): str(value) for key, value in metadata.items()}
 
 
-def check_version(metadata: Mapping[str, str], known: int, what: str) -> None:
-    """Refuse another format version than the one known.
+def check_version(
+    metadata: Mapping[str, str], known: int, what: str, *, oldest: int | None = None
+) -> None:
+    """Refuse another format version than the one known, or those from `oldest` to it.
 
     Raises
     ------
@@ -119,7 +121,7 @@ def check_version(metadata: Mapping[str, str], known: int, what: str) -> None:
         It says whether to upgrade energy-plugin or to build again.
     """
     version = metadata.get("format_version")
-    if version != str(known):
+    if version not in {str(each) for each in range(oldest or known, known + 1)}:
         raise CorruptFieldError(newer(what, version, known))
 
 

@@ -107,15 +107,17 @@ def fit_field(
         rows = rows[real]
 
     progress("row graph")
-    near, coarse = row_graph(rows, config)
-    progress("metric")
     similarity = metric.mean_similarity(rows)
-    nearby = metric.neighbourhood_similarity(rows, config.seed)
+    level, short, length = metric.levelled(rows, similarity, config.mean_level)
+    near, coarse = row_graph(level, config)
+    progress("metric")
+    nearby = metric.neighbourhood_similarity(level, config.seed)
     strength = metric.strength(nearby, near.numel(), dim, config)
-    form = metric.dirichlet_form(rows, near)
+    form = metric.dirichlet_form(level, near)
     matrix = metric.dirichlet_metric(form, strength.gamma, config.metric_exponent)
     stored_metric = matrix.cpu().numpy().astype(np.float16)
-    centre = config.centring * (rows.mean(0) if len(rows) else none)
+    centre = short + config.centring * length * (level.mean(0) if len(level) else none)
+    del level
     rotated = stored_metric.astype(np.float32) @ rotation(dim, config.seed)
     count = len(rows)
     points, _ = transform(rows, centre, torch.from_numpy(rotated).to(where))

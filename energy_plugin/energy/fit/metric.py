@@ -10,6 +10,8 @@ m̄          mean similarity of two different rows, (n‖μ‖² − 1)/(n − 1
 γ          floor + slope / ν⁴, times 1 + d/nk (few pairs say little about C)
 M          (C / mean eigenvalue + γI)^(−exponent)
 t          min(1, ν / full_strength), the scale of every heat
+ℓ          mean_level·(1 − m̄), the mean similarity that is left to rows; where m̄ is larger, c·μ
+           is subtracted from them before C and ν are taken, 1 − c = √(ℓ(1 − m̄) / (m̄(1 − ℓ)))
 ========== ===================================================================
 """
 
@@ -21,7 +23,7 @@ import numpy as np
 import torch
 from torch.nn.functional import embedding_bag
 
-from energy_plugin.energy.blocks import EPS, blocks
+from energy_plugin.energy.blocks import EPS, blocks, unit
 from energy_plugin.energy.config import EnergyConfig
 
 REACH = 100  # rows of a neighbourhood
@@ -48,6 +50,46 @@ def mean_similarity(rows: torch.Tensor) -> float:
         else float(rows.mean(0).double().square().sum())
     )
     return max(0.0, (n * squared - 1) / (n - 1))
+
+
+def levelled(
+    rows: torch.Tensor, similarity: float, mean_level: float
+) -> tuple[torch.Tensor, torch.Tensor, float]:
+    """Unit rows whose mean similarity is at most ℓ.
+
+    Models whose rows all point one way (m̄ of .5 to .9) leave nothing for neighbourhoods to
+    say before their common direction is taken away; others stay as they are.
+
+    Parameters
+    ----------
+    rows : tensor of shape (n, d)
+        Unit rows.
+    similarity : float
+        m̄ of them.
+    mean_level : float
+
+    Returns
+    -------
+    rows : tensor of shape (n, d)
+        Unit rows, the given ones where m̄ is small enough.
+    centre : tensor of shape (d,)
+        What was subtracted, c·μ.
+    length : float
+        Mean length of the rows after it.
+    """
+    none = torch.zeros(rows.shape[1], device=rows.device)
+    level = mean_level * (1 - similarity)
+    if len(rows) < 2 or similarity <= level or level <= EPS:
+        return rows, none, 1.0
+    left = (level * (1 - similarity) / (similarity * (1 - level))) ** 0.5
+    centre = (1 - left) * rows.mean(0)
+    out = torch.empty_like(rows)
+    total = 0.0
+    for part in blocks(len(rows), rows.shape[1]):
+        moved = rows[part] - centre
+        total += float(moved.norm(dim=1).sum())
+        out[part] = unit(moved)
+    return out, centre, total / len(rows)
 
 
 def neighbourhood_similarity(rows: torch.Tensor, seed: int) -> float:

@@ -13,7 +13,7 @@ from energy_plugin.energy.blocks import inner
 from energy_plugin.energy.codec import sketch
 from energy_plugin.energy.projection import Projection
 from energy_plugin.energy.result import EnergyTerms, SearchResult, SearchWork
-from energy_plugin.energy.search import ranking
+from energy_plugin.energy.search import hybrid, ranking
 from energy_plugin.energy.search.ranking import Prepared, Ranked
 from energy_plugin.energy.search.rows import RowStore
 
@@ -53,10 +53,11 @@ def collect(
         return np.concatenate([part.terms[which].cpu().numpy() for part in parts])
 
     positions = np.concatenate([part.positions.cpu().numpy() for part in parts])
+    lexical = joined(4) if len(parts[0].terms) > 4 else np.zeros_like(joined(2))
     return SearchResult(
         ids=store.numbers[positions],
         distances=joined(3),
-        terms=EnergyTerms(joined(0), joined(1), joined(2)),
+        terms=EnergyTerms(joined(0), joined(1), joined(2), lexical),
         work=SearchWork(cells, rows),
     )
 
@@ -82,8 +83,8 @@ def exhaustive(
             closed = torch.from_numpy(mask).to(device)
     count = len(allowed)
     k = min(k, count)
-    wanted = ranking.wanted_rows(projection, k, count)
-    step = ranking.block_of(projection, len(rows))
+    wanted = ranking.wanted_rows(projection, k, count, queries.words)
+    step = ranking.block_of(projection, len(rows), queries.words)
     parts = []
     for start in range(0, len(queries.points), step):
         block = queries.part(slice(start, start + step))
@@ -92,7 +93,7 @@ def exhaustive(
             base = base.masked_fill_(closed, torch.inf)
         places, values = ranking.nearest(base, wanted)
         positions = places if where is None else where[places]
-        parts.append(ranking.finish(store, block, positions=positions, base=values, k=k))
+        parts.append(ending(store, block, positions=positions, base=values, k=k))
     total = len(queries.points)
     cells = len(np.unique(store.columns.cell[allowed]))
     return collect(store, parts, np.full(total, cells), np.full(total, count))
@@ -114,10 +115,10 @@ def sketched(
         closed = torch.ones(len(rows), dtype=torch.bool)
         closed[torch.from_numpy(allowed)] = False
     k = min(k, count)
-    wanted = ranking.wanted_rows(projection, k, count)
+    wanted = ranking.wanted_rows(projection, k, count, queries.words)
     some = min(count, sketch.candidates(wanted))
     step = max(1, SCAN_BLOCK // len(rows))
-    small = ranking.block_of(projection, some * projection.field.dim)
+    small = ranking.block_of(projection, some * projection.field.dim, queries.words)
     parts = []
     for start in range(0, len(queries.points), step):
         block = queries.part(slice(start, start + step))
@@ -139,4 +140,12 @@ def _rank_candidates(
     scalars = store.scalars().take(positions)
     base = ranking.base_distances(store.projection, queries, similarity, scalars)
     places, values = ranking.nearest(base, wanted)
-    return ranking.finish(store, queries, positions=positions.gather(1, places), base=values, k=k)
+    return ending(store, queries, positions=positions.gather(1, places), base=values, k=k)
+
+
+def ending(
+    store: RowStore, queries: Prepared, *, positions: torch.Tensor, base: torch.Tensor, k: int
+) -> Ranked:
+    """`ranking.finish`, or `hybrid.finish` where words have joined."""
+    last = ranking.finish if queries.words is None else hybrid.finish
+    return last(store, queries, positions=positions, base=base, k=k)

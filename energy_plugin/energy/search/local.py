@@ -64,24 +64,48 @@ def joined_similarity(
         known = similarity.masked_fill(~real, OUT)
         pull = known.topk(min(query_neighbours, count), dim=1)
         weights = stochastic(pull.values, power)  # (b, kq)
-        first = count * torch.arange(len(y), device=y.device)[:, None]
-        near = y.flatten(0, 1).index_select(0, (first + pull.indices).flatten())
-        mean = torch.bmm(weights[:, None, :], near.view(*weights.shape, -1))[:, 0]  # p·Y
-        moved = queries - query_heat * (weights.sum(1, keepdim=True) * queries - mean)
-        similarity = inner(unit(moved), y)  # s
+        moved = pulled(queries, picked(y, pull.indices), weights, query_heat)
+        similarity = inner(moved, y)  # s
     if neighbours == 0 or count == 1 or heat == 0:
         return similarity
+    weights = edges(y, real, neighbours, power)
+    return flowed(similarity[:, None], weights, heat)[:, 0]
+
+
+def pulled(
+    queries: torch.Tensor, near: torch.Tensor, weights: torch.Tensor, heat: float
+) -> torch.Tensor:
+    """Queries (b, d) after heat from rows (b, k, d), weights (b, k) that sum to 1 or 0."""
+    mean = torch.bmm(weights[:, None, :], near)[:, 0]  # p·Y
+    return unit(queries - heat * (weights.sum(1, keepdim=True) * queries - mean))
+
+
+def picked(rows: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
+    """Rows (b, c, d) at places (b, k); (b, k, d). A flat index_select is the fastest way."""
+    first = rows.shape[1] * torch.arange(len(rows), device=rows.device)[:, None]
+    flat = rows.flatten(0, 1).index_select(0, (first + places).flatten())
+    return flat.view(*places.shape, -1)
+
+
+def edges(y: torch.Tensor, real: torch.Tensor, neighbours: int, power: float) -> torch.Tensor:
+    """Weights of the candidates' graph, not yet row-stochastic; (b, c, c)."""
+    count = y.shape[1]
     gram = torch.bmm(y, y.transpose(1, 2))  # (b, c, c)
     gram.diagonal(dim1=1, dim2=2).fill_(OUT)
     if not real.all():
         gram.masked_fill_(~real[:, None, :], OUT)
     floor = kth_largest(gram, min(neighbours, count - 1)).clamp_min_(0)
     edge = torch.ge(gram, floor, out=torch.empty_like(gram))  # as floats: products with bools crawl
-    weights = gram.clamp_min_(0).pow_(power).mul_(edge)
-    both = torch.stack([similarity, torch.ones_like(similarity)], 1)  # (b, 2, c)
-    around, fed = torch.bmm(both, weights.transpose(1, 2)).unbind(1)  # sums over neighbours
-    warmer = (around - fed * similarity) / fed.clamp_min(EPS)  # Ps − s
-    return similarity + heat * warmer.clamp_min(0)
+    return gram.clamp_min_(0).pow_(power).mul_(edge)
+
+
+def flowed(values: torch.Tensor, weights: torch.Tensor, heat: float) -> torch.Tensor:
+    """One-way flow, s + η·max(0, Ps − s), of several signals s at once, (b, m, c)."""
+    ones = torch.ones_like(values[:, :1])
+    around = torch.bmm(torch.cat([values, ones], 1), weights.transpose(1, 2))
+    fed = around[:, -1:]  # sums over neighbours
+    warmer = (around[:, :-1] - fed * values) / fed.clamp_min(EPS)  # Ps − s
+    return values + heat * warmer.clamp_min(0)
 
 
 def kth_largest(values: torch.Tensor, k: int) -> torch.Tensor:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from energy_plugin.energy.projection import Projection
 from energy_plugin.energy.result import SearchResult
 from energy_plugin.energy.search import ranking
-from energy_plugin.energy.search.exhaustive import collect
+from energy_plugin.energy.search.exhaustive import collect, ending
 from energy_plugin.energy.search.ranking import Prepared, Ranked
 from energy_plugin.energy.search.rows import RowStore, cell_lists
 
@@ -41,11 +41,12 @@ def probed(
     sizes = lists.sizes
     count = len(lists.order)
     k = min(k, count)
-    share = max(config.pool, int(config.probe_share * count)) if n_probe is None else 1
+    least = ranking.wanted_rows(projection, 1, count, queries.words)
+    share = max(config.pool, least, int(config.probe_share * count)) if n_probe is None else 1
     want = min(count, max(k, share))
     # a block's products: the rows wanted and about a cell more, of every query
     width = want + int(np.ceil(sizes[sizes > 0].mean())) * (n_probe or 1)
-    step = min(max(1, PROBE_BLOCK // width), ranking.block_of(projection, 1))
+    step = min(max(1, PROBE_BLOCK // width), ranking.block_of(projection, 1, queries.words))
     parts, cells, rows = [], [], []
     for start in range(0, len(queries.points), step):
         block = queries.part(slice(start, start + step))
@@ -146,17 +147,17 @@ def _block(store: RowStore, lists: _Lists, queries: Prepared, probes: _Probes, k
 
     The pool of a query must not depend on the others of its block.
     """
-    enough = probes.rows >= ranking.wanted_rows(store.projection, k, len(store))
+    enough = probes.rows >= ranking.wanted_rows(store.projection, k, len(store), queries.words)
     if enough.all() or len(enough) == 1:
         return _score(store, lists, queries, probes, k)
     groups = [np.flatnonzero(enough), *np.flatnonzero(~enough)[:, None]]
     groups = [group for group in groups if len(group)]
     parts = [_score(store, lists, queries.take(group), probes.take(group), k) for group in groups]
     back = torch.from_numpy(np.argsort(np.concatenate(groups))).to(queries.points.device)
-    terms = [torch.cat([part.terms[i] for part in parts])[back] for i in range(4)]
+    terms = zip(*(part.terms for part in parts), strict=True)
     return Ranked(
         torch.cat([part.positions for part in parts])[back],
-        (terms[0], terms[1], terms[2], terms[3]),
+        tuple(torch.cat(term)[back] for term in terms),
     )
 
 
@@ -164,7 +165,7 @@ def _score(store: RowStore, lists: _Lists, queries: Prepared, probes: _Probes, k
     """Rank the rows of the probed cells of a block of queries."""
     projection = store.projection
     products, positions = _lines(store, lists, queries.points, probes)
-    wanted = ranking.wanted_rows(projection, k, int(probes.rows.min()))
+    wanted = ranking.wanted_rows(projection, k, int(probes.rows.min()), queries.words)
     padding = positions < 0
     positions = positions.clamp_min(0)
     scalars = store.scalars().take(positions)
@@ -173,7 +174,7 @@ def _score(store: RowStore, lists: _Lists, queries: Prepared, probes: _Probes, k
     # in the order of positions, so that ties go to the smaller row number
     places, values = _nearest_by_position(base, positions, wanted)
     positions = positions.gather(1, places)
-    return ranking.finish(store, queries, positions=positions, base=values, k=k)
+    return ending(store, queries, positions=positions, base=values, k=k)
 
 
 def _lines(

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from energy_plugin.energy.projection import Projection
 from energy_plugin.energy.search.local import joined_similarity
 from energy_plugin.energy.search.rows import RowStore, Scalars
+from energy_plugin.energy.search.words import SCALE, Words
 
 TIES = 8
 RANK_BLOCK = 1 << 21  # floats of a block's largest temporary: 8 MiB, near the size of caches
@@ -30,23 +31,28 @@ class Prepared:
     points: torch.Tensor  # (q, d)
     lambda_: torch.Tensor  # (q,)
     dispersion: torch.Tensor  # (q,)
+    words: Words | None = None  # scores of another retriever, which join the ranking
 
     def part(self, where: slice) -> Prepared:
         """Some of the queries."""
-        return Prepared(self.points[where], self.lambda_[where], self.dispersion[where])
+        words = self.words
+        if words is not None:
+            words = words.take(np.arange(len(words))[where])
+        return Prepared(self.points[where], self.lambda_[where], self.dispersion[where], words)
 
     def take(self, where: NDArray[np.int64]) -> Prepared:
         """Some of the queries, by place."""
         places = torch.from_numpy(where).to(self.points.device)
-        return Prepared(self.points[places], self.lambda_[places], self.dispersion[places])
+        words = None if self.words is None else self.words.take(where)
+        return Prepared(self.points[places], self.lambda_[places], self.dispersion[places], words)
 
 
 @dataclass(frozen=True)
 class Ranked:
-    """The best rows of b queries: positions and the terms λ, G, D and their sum; each (b, k)."""
+    """The best rows of b queries: positions, terms and distances; each (b, k)."""
 
     positions: torch.Tensor
-    terms: tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]
+    terms: tuple[torch.Tensor, ...]  # λ, G, D, the sum, and the lexical term where words joined
 
 
 def local_graph(projection: Projection) -> bool:
@@ -55,15 +61,19 @@ def local_graph(projection: Projection) -> bool:
     return heat > 0 and (config.local_heat > 0 or config.query_heat > 0)
 
 
-def wanted_rows(projection: Projection, k: int, count: int) -> int:
+def wanted_rows(projection: Projection, k: int, count: int, words: Words | None = None) -> int:
     """How many rows a query needs in base order, of `count` that may be found."""
     pool = projection.field.config.pool if local_graph(projection) else 1
+    if words is not None:
+        pool = max(SCALE, projection.field.config.pool)
     return min(max(k, pool), count)
 
 
-def block_of(projection: Projection, width: int) -> int:
+def block_of(projection: Projection, width: int, words: Words | None = None) -> int:
     """Queries of one block, such that its temporaries stay small; width rows scored each."""
     config, dim = projection.field.config, projection.field.dim
+    if words is not None:
+        width = max(width, 2 * SCALE * dim)
     pool = config.pool if local_graph(projection) else 1
     return max(1, RANK_BLOCK // max(width, pool * max(dim, pool)))
 
