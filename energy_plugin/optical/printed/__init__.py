@@ -1,0 +1,1 @@
+"""Printed pages: found, straightened and read, line by line."""
