@@ -4,6 +4,7 @@
 
     EnergyPluginError
     ├── InvalidInputError (ValueError)        an argument has the wrong type, shape or value
+    │   └── UnreadablePageError               a picture is blank or shows no text that can be read
     ├── NotBuiltError (RuntimeError)          the energy field of a collection does not exist yet
     ├── ForeignFieldError (RuntimeError)      the stored field belongs to another embedder or table
     ├── CorruptFieldError (RuntimeError)      stored bytes fail their checksum or format version
@@ -24,6 +25,10 @@ class EnergyPluginError(Exception):
 
 class InvalidInputError(EnergyPluginError, ValueError):
     """An argument has the wrong type, shape or value."""
+
+
+class UnreadablePageError(InvalidInputError):
+    """A picture of a page is blank, or shows no text that can be read."""
 
 
 class NotBuiltError(EnergyPluginError, RuntimeError):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 import torch
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 
 from energy_plugin.errors import InvalidInputError
 from energy_plugin.optical.batching import Reader, all_tokens, as_array, finished, pooled
-from energy_plugin.optical.images import Picture, images_tiles
+from energy_plugin.optical.images import Picture, as_documents, as_pictures
 from energy_plugin.optical.modes import AUTO, MAX_TILES
 from energy_plugin.optical.page_reader import CompactReader
 from energy_plugin.optical.typesetting.overflow import POOL, as_overflow, check_overflow
@@ -27,6 +28,10 @@ from energy_plugin.optical.typesetting.tiles import (
 from energy_plugin.optical.weights import checkpoint
 from energy_plugin.optical.weights.checkpoint import COMPACT
 from energy_plugin.validation import as_device, as_k
+
+if TYPE_CHECKING:
+    from energy_plugin.optical.printed.reader import PrintReader
+    from energy_plugin.optical.printed.reading import Reading
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
@@ -285,10 +290,10 @@ class OpticalEncoder:
         show_progress_bar: bool = False,
         normalize_embeddings: bool = True,
     ) -> NDArray[np.float32]:
-        """Embed page images as they are.
+        """Embed page images: print, scans, or pages of the typesetter.
 
-        The compact encoder reads pages of its own typesetter; other pictures get a
-        vector too, but not one that means much.
+        The vectors lie in the space of the texts'. A page of the typesetter gives the vector
+        of its text; print is read line by line, set again and read as any text is.
 
         Parameters
         ----------
@@ -297,11 +302,77 @@ class OpticalEncoder:
         Returns
         -------
         ndarray of shape (n_images, dim), float32
+
+        Raises
+        ------
+        UnreadablePageError
+            A picture is blank, or shows no text that can be read.
+        InvalidInputError
+            A picture cannot be opened.
         """
         batch_size = as_k(batch_size, name="batch_size")
-        pages_of, sizes = self._cut(images)
+        pages_of, sizes = self._cut(as_pictures(images))
         out = pooled(self._reader(), pages_of, sizes, batch_size, show_progress_bar)
         return as_array(finished(out, normalize_embeddings))
+
+    def encode_pages(
+        self,
+        documents: Sequence[Sequence[Picture]],
+        *,
+        batch_size: int = 64,
+        show_progress_bar: bool = False,
+        normalize_embeddings: bool = True,
+    ) -> NDArray[np.float32]:
+        """Embed documents of several page images, one vector a document.
+
+        Parameters
+        ----------
+        documents : sequence of sequences of images
+            Pages of each document in their order, as `encode_images` takes them. Blank pages
+            count nothing.
+
+        Returns
+        -------
+        ndarray of shape (n_documents, dim), float32
+
+        Raises
+        ------
+        UnreadablePageError
+            No page of a document shows text that can be read.
+        InvalidInputError
+            A picture cannot be opened, or a document has no page.
+        """
+        batch_size = as_k(batch_size, name="batch_size")
+        pages_of, sizes = self._cut_documents(as_documents(documents))
+        out = pooled(self._reader(), pages_of, sizes, batch_size, show_progress_bar)
+        return as_array(finished(out, normalize_embeddings))
+
+    def read(self, images: Sequence[Picture], *, show_progress_bar: bool = False) -> list[Reading]:
+        """Read the words of printed or scanned pages.
+
+        Parameters
+        ----------
+        images : sequence of PIL images, (h, w) or (h, w, 3) uint8 arrays, or paths
+
+        Returns
+        -------
+        list of Reading
+            One an image, with words, their boxes and confidences, and `text`; a picture
+            without text has no words.
+
+        Raises
+        ------
+        InvalidInputError
+            A picture cannot be opened.
+        """
+        from tqdm.auto import tqdm
+
+        pictures = as_pictures(images)
+        bar = tqdm(pictures, desc="Reading pages", unit="page", disable=not show_progress_bar)
+        return [
+            self.print_reader.read(picture, f"images[{position}]")
+            for position, picture in enumerate(bar)
+        ]
 
     def encode_tokens(self, texts: str | Sequence[str]) -> list[NDArray[np.float32]]:
         """Vision tokens of each text as they come from the projector.
@@ -330,14 +401,43 @@ class OpticalEncoder:
 
     def _cut(self, images: Sequence[Picture]) -> tuple[Callable[[int], Iterator[Any]], list[int]]:
         """Pages of each image, and how large each image is."""
-        tiles = images_tiles(images)
+        names = [[f"images[{row}]"] for row in range(len(images))]
+        return self._cut_named([[image] for image in images], names)
+
+    def _cut_documents(
+        self, documents: list[list[Picture]]
+    ) -> tuple[Callable[[int], Iterator[Any]], list[int]]:
+        """Pages of each document of several images, and how large each document is."""
+        names = [
+            [f"documents[{row}][{page}]" for page in range(len(pages))]
+            for row, pages in enumerate(documents)
+        ]
+        return self._cut_named(documents, names)
+
+    def _cut_named(
+        self, documents: list[list[Picture]], names: list[list[str]]
+    ) -> tuple[Callable[[int], Iterator[Any]], list[int]]:
+        from energy_plugin.optical.printed.pages import document_tiles
+
         side = self.model.config.page_tiles
+        tiles = [
+            document_tiles(pages, called, self.print_reader, self.typesetter)
+            for pages, called in zip(documents, names, strict=True)
+        ]
+        check_overflow([-(-len(found) // side) for found in tiles], self.on_overflow)
 
         def pages_of(row: int) -> Iterator[NDArray[np.uint8]]:
             for start in range(0, len(tiles[row]), side):
                 yield tiles[row][start : start + side]
 
         return pages_of, list(map(len, tiles))
+
+    @cached_property
+    def print_reader(self) -> PrintReader:
+        """What finds and reads the words of printed pages."""
+        from energy_plugin.optical.printed.reader import PrintReader
+
+        return PrintReader.bundled(self.device)
 
     def _reader(self) -> Reader:
         """What reads the pages of one call."""

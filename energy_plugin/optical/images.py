@@ -1,4 +1,4 @@
-"""Images as documents: pictures and page scans, cut into tiles."""
+"""Images as documents: pictures and page scans, as they are handed over."""
 
 from __future__ import annotations
 
@@ -10,25 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from energy_plugin.errors import InvalidInputError
-from energy_plugin.optical.typesetting.tiles import TILE_SIDE, cut_tiles
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-LARGEST_SIDE = 1024
-
 Picture: TypeAlias = Union["Image", NDArray[np.uint8], str, Path]
-
-
-def images_tiles(images: Sequence[Picture]) -> list[NDArray[np.uint8]]:
-    """Tiles of each image.
-
-    Raises
-    ------
-    InvalidInputError
-        `images` is one image and not a sequence, or one of them cannot be read.
-    """
-    return [_image_tiles(image, position) for position, image in enumerate(as_pictures(images))]
 
 
 def as_pictures(images: Sequence[Picture]) -> list[Picture]:
@@ -82,33 +68,22 @@ def opened(image: Picture, position: int) -> Image:
     )
 
 
-def _image_tiles(image: Picture, position: int) -> NDArray[np.uint8]:
-    """Tiles of one image, in reading order, blank ones at the end left out.
+def as_documents(documents: Sequence[Sequence[Picture]]) -> list[list[Picture]]:
+    """Check that there are several documents of pages each.
 
-    Sides that are no multiple of 64 px are filled up with paper; an image larger than
-    1024 px is scaled down first, its proportions kept; what is transparent is paper.
-
-    Returns
-    -------
-    ndarray of shape (n_tiles, 64, 64), uint8
-        Grey levels; at least one tile.
+    Raises
+    ------
+    InvalidInputError
+        It is one image or one sequence of images, or a document has no page.
     """
-    from PIL import Image as PilImage
-
-    found = opened(image, position)
-    if not min(found.size):
-        raise InvalidInputError(f"images[{position}] has {found.size} px; leave it out")
-    if found.has_transparency_data:
-        seen = found.convert("RGBA")
-        found = PilImage.alpha_composite(PilImage.new("RGBA", seen.size, "white"), seen)
-    grey = found.convert("L")
-    if max(grey.size) > LARGEST_SIDE:
-        grey.thumbnail((LARGEST_SIDE, LARGEST_SIDE), PilImage.Resampling.BICUBIC)
-    width, height = (-(-side // TILE_SIDE) * TILE_SIDE for side in grey.size)
-    pixels = np.full((height, width), 255, np.uint8)
-    pixels[: grey.height, : grey.width] = np.asarray(grey)
-    tiles = cut_tiles(pixels)
-    inked = np.flatnonzero((tiles < 255).any(axis=(1, 2)))
-    if not len(inked):
-        raise InvalidInputError(f"images[{position}] is blank; leave it out")
-    return tiles[: inked[-1] + 1]
+    out = []
+    for position, pages in enumerate(as_pictures(documents)):  # type: ignore[arg-type]
+        if isinstance(pages, str | Path | np.ndarray) or not isinstance(pages, Iterable):
+            raise InvalidInputError(
+                f"documents[{position}] is {type(pages).__name__}, expected a list of its pages; "
+                "encode_images takes single pages"
+            )
+        out.append(list(pages))
+        if not out[-1]:
+            raise InvalidInputError(f"documents[{position}] has no page; leave it out")
+    return out

@@ -202,6 +202,18 @@ class PageEncoder(OpticalEncoder):
 
         return views_of, [mode.base] * len(pictures)
 
+    def _cut_documents(
+        self, documents: list[list[Picture]]
+    ) -> tuple[Callable[[int], Iterator[View]], list[int]]:
+        firsts = np.cumsum([0, *map(len, documents)])
+        views_of_page, _ = self._cut([page for pages in documents for page in pages])
+
+        def views_of(row: int) -> Iterator[View]:
+            for page in range(firsts[row], firsts[row + 1]):
+                yield from views_of_page(page)
+
+        return views_of, list(map(len, documents))
+
     def _reader(self) -> Reader:
         return self
 

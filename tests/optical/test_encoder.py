@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from energy_plugin.errors import CheckpointError, InvalidInputError
+from energy_plugin.errors import CheckpointError, InvalidInputError, UnreadablePageError
 from energy_plugin.optical import OpticalEncoder, Typesetter, load_encoder
 from energy_plugin.optical.config import DeepEncoderConfig
 from energy_plugin.optical.typesetting.tiles import cut_tiles
@@ -198,10 +198,11 @@ def test_config_round_trip_and_unknown_fields() -> None:
         DeepEncoderConfig.from_dict(config.to_dict() | {"new_field": 1})
 
 
-def test_images_larger_than_a_page_are_scaled(small_encoder: OpticalEncoder) -> None:
+def test_a_picture_without_text_is_refused(small_encoder: OpticalEncoder) -> None:
     pixels = np.full((3000, 2000), 255, np.uint8)
     pixels[:1500] = 0
-    assert np.isfinite(small_encoder.encode_images([pixels])).all()
+    with pytest.raises(UnreadablePageError, match=r"images\[1\] \(2000×3000 px\) is blank or"):
+        small_encoder.encode_images([Typesetter().pages(TEXT)[0].pixels, pixels])
 
 
 class TestBundled:

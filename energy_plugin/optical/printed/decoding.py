@@ -45,7 +45,7 @@ def best(logits: Tensor, answers: list[int]) -> list[Characters]:
     for row, count in enumerate(answers):
         said = codes[row, :count]
         starts = np.flatnonzero((said != BLANK) & (said != np.concatenate([[BLANK], said[:-1]])))
-        ends = np.append(starts[1:], count)
+        ends = np.append(starts, count)[1:]
         sureness = []
         for start, end in zip(starts, ends, strict=True):
             same = said[start:end] == said[start]

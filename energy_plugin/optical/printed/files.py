@@ -6,7 +6,6 @@ import json
 import os
 from pathlib import Path
 
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
@@ -52,4 +51,4 @@ def load(path: Path) -> Recogniser:
             f"{path} holds no recogniser of print that this release reads: {error!r}. Install the "
             "package again, or train one"
         ) from error
-    return model.to(memory_format=torch.channels_last).eval()
+    return model.eval()

@@ -92,7 +92,7 @@ class Recogniser(nn.Module):
             for step in config.dilations
         )
         self.answers = nn.Linear(config.width, ANSWERS_A_FRAME * (len(config.characters) + 1))
-        self.to(memory_format=torch.channels_last)
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.norms = nn.ModuleList(
             [nn.BatchNorm2d(first), nn.BatchNorm2d(second)] if normalised else []
         )
@@ -119,10 +119,11 @@ class Recogniser(nn.Module):
     def folded(self) -> Recogniser:
         """The same function without batch normalisation."""
         out = Recogniser(self.config)
-        convolutions = [*self.pixels, self.joined, *self.along]
-        targets = [*out.pixels, out.joined, *out.along]
+        convolutions: list[Any] = [*self.pixels, self.joined, *self.along]
+        targets: list[Any] = [*out.pixels, out.joined, *out.along]
+        norms: list[Any] = list(self.norms)
         with torch.no_grad():
-            for source, norm, target in zip(convolutions, self.norms, targets, strict=True):
+            for source, norm, target in zip(convolutions, norms, targets, strict=True):
                 scale = norm.weight / torch.sqrt(norm.running_var + norm.eps)
                 shape = (-1, *[1] * (source.weight.dim() - 1))
                 target.weight.copy_(source.weight * scale.view(shape))

@@ -98,3 +98,9 @@ def bitmap(character: str) -> NDArray[np.uint8]:
     ink = np.unpackbits(packed, axis=1)
     ink.flags.writeable = False
     return ink
+
+
+@lru_cache(maxsize=1)
+def shapes() -> frozenset[str]:
+    """Hexadecimal bitmaps of all characters: 32 digits a narrow one, 64 a wide one."""
+    return frozenset(_glyphs().values())

@@ -97,9 +97,7 @@ def by_family(faces: Sequence[Face], held_out: Sequence[str]) -> tuple[list[list
     families: dict[str, list[Face]] = {}
     for face in faces:
         families.setdefault(face.family, []).append(face)
-    out = [
-        any(word.lower() in family.lower() for word in held_out) for family in sorted(families)
-    ]
+    out = [any(word.lower() in family.lower() for word in held_out) for family in sorted(families)]
     groups = [families[family] for family in sorted(families)]
     return (
         [group for group, held in zip(groups, out, strict=True) if not held],

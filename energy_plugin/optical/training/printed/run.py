@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 from torch.nn import functional as F
 
 from energy_plugin.errors import InvalidInputError
@@ -116,6 +116,9 @@ class PrintTraining:
     processes : int, default=1
         That set lines ahead.
     device : str, optional
+    rank, trainers : int, default=0, 1
+        Which of how many processes that share each step this is; the gradients of all are
+        averaged over gloo.
     """
 
     def __init__(
@@ -127,8 +130,11 @@ class PrintTraining:
         *,
         processes: int = 1,
         device: str | None = None,
+        rank: int = 0,
+        trainers: int = 1,
     ) -> None:
         self.work, self.config = work, config
+        self.rank, self.trainers = rank, trainers
         self.device = as_device(device)
         work.mkdir(parents=True, exist_ok=True)
         torch.manual_seed(config.seed)
@@ -153,7 +159,12 @@ class PrintTraining:
             "longest": config.longest,
             "seed": config.seed,
         }
-        self.shards = LineShards(work / "lines", arguments, processes)
+        self.shards = LineShards(work / "lines", arguments, 0 if rank else processes)
+        if trainers > 1:
+            meeting = (work / "meeting").absolute()
+            distributed.init_process_group(
+                "gloo", init_method=f"file://{meeting}", rank=rank, world_size=trainers
+            )
 
     def run(self) -> Path:
         """Train until the budget is used up.
@@ -181,11 +192,13 @@ class PrintTraining:
         losses = []
         for use in range(self.config.uses):
             rng = np.random.default_rng([self.config.seed, number, use])
-            for strips, codes, widths in batches(shard, self.config.batch_columns, rng):
+            own = list(batches(shard, self.config.batch_columns, rng))
+            for strips, codes, widths in own[self.rank : self._even(own) : self.trainers]:
                 spent = minutes + (time.monotonic() - began) / 60
                 losses.append(self._step(strips, codes, widths, spent))
-        self.state["minutes"] = minutes + (time.monotonic() - began) / 60
         self.state["shard"] = number + 1
+        if self.rank:
+            return
         record = {
             **self.state,
             "loss": float(np.mean(losses)),
@@ -195,6 +208,25 @@ class PrintTraining:
             log.write(json.dumps(record) + "\n")
         self._save()
         self.shards.drop(number)
+
+    def _even(self, items: list[Any]) -> int:
+        """How many of the items all processes can share evenly."""
+        return len(items) // self.trainers * self.trainers
+
+    def _shared(self, minutes: float) -> float:
+        """Average the gradients of all processes, and their minutes."""
+        if self.trainers == 1:
+            return minutes
+        held = [parameter.grad for parameter in self.model.parameters()]
+        grads = [grad for grad in held if grad is not None]
+        flat = torch.cat([*(grad.flatten().cpu() for grad in grads), torch.tensor([minutes])])
+        distributed.all_reduce(flat)
+        flat /= self.trainers
+        start = 0
+        for grad in grads:
+            grad.copy_(flat[start : start + grad.numel()].view_as(grad))
+            start += grad.numel()
+        return float(flat[-1])
 
     def _longest(self, number: int) -> int | None:
         return self.config.first_longest if number < self.config.first_shards else None
@@ -210,8 +242,6 @@ class PrintTraining:
         widths: list[int],
         minutes: float,
     ) -> float:
-        for group in self.optimizer.param_groups:
-            group["lr"] = self._rate(minutes)
         self.model.train()
         logits = self.model(strips.to(self.device))
         answers = torch.tensor([-(-w // COLUMNS_A_FRAME) * 2 for w in widths])
@@ -225,6 +255,9 @@ class PrintTraining:
         )
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
+        self.state["minutes"] = self._shared(minutes)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self._rate(self.state["minutes"])
         nn.utils.clip_grad_norm_(self.model.parameters(), 2.0)
         self.optimizer.step()
         self.state["step"] += 1

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from energy_plugin.optical.printed.strips import PAPER, cut
 from energy_plugin.optical.training.printed.faces import Face, opened
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 
 @dataclass(frozen=True)
@@ -58,7 +62,8 @@ def scanned(
     -------
     ndarray of shape (24, W), uint8
     """
-    from PIL import Image, ImageDraw, ImageFilter
+    from PIL import Image as PilImage
+    from PIL import ImageDraw, ImageFilter
 
     face, size, finer = setting.face, setting.size, setting.finer
     font = opened(face.path, size * finer, setting.shaped)
@@ -69,7 +74,7 @@ def scanned(
     width = int(font.getlength(text)) // finer + 2 * margin
     rows = round(3.2 * size)
     baseline = round(1.9 * size)
-    page = Image.new("L", (width * finer, rows * finer), 255)
+    page = PilImage.new("L", (width * finer, rows * finer), 255)
     draw = ImageDraw.Draw(page)
     draw.text((margin * finer, baseline * finer), text, font=font, fill=0, anchor="ls")
     if rng.random() < 0.35:
@@ -87,28 +92,28 @@ def scanned(
     weight = rng.random()
     if weight < 0.16 and size * finer > 17:
         kind = ImageFilter.MinFilter if weight < 0.08 else ImageFilter.MaxFilter
-        page = Image.blend(page, page.filter(kind(3)), float(rng.uniform(0.3, 0.9)))
+        page = PilImage.blend(page, page.filter(kind(3)), float(rng.uniform(0.3, 0.9)))
     if finer > 1:
-        page = page.resize((width, rows), Image.Resampling.BOX)
+        page = page.resize((width, rows), PilImage.Resampling.BOX)
     if rng.random() < 0.5:
         slope = float(rng.normal(0, 0.12))
         middle = (width / 2, float(baseline))
-        page = page.rotate(slope, Image.Resampling.BICUBIC, center=middle, fillcolor=255)
+        page = page.rotate(slope, PilImage.Resampling.BICUBIC, center=middle, fillcolor=255)
     page = _scan(page, size, rng)
     stretch = float(np.exp(rng.normal(0, 0.07)))
     if abs(stretch - 1) > 0.02:
-        page = page.resize((round(width * stretch), rows), Image.Resampling.BILINEAR)
+        page = page.resize((round(width * stretch), rows), PilImage.Resampling.BILINEAR)
     left = (margin - rng.uniform(0, 1.2) * height) * stretch
     right = (width - margin + rng.uniform(0, 1.2) * height) * stretch
     height *= float(np.exp(rng.normal(0, 0.08)))
     return cut(page, left, right, baseline + float(rng.normal(0, 0.07)) * height, height)
 
 
-def _scan(page: object, size: int, rng: np.random.Generator) -> object:
+def _scan(page: Image, size: int, rng: np.random.Generator) -> Image:
     """Blur, paper, ink, uneven light, noise, specks and JPEG; clean prints stay clean."""
-    from PIL import Image, ImageFilter
+    from PIL import Image as PilImage
+    from PIL import ImageFilter
 
-    assert isinstance(page, Image.Image)
     grade = rng.random()  # clean, good, bad
     if grade < 0.25:
         return page.point([round(value * PAPER / 255) for value in range(256)])
@@ -127,10 +132,10 @@ def _scan(page: object, size: int, rng: np.random.Generator) -> object:
     if bad and rng.random() < 0.4:
         specks = rng.random(grey.shape) < rng.uniform(0, 0.0015)
         grey[specks] = rng.uniform(0, 120, specks.sum())
-    page = Image.fromarray(np.clip(grey, 0, 255).astype(np.uint8))
+    page = PilImage.fromarray(np.clip(grey, 0, 255).astype(np.uint8))
     if rng.random() < 0.6:
         file = io.BytesIO()
         quality = int(rng.integers(25, 60) if bad else rng.integers(50, 92))
         page.save(file, "JPEG", quality=quality)
-        page = Image.open(file).convert("L")
+        page = PilImage.open(file).convert("L")
     return page

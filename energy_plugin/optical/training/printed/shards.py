@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -80,7 +81,8 @@ class LineSource:
         """Shard of a number; `HELD_OUT_SHARD` is set in the families that are held out."""
         rng = np.random.default_rng([self.seed, number + 1])
         families = self.held_out if number == HELD_OUT_SHARD else self.families
-        strips, codes = [], []
+        strips: list[NDArray[np.uint8]] = []
+        codes: list[list[int]] = []
         around = ("", "")
         while len(strips) < self.lines:
             if len(strips) % _A_SETTING == 0:
@@ -125,19 +127,24 @@ class LineShards:
     arguments : dict
         Of `LineSource`.
     processes : int
+        None waits for those of another.
     """
 
     def __init__(self, folder: Path, arguments: dict[str, object], processes: int) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder, self.ahead = folder, processes
-        self.pool = ProcessPoolExecutor(
-            processes, get_context("spawn"), initializer=_open, initargs=(arguments,)
+        self.pool = (
+            ProcessPoolExecutor(
+                processes, get_context("spawn"), initializer=_open, initargs=(arguments,)
+            )
+            if processes
+            else None
         )
         self.waiting: dict[int, Future[None]] = {}
 
     def ask(self, number: int, longest: int | None = None) -> None:
         """Have a shard made unless it is there or asked for."""
-        if number not in self.waiting and not self._path(number).exists():
+        if self.pool and number not in self.waiting and not self._path(number).exists():
             self.waiting[number] = self.pool.submit(_make, number, longest, self._path(number))
 
     def load(self, number: int, longest: int | None = None) -> LineShard:
@@ -145,6 +152,8 @@ class LineShards:
         self.ask(number, longest)
         if number in self.waiting:
             self.waiting.pop(number).result()
+        while not self._path(number).exists():
+            time.sleep(0.2)
         return LineShard.load(self._path(number))
 
     def drop(self, number: int) -> None:
@@ -153,7 +162,8 @@ class LineShards:
 
     def close(self) -> None:
         """End the processes."""
-        self.pool.shutdown(wait=True, cancel_futures=True)
+        if self.pool:
+            self.pool.shutdown(wait=True, cancel_futures=True)
 
     def _path(self, number: int) -> Path:
         return self.folder / f"lines-{number:05d}.npz"

@@ -1,0 +1,75 @@
+"""Letters of a page: connected ink, without specks, rules and pictures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+_MASK = 90  # ink that counts
+_MOST = 60_000  # pieces of a page that is text
+
+
+@dataclass(frozen=True)
+class Letters:
+    """Boxes of connected ink.
+
+    Attributes
+    ----------
+    left, top, right, bottom : ndarray of shape (n,), float64
+        Pixels; right and bottom are past the last one.
+    height : float
+        Of a common letter, in pixels; 0 if there is none.
+    """
+
+    left: NDArray[np.float64]
+    top: NDArray[np.float64]
+    right: NDArray[np.float64]
+    bottom: NDArray[np.float64]
+    height: float
+
+    def __len__(self) -> int:
+        return len(self.left)
+
+    def taken(self, rows: NDArray[np.intp] | NDArray[np.bool_]) -> Letters:
+        """Some of them."""
+        return Letters(
+            self.left[rows], self.top[rows], self.right[rows], self.bottom[rows], self.height
+        )
+
+
+def letters(ink: NDArray[np.uint8]) -> Letters:
+    """Find the letters of a page.
+
+    Parameters
+    ----------
+    ink : ndarray of shape (h, w), uint8
+    """
+    from scipy import ndimage
+
+    labels, count = ndimage.label(ink > _MASK, np.ones((3, 3), np.int8))
+    boxes = np.array(
+        [
+            (found[1].start, found[0].start, found[1].stop, found[0].stop)
+            for found in ndimage.find_objects(labels)
+            if found[0].stop - found[0].start > 1
+        ],
+        np.float64,
+    ).reshape(-1, 4)
+    left, top, right, bottom = boxes.T
+    tall, wide = bottom - top, right - left
+    likely = (tall >= 4) & (wide >= 2) & (wide < 30 * tall) & (tall < 0.12 * ink.shape[0] + 40)
+    if not likely.any() or count > _MOST:
+        none = np.zeros(0)
+        return Letters(none, none, none, none, 0.0)
+    # Letters are many and alike; the height that most of their area shares is theirs.
+    heights = tall[likely]
+    weights = np.minimum(wide[likely], 3 * heights)
+    order = np.argsort(heights)
+    mass = np.cumsum(weights[order])
+    height = float(heights[order][np.searchsorted(mass, mass[-1] * 0.45)])
+    kept = (tall > 0.4 * height) & (tall < 8 * height) & (wide < 40 * height)
+    kept &= ~((tall > 4.5 * height) & (wide < 0.5 * height))  # upright rules
+    kept &= ~((wide > 6 * height) & (tall < 0.5 * height))  # level rules
+    return Letters(left[kept], top[kept], right[kept], bottom[kept], height)
