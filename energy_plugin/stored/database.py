@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from energy_plugin.errors import CorruptFieldError
+
 if TYPE_CHECKING:
     from energy_plugin.energy import EnergyColumns
 
@@ -40,7 +42,7 @@ class Generation:
     Parameters
     ----------
     number : int
-        Grows by one with each that is published.
+        Which one it is; 0 until it is published.
     field : bytes
         Of `EnergyField.to_bytes`.
     embedder : str, optional
@@ -107,8 +109,14 @@ class Database(Rows, Protocol):
             It cannot be read.
         """
 
-    def publish(self, generation: Generation) -> None:
-        """Store a field and the columns of its rows in place of what there was."""
+    def publish(self, generation: Generation) -> int:
+        """Store a field and the columns of its rows in place of what there was.
+
+        Returns
+        -------
+        int
+            The number of the new generation, one that no other had.
+        """
 
     def write(
         self,
@@ -122,3 +130,44 @@ class Database(Rows, Protocol):
 
     def drop(self) -> None:
         """Remove field and columns."""
+
+
+def columns_of(
+    lambda_: Sequence[float],
+    dispersion: Sequence[float],
+    cell: Sequence[int],
+    residual: Sequence[bytes],
+    field: bytes,
+) -> EnergyColumns:
+    """Columns of rows as a database holds them, one value of each a row.
+
+    Parameters
+    ----------
+    lambda_, dispersion, cell, residual : sequences of length n
+    field : bytes
+        Of `EnergyField.to_bytes`; says how long a code is.
+
+    Raises
+    ------
+    CorruptFieldError
+        A value is missing, or a code has another length than the field's.
+    """
+    from energy_plugin.energy import EnergyColumns, EnergyField
+    from energy_plugin.energy.codec.codes import code_bytes
+
+    settings = EnergyField.from_bytes(field)
+    width = code_bytes(settings.dim, settings.config.bits)
+    lengths = {len(code) if isinstance(code, bytes) else -1 for code in residual}
+    scalars = (*lambda_, *dispersion, *cell)
+    if lengths - {width} or any(not isinstance(value, (int, float)) for value in scalars):
+        raise CorruptFieldError(
+            f"Energy columns of {len(residual)} rows are incomplete or altered: codes have "
+            f"{sorted(lengths)} bytes, expected {width}. Call build() again."
+        )
+    codes = np.frombuffer(b"".join(residual), dtype=np.uint8).reshape(len(residual), width)
+    return EnergyColumns(
+        np.array(lambda_, dtype=np.float32),
+        np.array(dispersion, dtype=np.float32),
+        np.array(cell, dtype=np.int32),
+        codes.copy(),
+    )

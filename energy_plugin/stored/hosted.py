@@ -172,10 +172,9 @@ class DatabaseKeeper:
         """Store a field, with the rows that came or changed since it was taken or fitted."""
         live.apply(scan(self.database, live.rows))
         rows = live.index.rows
-        live.pointer = self.database.generation() + 1
-        self.database.publish(
+        live.pointer = self.database.publish(
             Generation(
-                number=live.pointer,
+                number=0,
                 field=live.index.field.to_bytes(),
                 embedder=self.database.embedder(),
                 ids=live.rows.names(rows.tolist()),

@@ -14,14 +14,19 @@ from stack_data import IDS, QUERY, QUESTION, TEXTS, VECTORS, N, by_cosine, vecto
 from energy_plugin.candidates import Host
 from energy_plugin.energy import EnergyIndex, EnergyReranker
 from energy_plugin.errors import CorruptFieldError, NotBuiltError
+from energy_plugin.stored import HostedField
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "sqlite_adapter.py"
-EnergyShelf = runpy.run_path(str(EXAMPLE))["EnergyShelf"]
+SqliteTable = runpy.run_path(str(EXAMPLE))["SqliteTable"]
+
+
+def hosted(connection, embed=vector_of):
+    return HostedField(SqliteTable(connection, "notes", embed))
 
 
 @pytest.fixture
 def database(tmp_path):
-    connection = sqlite3.connect(tmp_path / "notes.db")
+    connection = sqlite3.connect(tmp_path / "notes.db", isolation_level=None)
     connection.execute("CREATE TABLE notes (id TEXT PRIMARY KEY, text TEXT, vector BLOB)")
     add(connection, range(N))
     yield connection
@@ -37,7 +42,7 @@ def add(connection, rows):
 
 
 def test_it_finds_what_the_index_finds(database):
-    shelf = EnergyShelf(database, "notes", vector_of).build()
+    shelf = hosted(database).build()
     assert isinstance(shelf, Host)
     expected = EnergyIndex.fit(VECTORS)
     found = expected.search(QUERY, 7)
@@ -50,8 +55,8 @@ def test_it_finds_what_the_index_finds(database):
 
 
 def test_changes_of_any_connection_are_found(database, tmp_path):
-    shelf = EnergyShelf(database, "notes").build()
-    other = sqlite3.connect(tmp_path / "notes.db")
+    shelf = hosted(database).build()
+    other = sqlite3.connect(tmp_path / "notes.db", isolation_level=None)
     other.execute("UPDATE notes SET vector = ? WHERE id = '5'", (QUERY.tobytes(),))
     other.execute(
         "INSERT INTO notes (id, text, vector) VALUES ('new', 'new', ?)", [QUERY.tobytes()]
@@ -59,8 +64,9 @@ def test_changes_of_any_connection_are_found(database, tmp_path):
     other.execute("DELETE FROM notes WHERE id = '7'")
     other.commit()
     assert {hit.id for hit in shelf.find(QUERY, 2)} == {"5", "new"}
-    assert shelf.refresh() == 0
-    again = EnergyShelf(other, "notes")
+    assert len(shelf.refresh()) == 3
+    assert not shelf.refresh()
+    again = hosted(other)
     assert [hit.id for hit in again.find(QUERY, N)] == [hit.id for hit in shelf.find(QUERY, N)]
     assert "7" not in {hit.id for hit in again.find(QUERY, N + 5)}
     other.close()
@@ -68,8 +74,8 @@ def test_changes_of_any_connection_are_found(database, tmp_path):
 
 def test_a_build_is_all_or_nothing(database):
     with pytest.raises(NotBuiltError, match="build"):
-        EnergyShelf(database, "notes").find(QUERY, 1)
-    shelf = EnergyShelf(database, "notes").build()
+        hosted(database).find(QUERY, 1)
+    shelf = hosted(database).build()
     before = shelf.find(QUERY, 5)
     database.execute(
         "CREATE TRIGGER stop BEFORE UPDATE OF energy_cell ON notes "
@@ -78,14 +84,20 @@ def test_a_build_is_all_or_nothing(database):
     with pytest.raises(sqlite3.IntegrityError, match="no space"):
         shelf.build()
     assert [hit.id for hit in shelf.find(QUERY, 5)] == [hit.id for hit in before]
-    (blob,) = database.execute("SELECT field FROM notes__energy").fetchone()
-    database.execute("UPDATE notes__energy SET field = ?", (blob[:-1] + b"?",))
+    mark = shelf.database._mark()
+    (code,) = database.execute("SELECT energy_residual FROM notes LIMIT 1").fetchone()
+    database.execute("UPDATE notes SET energy_residual = ? WHERE rowid = 1", (code[:-1],))
+    with pytest.raises(CorruptFieldError, match="codes have"):
+        hosted(database).find(QUERY, 5)
+    database.execute("UPDATE notes SET energy_residual = ? WHERE rowid = 1", (code,))
+    (blob,) = database.execute(f"SELECT field FROM {mark}").fetchone()
+    database.execute(f"UPDATE {mark} SET field = ?", (blob[:-1] + b"?",))
     with pytest.raises(CorruptFieldError):
-        shelf.find(QUERY, 5)
+        hosted(database).find(QUERY, 5)
 
 
 def test_the_stacks_take_it(database):
-    shelf = EnergyShelf(database, "notes", vector_of).build()
+    shelf = hosted(database).build()
     first = by_cosine(15)
     given = [Document(page_content=TEXTS[i], id=IDS[i]) for i in first]
     found = EnergyCompressor(host=shelf, top_n=4).compress_documents(given, QUESTION)
