@@ -67,7 +67,9 @@ def test_changes_of_any_connection_are_found(database, tmp_path):
     assert len(shelf.refresh()) == 3
     assert not shelf.refresh()
     again = hosted(other)
-    assert [hit.id for hit in again.find(QUERY, N)] == [hit.id for hit in shelf.find(QUERY, N)]
+    found, wanted = ({hit.id: hit.distance for hit in one.find(QUERY, N)} for one in (again, shelf))
+    assert found.keys() == wanted.keys()
+    assert [found[name] for name in wanted] == pytest.approx(list(wanted.values()), abs=1e-4)
     assert "7" not in {hit.id for hit in again.find(QUERY, N + 5)}
     other.close()
 
