@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from energy_plugin.energy import SearchResult as SearchResult
     from energy_plugin.errors import EnergyPluginError as EnergyPluginError
     from energy_plugin.optical import OpticalEncoder as OpticalEncoder
+    from energy_plugin.threads import get_threads as get_threads
+    from energy_plugin.threads import set_threads as set_threads
 
 _HOMES = {
     "EnergyColumns": "energy_plugin.energy",
@@ -28,6 +30,8 @@ _HOMES = {
     "EnergyPluginError": "energy_plugin.errors",
     "OpticalEncoder": "energy_plugin.optical",
     "SearchResult": "energy_plugin.energy",
+    "get_threads": "energy_plugin.threads",
+    "set_threads": "energy_plugin.threads",
 }
 
 __all__ = [*sorted(_HOMES), "__version__"]  # noqa: PLE0604 - the names are literal above

@@ -211,7 +211,7 @@ def as_device(device: str | None = None) -> torch.device:
                 f"Unknown device {device!r}; expected 'cuda', 'mps' or 'cpu'."
             ) from error
         try:
-            torch.zeros(1, device=asked).cpu()
+            torch.zeros(1, dtype=torch.float32, device=asked).cpu()
         except (RuntimeError, AssertionError, ImportError) as error:
             reason = str(error).partition("\n")[0]
             raise InvalidInputError(

@@ -30,6 +30,7 @@ from energy_plugin.energy.codec import packing
 from energy_plugin.energy.codec.rotation import ROUNDS
 from energy_plugin.energy.config import MOST_ANCHORS, EnergyConfig
 from energy_plugin.errors import CorruptFieldError, EnergyPluginError
+from energy_plugin.neutral import neutral
 from energy_plugin.validation import as_vectors
 
 if TYPE_CHECKING:
@@ -123,6 +124,7 @@ class EnergyField:
             digest.update(array.data)
         return digest.hexdigest()
 
+    @neutral()
     def projection(self, device: str | None = None) -> Projection:
         """The field's functions as tensors on a device, built once per device."""
         from energy_plugin.energy.projection import Projection
@@ -134,6 +136,7 @@ class EnergyField:
         ready: Projection = self._projections[where]
         return ready
 
+    @neutral()
     def taumode(self, vectors: Any) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Taumode λ and dispersion G; the same function for rows and queries.
 

@@ -26,6 +26,7 @@ from energy_plugin.energy.fit import streaming as passes
 from energy_plugin.energy.result import SearchResult, joined
 from energy_plugin.energy.search import exhaustive as searching
 from energy_plugin.energy.search import probing
+from energy_plugin.energy.search.effort import multiply_adds
 from energy_plugin.energy.search.ranking import Prepared
 from energy_plugin.energy.search.rows import RowStore
 from energy_plugin.energy.search.words import RowScores, as_weight, learned_share, words_of
@@ -34,6 +35,8 @@ from energy_plugin.energy.upkeep.adding import encode_rows
 from energy_plugin.energy.upkeep.maintenance import Drift, Maintenance
 from energy_plugin.energy.upkeep.ownership import check_columns
 from energy_plugin.errors import InvalidInputError
+from energy_plugin.neutral import neutral
+from energy_plugin.threads import threads_for
 from energy_plugin.validation import as_k, as_probe, as_queries, as_rows, as_vectors
 
 
@@ -51,6 +54,7 @@ class EnergyIndex:
         self._store = RowStore(self._projection, columns)
 
     @classmethod
+    @neutral()
     def fit(
         cls,
         vectors: Any,
@@ -90,6 +94,7 @@ class EnergyIndex:
         return cls(field, columns, device=device)
 
     @classmethod
+    @neutral()
     def from_columns(
         cls, field: EnergyField, columns: EnergyColumns, *, device: str | None = None
     ) -> EnergyIndex:
@@ -155,6 +160,7 @@ class EnergyIndex:
         """Where the numerics run."""
         return str(self._projection.device)
 
+    @neutral()
     def add(self, vectors: Any) -> NDArray[np.int64]:
         """Add rows; they are searchable at once.
 
@@ -182,6 +188,7 @@ class EnergyIndex:
             columns = replace(columns, residual=drop_planes(columns.residual, self.field.dim, bits))
         return self._store.append(columns)
 
+    @neutral()
     def remove(self, rows: Any) -> None:
         """Remove rows by number; the numbers of the others stay.
 
@@ -192,6 +199,7 @@ class EnergyIndex:
         """
         self._store.remove(as_rows(rows))
 
+    @neutral()
     def encode(self, vectors: Any) -> EnergyColumns:
         """Columns of new vectors, as `add` would store them, without adding them.
 
@@ -200,9 +208,11 @@ class EnergyIndex:
         InvalidInputError
             See `energy_plugin.validation.as_vectors`.
         """
-        columns = encode_rows(self._store, as_vectors(vectors, dim=self.field.dim))
-        return replace(columns, field_id=self.field.fingerprint)
+        rows = as_vectors(vectors, dim=self.field.dim)
+        with threads_for(multiply_adds(self.field, len(rows), len(self))):
+            return replace(encode_rows(self._store, rows), field_id=self.field.fingerprint)
 
+    @neutral()
     def search(
         self,
         queries: Any,
@@ -255,19 +265,20 @@ class EnergyIndex:
             words = words_of(store, lexical, len(checked), weight, some)
         if count == 0:
             return searching.nothing(len(checked))
-        prepared = searching.prepare(self._projection, checked)
-        if lexical is None or not words.some.any():
-            return self._ranked(prepared, k, some, count, n_probe)
-        if words.some.all():
-            return self._ranked(replace(prepared, words=words), k, some, count, n_probe)
-        with_words = np.flatnonzero(words.some)
-        without = np.flatnonzero(~words.some)
-        hybrid = replace(prepared.take(with_words), words=words.take(with_words))
-        parts = [
-            self._ranked(hybrid, k, some, count, n_probe),
-            self._ranked(prepared.take(without), k, some, count, n_probe),
-        ]
-        return joined(parts, np.argsort(np.concatenate([with_words, without])))
+        with threads_for(multiply_adds(self.field, len(checked), count)):
+            prepared = searching.prepare(self._projection, checked)
+            if lexical is None or not words.some.any():
+                return self._ranked(prepared, k, some, count, n_probe)
+            if words.some.all():
+                return self._ranked(replace(prepared, words=words), k, some, count, n_probe)
+            with_words = np.flatnonzero(words.some)
+            without = np.flatnonzero(~words.some)
+            hybrid = replace(prepared.take(with_words), words=words.take(with_words))
+            parts = [
+                self._ranked(hybrid, k, some, count, n_probe),
+                self._ranked(prepared.take(without), k, some, count, n_probe),
+            ]
+            return joined(parts, np.argsort(np.concatenate([with_words, without])))
 
     def _ranked(
         self,
@@ -286,6 +297,7 @@ class EnergyIndex:
             return searching.sketched(store, prepared, k, some)
         return probing.probed(store, prepared, k, some, cells)
 
+    @neutral()
     def lexical_share(self, lexical: RowScores, *, sample: int = 200, seed: int = 0) -> float:
         """The `lexical_weight` that suits this collection, learned without labels.
 
@@ -308,6 +320,7 @@ class EnergyIndex:
         """
         return learned_share(self._store, lexical, sample, seed)
 
+    @neutral()
     def neighbours(self, row: int, k: int = 10) -> Neighbours:
         """The k live rows nearest to a stored row, without its vector.
 
@@ -330,6 +343,7 @@ class EnergyIndex:
         """
         return similar.neighbours(self._store, row, k)
 
+    @neutral()
     def search_lambda(self, value_or_row: float | int, k: int = 10) -> Neighbours:
         """The k live rows whose λ is nearest to a value, or to that of a row.
 
@@ -361,6 +375,7 @@ class EnergyIndex:
             )
         return similar.nearest_in_lambda(self._store, float(value_or_row), k, None)
 
+    @neutral()
     def duplicates(self, threshold: float = similar.DUPLICATE) -> list[NDArray[np.int64]]:
         """Groups of near-duplicates: rows joined by pairs of at least that similarity.
 
@@ -384,6 +399,7 @@ class EnergyIndex:
         """
         return similar.duplicates(self._store, threshold)
 
+    @neutral()
     def row_graph(self, k: int = 8) -> RowGraph:
         """The graph of the live rows and the k nearest of each, as it is now.
 
@@ -396,6 +412,7 @@ class EnergyIndex:
         """
         return RowGraph.of(self._store, as_k(k))
 
+    @neutral()
     def lower(self, rows: Any, bits: int) -> NDArray[np.int64]:
         """Drop bit planes of some rows; the others keep theirs.
 
@@ -433,6 +450,7 @@ class EnergyIndex:
             self._store.recode(positions[changed], few[changed])
         return self._store.numbers[positions[changed]]
 
+    @neutral()
     def drift(self) -> Drift:
         """How far the live rows have moved from what the field was fitted on.
 
@@ -444,6 +462,7 @@ class EnergyIndex:
         """
         return maintenance.drift(self.field, self.columns)
 
+    @neutral()
     def maintain(self, vectors: Any | None = None) -> Maintenance:
         """Split overloaded cells and merge close ones; codes of their rows are written anew.
 
@@ -483,6 +502,7 @@ class EnergyIndex:
             )
         return report
 
+    @neutral()
     def refit(
         self,
         vectors: Any | None = None,

@@ -150,7 +150,7 @@ class Projection:
     ) -> torch.Tensor:
         """Rows that the stored cell and code stand for; zeros without direction; (n, d)."""
         if out is None:
-            out = torch.empty(len(cell), self.field.dim, device=self.device)
+            out = torch.empty(len(cell), self.field.dim, dtype=torch.float32, device=self.device)
         for start in range(0, len(cell), DECODE_ROWS):
             part = slice(start, start + DECODE_ROWS)
             self._decode_block(cell[part], residual[part], out[part])

@@ -48,6 +48,8 @@ from energy_plugin.energy.search.words import as_lexical, as_weight, default_sha
 from energy_plugin.energy.taumode import AnchorGraph, choose_tau, taumode
 from energy_plugin.energy.upkeep.ownership import check_columns
 from energy_plugin.errors import InvalidInputError
+from energy_plugin.neutral import neutral
+from energy_plugin.threads import threads_for
 from energy_plugin.validation import as_device, as_k, as_queries, as_vectors
 
 # Plateaus over five judged collections, cosine's first 100: β .2 to .4, heat .25 to .4 on the
@@ -148,6 +150,7 @@ class EnergyReranker:
         self.config = as_config(config)
         self.device = str(as_device(device))
 
+    @neutral()
     def rerank(
         self,
         query: Any,
@@ -194,9 +197,12 @@ class EnergyReranker:
             raise InvalidInputError(
                 f"query must be one vector, got {len(one)}. Use rerank_many for several."
             )
-        scene = self._scene(one, rows, columns)
-        return self._rank(scene, limit, self._words(lexical, weight, scene))
+        anchors = 0 if self.field is None else self.field.n_anchors
+        with threads_for(float(len(rows)) * dim * (len(rows) + dim + anchors)):
+            scene = self._scene(one, rows, columns)
+            return self._rank(scene, limit, self._words(lexical, weight, scene))
 
+    @neutral()
     def rerank_many(
         self,
         queries: Any,
@@ -281,7 +287,7 @@ class EnergyReranker:
             y, real = projection.project(np.asarray(rows))
             lambda_, dispersion = projection.taumode(y, real)
         else:
-            y = torch.as_tensor(rows)
+            y = rows if isinstance(rows, torch.Tensor) else torch.from_numpy(rows)
             real = torch.from_numpy(columns.cell >= 0).to(y.device)
             lambda_ = torch.from_numpy(columns.lambda_).to(y.device)
             dispersion = torch.from_numpy(columns.dispersion).to(y.device)

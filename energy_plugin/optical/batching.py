@@ -52,8 +52,8 @@ def pooled(
     A forward pass takes whole pages, of at most `batch_size` items and about
     `BATCH_TILES` tiles, so that memory does not grow with the length of a text.
     """
-    sums = torch.zeros(len(sizes), reader.dim, device=reader.device)
-    weights = torch.zeros(len(sizes), device=reader.device)
+    sums = torch.zeros(len(sizes), reader.dim, dtype=torch.float32, device=reader.device)
+    weights = torch.zeros(len(sizes), dtype=torch.float32, device=reader.device)
     waiting: list[tuple[int, Any]] = []
 
     def read_pair(pages: Sequence[Any]) -> list[tuple[Tensor, Tensor]]:
@@ -61,7 +61,7 @@ def pooled(
 
     def read() -> None:
         pairs = halved(read_pair, [page for _, page in waiting])
-        rows = torch.tensor([row for row, _ in waiting], device=reader.device)
+        rows = torch.tensor([row for row, _ in waiting], dtype=torch.int64, device=reader.device)
         sums.index_add_(0, rows, torch.stack([pair[0] for pair in pairs]))
         weights.index_add_(0, rows, torch.stack([pair[1] for pair in pairs]))
         waiting.clear()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
@@ -14,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from energy_plugin.errors import InvalidInputError
+from energy_plugin.neutral import neutral
 from energy_plugin.optical.batching import Reader, all_tokens, as_array, finished, pooled
 from energy_plugin.optical.images import Picture, as_documents, as_pictures
 from energy_plugin.optical.modes import AUTO, MAX_TILES
@@ -27,6 +30,7 @@ from energy_plugin.optical.typesetting.tiles import (
 )
 from energy_plugin.optical.weights import checkpoint
 from energy_plugin.optical.weights.checkpoint import COMPACT
+from energy_plugin.threads import threads_for
 from energy_plugin.validation import as_device, as_k
 
 if TYPE_CHECKING:
@@ -77,6 +81,7 @@ class OpticalEncoder:
         self.typesetter: Any = Typesetter()
 
     @classmethod
+    @neutral()
     def from_pretrained(
         cls,
         path_or_name: str | Path = COMPACT,
@@ -219,6 +224,7 @@ class OpticalEncoder:
         output: Literal["tokens"],
     ) -> list[NDArray[np.float32]]: ...
 
+    @neutral()
     def encode(
         self,
         texts: str | Sequence[str],
@@ -268,12 +274,15 @@ class OpticalEncoder:
         batch_size = as_k(batch_size, name="batch_size")
         batch = check_texts(texts)
         pages_of, sizes = self._set(batch)
+        bar = show_progress_bar
         if output == "tokens":
-            tokens = all_tokens(self._reader(), pages_of, len(batch), batch_size, show_progress_bar)
+            with threads_for(self._work(sizes)):
+                tokens = all_tokens(self._reader(), pages_of, len(batch), batch_size, bar)
             return [
                 as_array(finished(found, normalize_embeddings, truncate_dim)) for found in tokens
             ]
-        out = pooled(self._reader(), pages_of, sizes, batch_size, show_progress_bar)
+        with threads_for(self._work(sizes)):
+            out = pooled(self._reader(), pages_of, sizes, batch_size, bar)
         done = finished(
             out if not isinstance(texts, str) else out[0], normalize_embeddings, truncate_dim
         )
@@ -282,6 +291,7 @@ class OpticalEncoder:
     encode_query = encode
     encode_document = encode
 
+    @neutral()
     def encode_images(
         self,
         images: Sequence[Picture],
@@ -315,6 +325,7 @@ class OpticalEncoder:
         out = pooled(self._reader(), pages_of, sizes, batch_size, show_progress_bar)
         return as_array(finished(out, normalize_embeddings))
 
+    @neutral()
     def encode_pages(
         self,
         documents: Sequence[Sequence[Picture]],
@@ -347,6 +358,7 @@ class OpticalEncoder:
         out = pooled(self._reader(), pages_of, sizes, batch_size, show_progress_bar)
         return as_array(finished(out, normalize_embeddings))
 
+    @neutral()
     def read(self, images: Sequence[Picture], *, show_progress_bar: bool = False) -> list[Reading]:
         """Read the words of printed or scanned pages.
 
@@ -439,13 +451,26 @@ class OpticalEncoder:
 
         return PrintReader.bundled(self.device)
 
+    def _work(self, sizes: Sequence[int]) -> float:
+        """Multiply-adds of reading items of such sizes: each weight about once a line."""
+        return float(sum(sizes)) * sum(weight.numel() for weight in self.model.parameters())
+
     def _reader(self) -> Reader:
         """What reads the pages of one call."""
         return CompactReader(self.model, self.device, _DTYPES[self.dtype])
 
 
 _loaded: dict[tuple[str, str | None, str], OpticalEncoder] = {}
-_loading = threading.Lock()
+_lock = SimpleNamespace(loading=threading.Lock())
+
+
+def _after_fork() -> None:
+    """Forget a lock whose holder is no thread of the forked process."""
+    _lock.loading = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def load_encoder(
@@ -453,7 +478,7 @@ def load_encoder(
 ) -> OpticalEncoder:
     """Like `OpticalEncoder.from_pretrained`, with one model in memory however often asked."""
     key = (name, device, dtype)
-    with _loading:
+    with _lock.loading:
         if key not in _loaded:
             _loaded[key] = OpticalEncoder.from_pretrained(name, device=device, dtype=dtype)
         return _loaded[key]

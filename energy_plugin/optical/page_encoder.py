@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from energy_plugin.errors import InvalidInputError
+from energy_plugin.neutral import neutral
 from energy_plugin.optical.batching import Reader
 from energy_plugin.optical.density import text_tokens
 from energy_plugin.optical.encoder import OpticalEncoder
@@ -149,6 +151,7 @@ class PageEncoder(OpticalEncoder):
             pages.append(np.ascontiguousarray(square.reshape(mode.base, mode.base)))
         return pages
 
+    @neutral()
     def sequence(self, image: Picture) -> NDArray[np.float32]:
         """All tokens of an image as the published decoder gets them.
 
@@ -169,6 +172,7 @@ class PageEncoder(OpticalEncoder):
         found: NDArray[np.float32] = arranged[0].float().cpu().numpy()
         return found
 
+    @neutral()
     def tokens_of_pages(self, pages: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
         """Vision tokens that show something, of square pages one after the other.
 
@@ -217,6 +221,9 @@ class PageEncoder(OpticalEncoder):
     def _reader(self) -> Reader:
         return self
 
+    def _work(self, sizes: Sequence[int]) -> float:
+        return math.inf  # a page alone is more than any threshold
+
     def cost(self, page: View) -> float:
         """Share of the largest batch that a view takes."""
         limit = BATCH_PIXELS.get(self.device.type, BATCH_PIXELS["cpu"])
@@ -227,7 +234,8 @@ class PageEncoder(OpticalEncoder):
         pairs = zip(self._view_tokens(pages), pages, strict=True)
         shown = [tokens[self._mask(view)] for tokens, view in pairs]
         sums = torch.stack([tokens.float().sum(0) for tokens in shown])
-        return sums, torch.tensor([float(len(tokens)) for tokens in shown], device=self.device)
+        counts = [float(len(tokens)) for tokens in shown]
+        return sums, torch.tensor(counts, dtype=torch.float32, device=self.device)
 
     def read_tokens(self, pages: Sequence[View]) -> tuple[Tensor, ...]:
         """Tokens (n, E) of each view that show something."""

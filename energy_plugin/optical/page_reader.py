@@ -47,7 +47,7 @@ class CompactReader:
         batch = PageBatch.of(pages)
         inked, counts = batch.inked_lines.to(self.device), batch.tiles_of_page.to(self.device)
         means = self.model.pool(self.stages(batch).tokens.float(), inked, counts)
-        total = torch.zeros(len(counts), device=self.device)
+        total = torch.zeros(len(counts), dtype=torch.float32, device=self.device)
         total.index_add_(0, torch.repeat_interleave(counts), inked.float())
         return means * total[:, None], total
 

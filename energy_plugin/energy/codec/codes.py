@@ -171,8 +171,8 @@ def _lookup(bits: int) -> torch.Tensor:
     if bits == 8:
         return table[:, None]
     width = 8 if bits == 1 else 4
-    index = torch.arange(2 ** (bits * width))
-    code = torch.zeros(len(index), width, dtype=torch.int64)
+    index = torch.arange(2 ** (bits * width), dtype=torch.int64, device="cpu")
+    code = torch.zeros(len(index), width, dtype=torch.int64, device="cpu")
     for plane in range(bits):
         part = index >> (width * (bits - 1 - plane))
         for j in range(width):

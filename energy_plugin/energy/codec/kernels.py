@@ -76,14 +76,14 @@ def fused(
     triton = optional("triton")
     n, dim = len(code), len(query)
     if n == 0:
-        return torch.empty(0, device=query.device), torch.empty(
+        return torch.empty(0, dtype=torch.float32, device=query.device), torch.empty(
             0, dtype=torch.int64, device=query.device
         )
     blocks = triton.cdiv(n, BLOCK)
-    scores = torch.empty(blocks, KEPT, device=query.device)
+    scores = torch.empty(blocks, KEPT, dtype=torch.float32, device=query.device)
     rows = torch.empty(blocks, KEPT, dtype=torch.int32, device=query.device)
     width = plane_bytes(dim)
-    padded = torch.zeros(8 * width, device=query.device)
+    padded = torch.zeros(8 * width, dtype=torch.float32, device=query.device)
     padded[:dim] = query
     header = code[:, 1:HEADER_BYTES].contiguous().cpu().numpy().view("<f2").astype(np.float32)
     factor = torch.from_numpy(header[:, 0] * header[:, 1]).to(query.device)

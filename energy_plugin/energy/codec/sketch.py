@@ -61,9 +61,15 @@ class Sketcher:
         """The sketches that suit a sample of decoded rows (n, d)."""
         dim = rows.shape[1]
         width = 32 * -(-5 * dim // (12 * 32))
-        basis = torch.eye(dim)
+        basis = torch.eye(dim, dtype=torch.float32, device="cpu")
         if dim > SMALL_DIM:
-            start = torch.randn(dim, width, generator=torch.Generator().manual_seed(0))
+            start = torch.randn(
+                dim,
+                width,
+                generator=torch.Generator("cpu").manual_seed(0),
+                dtype=torch.float32,
+                device="cpu",
+            )
             some = torch.linalg.qr(start).Q
             for _ in range(ROUNDS):
                 some = torch.linalg.qr(rows.T @ (rows @ some)).Q
@@ -109,7 +115,7 @@ def best(
     groups = scores.view(len(queries), GROUP, -1).amax(1)  # (b, g)
     n_groups = groups.shape[1]
     some = groups.topk(min(count, n_groups), dim=1, sorted=False).indices
-    members = n_groups * torch.arange(GROUP)
+    members = n_groups * torch.arange(GROUP, dtype=torch.int64, device="cpu")
     inside = (some[:, None, :] + members[:, None]).flatten(1)  # (b, GROUP·c)
     places = scores.gather(1, inside).topk(count, dim=1, sorted=False).indices
     return inside.gather(1, places)

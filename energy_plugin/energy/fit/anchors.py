@@ -75,7 +75,10 @@ def trimmed_means(
     order = torch.argsort(squared, stable=True)
     order = order[torch.argsort(cell[order], stable=True)]  # by cell, then by distance
     size = torch.bincount(cell, minlength=len(previous))  # (m,)
-    place = torch.arange(len(cell), device=cell.device) - (size.cumsum(0) - size)[cell[order]]
+    place = (
+        torch.arange(len(cell), dtype=torch.int64, device=cell.device)
+        - (size.cumsum(0) - size)[cell[order]]
+    )
     kept = order[place < (size - (trim * size).long())[cell[order]]]
     return cell_means(points.index_select(0, kept), cell[kept], previous)[0]
 
@@ -90,7 +93,9 @@ def merge_and_split(
     """
     m = len(anchors)
     size = torch.bincount(cell, minlength=m).to(anchors.dtype)
-    distortion = torch.zeros(m, device=anchors.device).index_add_(0, cell, squared)
+    distortion = torch.zeros(m, dtype=anchors.dtype, device=anchors.device).index_add_(
+        0, cell, squared
+    )
     near = torch.cdist(anchors, anchors).fill_diagonal_(torch.inf)
     gap, partner = near.min(1)
     other = size[partner]

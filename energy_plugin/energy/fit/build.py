@@ -54,7 +54,7 @@ def energy_weights(anchors: torch.Tensor, config: EnergyConfig) -> tuple[torch.T
     """W of the energy Laplacian (m, m), and the bandwidth h of the signals."""
     m = len(anchors)
     if m < 2:
-        return torch.zeros(m, m, device=anchors.device), 1.0
+        return torch.zeros(m, m, dtype=torch.float32, device=anchors.device), 1.0
     k = min(config.affinity_anchors, m - 1)
     _, gaps = graph.nearest_edges(anchors, k)
     bandwidth = float(gaps.median()) or 1.0
@@ -101,7 +101,7 @@ def fit_field(
     where = as_device(device)
     everything = torch.from_numpy(vectors).to(where)
     n, dim = vectors.shape
-    none = torch.zeros(dim, device=where)
+    none = torch.zeros(dim, dtype=torch.float32, device=where)
     rows, real = transform(everything, none, None)
     if not real.all():
         rows = rows[real]
@@ -137,7 +137,7 @@ def fit_field(
     if count:
         rough, dispersion = signals.energies(points)
     else:
-        rough = dispersion = torch.zeros(0, device=where)
+        rough = dispersion = torch.zeros(0, dtype=torch.float32, device=where)
     tau = choose_tau(rough, config) if len(rough) else 1.0
     lambda_ = taumode(rough, dispersion, tau, config.alpha)
     progress("residual codes")
@@ -207,12 +207,14 @@ def _anchors(
     and splitting of the most dispersed anchors on the bootstrap graph.
     """
     if len(points) == 0:
-        return torch.zeros(1, points.shape[1], device=points.device)
+        return torch.zeros(1, points.shape[1], dtype=torch.float32, device=points.device)
     count = config.n_anchors or default_count(len(points))
     start = None
     steps = config.anchor_steps
     if coarse is not None:
-        empty = torch.zeros(int(coarse.max()) + 1, points.shape[1], device=points.device)
+        empty = torch.zeros(
+            int(coarse.max()) + 1, points.shape[1], dtype=points.dtype, device=points.device
+        )
         start, size = cell_means(points, coarse, empty)
         start = start[size > 0]
         steps = max(2, steps // 2)

@@ -80,7 +80,7 @@ def optical_compression(
     """
     m = len(anchors)
     if budget >= m:
-        return anchors.clone(), torch.arange(m, device=anchors.device)
+        return anchors.clone(), torch.arange(m, dtype=torch.int64, device=anchors.device)
     flat = anchors @ plane(anchors.shape[1], seed).to(anchors.device)
     # a random plane leaves squares empty: the finest grid that does not exceed twice the
     # budget is pooled down to it
@@ -92,14 +92,18 @@ def optical_compression(
     weight = active * trim_high_norms(anchors, member, trim)
     while True:
         count = int(member.max()) + 1
-        mass = torch.zeros(count, device=anchors.device).index_add_(0, member, weight)
-        sums = torch.zeros(count, anchors.shape[1], device=anchors.device)
+        mass = torch.zeros(count, dtype=torch.float32, device=anchors.device).index_add_(
+            0, member, weight
+        )
+        sums = torch.zeros(count, anchors.shape[1], dtype=torch.float32, device=anchors.device)
         means = sums.index_add_(0, member, anchors * weight[:, None]) / mass[:, None]
         if count <= budget:
             return means, member
         # low-activation pooling: the least active bin goes into the bin nearest to it
         least = int(
-            torch.zeros(count, device=anchors.device).index_add_(0, member, active).argmin()
+            torch.zeros(count, dtype=torch.float32, device=anchors.device)
+            .index_add_(0, member, active)
+            .argmin()
         )
         gaps = (means - means[least]).square().sum(1)
         gaps[least] = torch.inf

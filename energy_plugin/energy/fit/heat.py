@@ -65,7 +65,7 @@ def warmed(
     for part in blocks(len(rows), len(pool)):
         x = rows[part]
         similarity = x @ pool.T
-        own = torch.arange(len(x), device=x.device)
+        own = torch.arange(len(x), dtype=torch.int64, device=x.device)
         similarity[own, first + part.start + own] = -torch.inf  # a row does not heat itself
         near = similarity.topk(min(k, len(pool) - 1), dim=1).indices
         out.append(smooth(x, pool, near, heat, power))

@@ -27,7 +27,7 @@ def nearest_edges(points: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Ten
 def symmetric_weights(indices: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
     """Dense W of a directed neighbour list: an edge in either direction counts once."""
     m = len(indices)
-    dense = torch.zeros(m, m, device=weights.device)
+    dense = torch.zeros(m, m, dtype=torch.float32, device=weights.device)
     dense.scatter_(1, indices, weights)
     return torch.maximum(dense, dense.T)
 
@@ -40,7 +40,7 @@ def laplacian(weights: torch.Tensor) -> torch.Tensor:
 def bootstrap_weights(points: torch.Tensor, k: int) -> torch.Tensor:
     """W of L0; a single point has no edges."""
     if len(points) < 2:
-        return torch.zeros(len(points), len(points), device=points.device)
+        return torch.zeros(len(points), len(points), dtype=torch.float32, device=points.device)
     indices, gaps = nearest_edges(points, k)
     bandwidth = float(gaps.median()) or 1.0
     return symmetric_weights(indices, torch.exp(-gaps.square() / (2 * bandwidth**2)))

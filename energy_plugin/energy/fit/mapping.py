@@ -23,6 +23,7 @@ from energy_plugin.energy.fit.build import scatter
 from energy_plugin.energy.fit.heat import smooth
 from energy_plugin.energy.fit.neighbours import ADJACENT_CELLS, neighbour_count
 from energy_plugin.energy.search.rows import cell_lists
+from energy_plugin.neutral import neutral
 from energy_plugin.validation import as_vectors
 
 ROWS_PER_ANCHOR = 8  # of the sample, at least
@@ -53,6 +54,7 @@ class RowMapper:
     device : str, optional
     """
 
+    @neutral()
     def __init__(
         self, field: EnergyField, sample: EnergyColumns, *, device: str | None = None
     ) -> None:
@@ -72,6 +74,7 @@ class RowMapper:
             ]
         )
 
+    @neutral()
     def columns(self, vectors: Any) -> EnergyColumns:
         """Columns of some rows.
 

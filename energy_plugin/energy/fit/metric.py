@@ -77,7 +77,7 @@ def levelled(
     length : float
         Mean length of the rows after it.
     """
-    none = torch.zeros(rows.shape[1], device=rows.device)
+    none = torch.zeros(rows.shape[1], dtype=rows.dtype, device=rows.device)
     level = mean_level * (1 - similarity)
     if len(rows) < 2 or similarity <= level or level <= EPS:
         return rows, none, 1.0
@@ -118,7 +118,7 @@ def dirichlet_form(rows: torch.Tensor, neighbours: torch.Tensor) -> torch.Tensor
     """C, from one product instead of n·k outer products; (d, d)."""
     n, k = neighbours.shape
     if n == 0 or k == 0:
-        return torch.zeros(rows.shape[1], rows.shape[1], device=rows.device)
+        return torch.zeros(rows.shape[1], rows.shape[1], dtype=torch.float32, device=rows.device)
     near = embedding_bag(neighbours, rows, mode="mean")  # mean neighbour, (n, d)
     degree = torch.bincount(neighbours.reshape(-1), minlength=n).to(rows.dtype) / k  # (n,)
     half = rows.T @ (rows * (0.5 * (1 + degree))[:, None] - near)
@@ -129,7 +129,7 @@ def dirichlet_metric(form: torch.Tensor, gamma: float, exponent: float) -> torch
     """M, symmetric, scaled to largest eigenvalue 1; (d, d) float32."""
     level = float(form.diagonal().mean())
     if level <= EPS or exponent == 0:  # no neighbourhood varies at all, or no metric is asked
-        return torch.eye(len(form), device=form.device)
+        return torch.eye(len(form), dtype=form.dtype, device=form.device)
     whole = form / level
     values, axes = torch.linalg.eigh(whole.cpu() if whole.device.type == "mps" else whole)
     scale = (values.clamp_min(0) + gamma).pow(-exponent)

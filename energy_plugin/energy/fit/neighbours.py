@@ -21,8 +21,10 @@ def exact_neighbours(points: torch.Tensor, k: int) -> torch.Tensor:
     found = []
     for part in blocks(n, n):
         similarity = points[part] @ points.T  # (b, n)
-        own = torch.arange(part.start, part.stop, device=points.device)
-        similarity[torch.arange(len(own), device=points.device), own] = -torch.inf
+        own = torch.arange(part.start, part.stop, dtype=torch.int64, device=points.device)
+        similarity[
+            torch.arange(len(own), dtype=torch.int64, device=points.device), own
+        ] = -torch.inf
         found.append(similarity.topk(k, dim=1).indices)
     return torch.cat(found)
 
@@ -40,7 +42,7 @@ def cell_neighbours(
     order = torch.argsort(cell, stable=True)
     ends = torch.bincount(cell, minlength=m).cumsum(0).tolist()
     members = [order[(ends[c - 1] if c else 0) : ends[c]] for c in range(m)]
-    found = torch.arange(len(points), device=points.device)[:, None].repeat(1, k)
+    found = torch.arange(len(points), dtype=torch.int64, device=points.device)[:, None].repeat(1, k)
     for c, near in enumerate(adjacent.tolist()):
         rows = members[c]
         if len(rows) == 0:

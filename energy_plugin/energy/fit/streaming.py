@@ -24,6 +24,8 @@ from energy_plugin.energy.fit.build import fit_field
 from energy_plugin.energy.fit.mapping import RowMapper, sample_config
 from energy_plugin.energy.upkeep.fingerprint import fingerprint
 from energy_plugin.errors import InvalidInputError
+from energy_plugin.neutral import neutral
+from energy_plugin.threads import threads_for
 from energy_plugin.validation import as_memory_limit, as_vectors
 
 FIT_STEPS = 7
@@ -33,6 +35,7 @@ Read = Callable[[int], Iterable[NDArray[np.float32]]]
 """Gives all vectors from the first on, (b, d) at a time, with at most so many rows."""
 
 
+@neutral()
 def fit(
     vectors: Any,
     config: EnergyConfig,
@@ -79,6 +82,7 @@ def slices(source: Any, dim: int | None = None) -> Read:
     return read
 
 
+@neutral()
 def fit_in_passes(
     read: Read,
     plan: memory.Plan,
@@ -222,7 +226,9 @@ def _fit_whole(
             bar.set_postfix_str(name)
             bar.update()
 
-        return fit_field(rows, config, device=device, progress=step)
+        # the largest step compares rows with each other; in blocks, so that half of it counts
+        with threads_for(0.5 * len(rows) * rows.size):
+            return fit_field(rows, config, device=device, progress=step)
 
 
 def _give_back(source: Any) -> None:

@@ -24,7 +24,7 @@ def prepare(projection: Projection, queries: NDArray[np.float32]) -> Prepared:
     """Coordinates of queries; λ and G where the distance weighs them."""
     points, real = projection.project(queries)
     if not any(projection.field.config.weights[:2]):
-        zero = torch.zeros(len(points), device=points.device)
+        zero = torch.zeros(len(points), dtype=torch.float32, device=points.device)
         return Prepared(points, zero, zero)
     return Prepared(points, *projection.taumode(points, real))
 
@@ -112,7 +112,7 @@ def sketched(
     count = int(store.alive.sum())
     if allowed is not None:
         count, cells = len(allowed), len(np.unique(store.columns.cell[allowed]))
-        closed = torch.ones(len(rows), dtype=torch.bool)
+        closed = torch.ones(len(rows), dtype=torch.bool, device="cpu")
         closed[torch.from_numpy(allowed)] = False
     k = min(k, count)
     wanted = ranking.wanted_rows(projection, k, count, queries.words)

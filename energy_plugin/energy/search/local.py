@@ -82,7 +82,7 @@ def pulled(
 
 def picked(rows: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
     """Rows (b, c, d) at places (b, k); (b, k, d). A flat index_select is the fastest way."""
-    first = rows.shape[1] * torch.arange(len(rows), device=rows.device)[:, None]
+    first = rows.shape[1] * torch.arange(len(rows), dtype=torch.int64, device=rows.device)[:, None]
     flat = rows.flatten(0, 1).index_select(0, (first + places).flatten())
     return flat.view(*places.shape, -1)
 

@@ -207,7 +207,7 @@ def _lines(
     products = _products(store, lists, points, probes.query[by_cell], probes.cell[by_cell])
     source = spread(offsets)
     target = spread(probes.query * width + before - line)
-    table = torch.zeros(len(points) * width, device=device)
+    table = torch.zeros(len(points) * width, dtype=torch.float32, device=device)
     table[target] = products[source]
     positions = torch.full((len(table),), -1, dtype=torch.int64, device=device)
     positions[target] = own

@@ -162,7 +162,8 @@ def finish(
     best = total[:, :pool].gather(1, by_position).argsort(dim=1, stable=True)
     order = by_position.gather(1, best)
     if k > pool:
-        rest_order = torch.arange(pool, wanted, device=order.device).expand(len(order), -1)
+        rest_order = torch.arange(pool, wanted, dtype=torch.int64, device=order.device)
+        rest_order = rest_order.expand(len(order), -1)
         order = torch.cat([order, rest_order], 1)
     order = order[:, :k]
     picked = [term.gather(1, order) for term in (*terms, dirichlet, total)]

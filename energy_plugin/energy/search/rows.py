@@ -16,10 +16,12 @@ from energy_plugin.energy.codec import sketch
 from energy_plugin.energy.columns import NO_CELL, EnergyColumns
 from energy_plugin.energy.projection import Projection
 from energy_plugin.errors import InvalidInputError
+from energy_plugin.threads import threads_for
 
 COMPACT_SHARE = 0.25  # tombstones beyond this share of the rows are cleared away
 KEPT_BYTES = 1 << 30  # decoded rows are kept up to here, and decoded at every search beyond
 FEW = 8  # less than one row in so many
+DECODING = 64  # what a decoded value costs, in multiply-adds
 SKETCH_BLOCK = 4096  # rows decoded at a time where they are not kept
 
 
@@ -142,15 +144,21 @@ class RowStore:
         n = len(self)
         if self._decoded is None or len(self._decoded) < n:
             room = n if self._decoded is None else max(n, int(1.5 * len(self._decoded)))
-            grown = torch.empty(room, self.projection.field.dim, device=self.projection.device)
+            grown = torch.empty(
+                room,
+                self.projection.field.dim,
+                dtype=torch.float32,
+                device=self.projection.device,
+            )
             if self._decoded is not None:
                 grown[: self._ready] = self._decoded[: self._ready]
             self._decoded = grown
         if self._ready < n:
             new = slice(self._ready, n)
-            self.projection.decode(
-                self.columns.cell[new], self.columns.residual[new], out=self._decoded[new]
-            )
+            with threads_for(DECODING * self._decoded[new].numel()):
+                self.projection.decode(
+                    self.columns.cell[new], self.columns.residual[new], out=self._decoded[new]
+                )
             self._ready = n
         return self._decoded[:n]
 
@@ -161,21 +169,25 @@ class RowStore:
             sample = np.unique(np.linspace(0, n - 1, sketch.SAMPLE).astype(np.int64))
             self._sketcher = sketch.Sketcher.of(self.decode(sample))
         if self._sketches is None:
-            self._sketches = torch.empty(0, self._sketcher.width, dtype=torch.int8)
+            self._sketches = torch.empty(0, self._sketcher.width, dtype=torch.int8, device="cpu")
         if self._sketched < n:
             if len(self._sketches) < n:
                 self._sketches = _grown(self._sketches, n)
-            for start in range(self._sketched, n, SKETCH_BLOCK):
-                part = slice(start, min(n, start + SKETCH_BLOCK))
-                if self.keeps_rows:
-                    rows = self.decoded()[part]
-                else:
-                    rows = self.projection.decode(
-                        self.columns.cell[part], self.columns.residual[part]
-                    )
-                self._sketches[part] = self._sketcher.rows(rows)
+            width, dim = self._sketcher.width, self.projection.field.dim
+            with threads_for(float(n - self._sketched) * dim * (DECODING + width)):
+                self._sketch(slice(self._sketched, n), self._sketcher, self._sketches)
             self._sketched = n
         return self._sketcher, self._sketches[: -(-n // sketch.GROUP) * sketch.GROUP]
+
+    def _sketch(self, new: slice, sketcher: sketch.Sketcher, out: torch.Tensor) -> None:
+        """Sketches of new rows, a block at a time."""
+        for start in range(new.start, new.stop, SKETCH_BLOCK):
+            part = slice(start, min(new.stop, start + SKETCH_BLOCK))
+            if self.keeps_rows:
+                rows = self.decoded()[part]
+            else:
+                rows = self.projection.decode(self.columns.cell[part], self.columns.residual[part])
+            out[part] = sketcher.rows(rows)
 
     def decode(self, positions: NDArray[np.int64]) -> torch.Tensor:
         """Some rows decoded, without keeping them; (p, d)."""
@@ -215,7 +227,7 @@ class RowStore:
             closed = None
             padded = -(-len(self) // sketch.GROUP) * sketch.GROUP
             if padded > len(self) or not self.alive.all():
-                closed = torch.ones(padded, dtype=torch.bool)
+                closed = torch.ones(padded, dtype=torch.bool, device="cpu")
                 closed[: len(self)] = torch.from_numpy(~self.alive)
             used = np.bincount(self.columns.cell[self.alive] + 1) > 0  # cell −1 counts too
             self._open = closed, int(used.sum())
@@ -260,6 +272,6 @@ def _shared(values: NDArray[np.float32], device: torch.device) -> torch.Tensor:
 def _grown(sketches: torch.Tensor, rows: int) -> torch.Tensor:
     """The same with room for half as many more rows as wanted, whole groups of them, zeros."""
     room = -(-max(rows, int(1.5 * len(sketches))) // sketch.GROUP) * sketch.GROUP
-    out = torch.zeros(room, sketches.shape[1], dtype=sketches.dtype)
+    out = torch.zeros(room, sketches.shape[1], dtype=sketches.dtype, device=sketches.device)
     out[: len(sketches)] = sketches
     return out

@@ -98,7 +98,7 @@ class _Cells:
         return torch.bincount(self.cell, minlength=len(self.anchors))
 
     def distortion(self) -> torch.Tensor:
-        zero = torch.zeros(len(self.anchors), device=self.points.device)
+        zero = torch.zeros(len(self.anchors), dtype=self.points.dtype, device=self.points.device)
         return zero.index_add_(0, self.cell, self.squared)
 
     def drop_empty(self) -> None:

@@ -40,7 +40,7 @@ def compact_block(config: DeepEncoderConfig) -> Block:
 
 def tile_mask(tiles_of_page: Tensor) -> Tensor:
     """Places of a batch of padded pages that hold a tile, (P, T)."""
-    places = torch.arange(int(tiles_of_page.max()), device=tiles_of_page.device)
+    places = torch.arange(int(tiles_of_page.max()), dtype=torch.int64, device=tiles_of_page.device)
     return places < tiles_of_page[:, None]
 
 

@@ -28,8 +28,8 @@ class WindowCache:
     def __init__(self, limit: int = LIMIT) -> None:
         self.limit = min(limit, _SPAN)
         self._number_of: dict[bytes, int] = {}
-        self._codes = torch.empty(0, dtype=torch.int64)  # ascending
-        self._places = torch.empty(0, dtype=torch.int64)  # of each code in the tokens
+        self._codes = torch.empty(0, dtype=torch.int64, device="cpu")  # ascending
+        self._places = torch.empty(0, dtype=torch.int64, device="cpu")  # of each code in the tokens
         self._tokens: Tensor | None = None
 
     def __len__(self) -> int:
@@ -77,7 +77,7 @@ class WindowCache:
             if number < 0 and len(self._number_of) < _SPAN:
                 number = self._number_of[name] = len(self._number_of)
             found.append(number)
-        return torch.tensor(found, device=lines.device)
+        return torch.tensor(found, dtype=torch.int64, device=lines.device)
 
     def _keep(self, codes: Tensor, tokens: Tensor) -> None:
         kept = (codes >= 0).nonzero()[:, 0][: self.limit - len(self)]
@@ -85,7 +85,9 @@ class WindowCache:
             return
         if self._tokens is None:
             self._tokens = tokens.new_empty(0, tokens.shape[1])
-        places = torch.arange(len(self), len(self) + len(kept), device=codes.device)
+        places = torch.arange(
+            len(self), len(self) + len(kept), dtype=torch.int64, device=codes.device
+        )
         self._tokens = torch.cat([self._tokens, tokens[kept]])
         self._codes, order = torch.cat([self._codes, codes[kept]]).sort()
         self._places = torch.cat([self._places, places])[order]

@@ -44,6 +44,7 @@ class PageBatch:
         places = [index.setdefault(row.tobytes(), len(index)) for row in rows]
         distinct = np.frombuffer(b"".join(index), np.uint8).reshape(-1, *rows.shape[1:])
         lines = torch.from_numpy(distinct.copy())
-        line_of_tile = torch.tensor(places).view(-1, TILE_LINES)
+        line_of_tile = torch.tensor(places, dtype=torch.int64, device="cpu").view(-1, TILE_LINES)
         inked = (lines < 255).flatten(1).any(1)[line_of_tile]
-        return cls(lines, line_of_tile, torch.tensor(list(map(len, pages))), inked.sum(1))
+        counts = torch.tensor(list(map(len, pages)), dtype=torch.int64, device="cpu")
+        return cls(lines, line_of_tile, counts, inked.sum(1))

@@ -167,7 +167,9 @@ def encoder_of(
     with torch.device("meta"):
         model: Any = FullEncoder(config)
     if UNUSED not in weights:
-        weights[UNUSED] = torch.zeros(model.vision_model.embeddings.patch_embedding.weight.shape)
+        weights[UNUSED] = torch.zeros(
+            model.vision_model.embeddings.patch_embedding.weight.shape, dtype=dtype, device="cpu"
+        )
     model.load_state_dict(
         {key: value.detach().to(dtype) for key, value in weights.items()}, assign=True
     )
