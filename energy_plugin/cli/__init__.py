@@ -20,9 +20,10 @@ def main() -> None:
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # terminals that cannot show every character
+            # Terminals that lack a letter show its escape; a wrong letter would not be seen.
+            stream.reconfigure(errors="backslashreplace")
     if not sys.stderr.isatty():
-        os.environ.setdefault("TQDM_MININTERVAL", "10")  # a line now and then, in a log
+        os.environ.setdefault("TQDM_DISABLE", "1")  # bars are for terminals
     try:
         optional("typer", "cli")
         from energy_plugin.cli.app import app

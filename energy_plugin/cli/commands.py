@@ -33,11 +33,14 @@ _RANKING, _ENCODER, _SPEED = "Ranking", "Encoder", "Speed"
 COMMANDS: dict[str, Entry] = {
     "index": Entry("index", "Index a folder of files, or bring its index up to date.", _EVERY_DAY),
     "search": Entry("search", "Search an index.", _EVERY_DAY),
+    "watch": Entry("watch", "Keep an index up to date while files change.", _EVERY_DAY),
     "report": Entry("report", "Write a one-page report about an index.", _EVERY_DAY),
     "info": Entry("info", "Show what an index holds.", _EVERY_DAY),
     "demo": Entry("demo", "Try both databases on this machine's own documentation.", _EVERY_DAY),
     "verify": Entry("verify", "Check an index for damage, and repair it.", _UPKEEP),
     "forget": Entry("forget", "Store old rows with less precision.", _UPKEEP),
+    "refit": Entry("refit", "Fit a new energy field to the rows.", _UPKEEP),
+    "maintain": Entry("maintain", "Adapt the energy field to changed rows.", _UPKEEP),
     "eval": Entry("evaluate", "Score rankings on judged collections.", _MEASURE),
     "lab": Entry("lab.group", "Experiments: tune, sweep, train, benchmark.", _MEASURE),
 }

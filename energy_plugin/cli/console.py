@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from typing import TYPE_CHECKING, Any
 
-from rich.box import ASCII2, HEAVY_HEAD
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
-
 if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
     from energy_plugin.optical import OpticalEncoder
 
 _PLAIN_WIDTH = 110  # columns when the output is a file or a pipe
@@ -19,11 +19,19 @@ _PLAIN_WIDTH = 110  # columns when the output is a file or a pipe
 
 def console() -> Console:
     """Give a console on stdout: as wide as the terminal, 110 columns elsewhere."""
-    return Console(width=None if sys.stdout.isatty() else _PLAIN_WIDTH, highlight=False)
+    from energy_plugin._lazy import optional
+
+    made: Console = optional("rich.console", "cli").Console(
+        width=None if sys.stdout.isatty() else _PLAIN_WIDTH, highlight=False
+    )
+    return made
 
 
 def table(*columns: str, numbers_from: int = 1) -> Table:
     """Give a table whose columns from `numbers_from` on are right-aligned."""
+    from rich.box import ASCII2, HEAVY_HEAD
+    from rich.table import Table
+
     made = Table(box=HEAVY_HEAD if sys.stdout.isatty() else ASCII2)
     for place, name in enumerate(columns):
         made.add_column(name, justify="right" if place >= numbers_from else "left")
@@ -32,12 +40,19 @@ def table(*columns: str, numbers_from: int = 1) -> Table:
 
 def heading(text: str) -> Text:
     """Give the line above a table."""
+    from rich.text import Text
+
     return Text(f"\n{text}", style="bold")
 
 
 def print_json(value: Any) -> None:
-    """Print one JSON document on stdout."""
-    print(json.dumps(value, indent=2, ensure_ascii=False))
+    """Print one JSON document on stdout, letters escaped where the stream lacks them."""
+    text = json.dumps(value, indent=2, ensure_ascii=False)
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except (UnicodeEncodeError, LookupError):
+        text = json.dumps(value, indent=2)
+    print(text)
 
 
 def p_value(value: float) -> str:
@@ -51,8 +66,17 @@ def warn(message: str) -> None:
 
 
 def show_progress() -> bool:
-    """Tell whether progress bars have somebody to look at them."""
-    return sys.stderr.isatty()
+    """Tell whether progress bars have somebody to look at them, who did not switch them off."""
+    return sys.stderr.isatty() and os.environ.get("TQDM_DISABLE", "") in ("", "0")
+
+
+def log_progress() -> None:
+    """Where nobody looks at bars, a line now and then on stderr takes their place."""
+    import logging
+
+    if not show_progress():
+        logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+        logging.getLogger("energy_plugin.library").setLevel(logging.INFO)
 
 
 def load_encoder(name: str) -> OpticalEncoder:

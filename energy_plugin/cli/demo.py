@@ -39,7 +39,7 @@ def command(
     if ask is not None:
         _ask(store, ask, limit, as_json)
         return
-    manifest = _make(store, documents, bars=show_progress() or not as_json)
+    manifest = _make(store, documents, bars=show_progress())
     asker = Asker(store)
     encoder = _encoder()
     vectors = [encoder.encode_query(question) for question in QUESTIONS]

@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 from datetime import datetime, timezone
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from energy_plugin.cli.console import console, print_json, table
+from energy_plugin.cli.options import Database, Json, Name
 from energy_plugin.errors import InvalidInputError
 
 
 def command(
-    path: Annotated[Path, typer.Argument(help="Folder of a LanceDB or Chroma database.")],
+    path: Database,
     column: Annotated[str, typer.Option(help="Column or metadata key with each row's time.")],
     now: Annotated[
         str | None, typer.Option(help="Count ages from this time, ISO 8601; from now if left out.")
     ] = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Do it; otherwise only say what.")] = False,
-    name: Annotated[str | None, typer.Option(help="Table or collection, if several.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Apply the plan (default: dry run).")] = False,
+    name: Name = None,
+    as_json: Json = False,
 ) -> None:
-    """Drop bit planes of old rows; without --yes nothing changes."""
+    """Store old rows with less precision.
+
+    Shows a plan; --yes applies it.
+    """
+    from energy_plugin.library.remedies import commands_as_remedies
     from energy_plugin.library.stores.opening import open_store
 
     try:
@@ -32,7 +36,8 @@ def command(
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=timezone.utc)
     store = open_store(path, name)
-    plan = store.forget(moment, column, dry_run=not yes)
+    with commands_as_remedies(path, name):
+        plan = store.forget(moment, column, dry_run=not yes)
     found = plan.to_dict()
     if as_json:
         print_json({"done": yes, **found})
@@ -48,4 +53,4 @@ def command(
     verb = "saved" if yes else "would be saved"
     print(f"{plan.bytes_saved:,} of {plan.bytes_now:,} bytes of residual codes {verb}")
     if not yes and len(plan.rows):
-        print("nothing was changed; do it with: --yes")
+        print("nothing was changed; apply it with: --yes")

@@ -3,65 +3,130 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from energy_plugin.cli.console import load_encoder, print_json, show_progress
+from energy_plugin.cli.console import log_progress, print_json, show_progress
+from energy_plugin.cli.options import Json
 
-ENCODER = "compact"
+if TYPE_CHECKING:
+    from energy_plugin.library.indexing import Outcome
+
+Folder = Annotated[
+    Path,
+    typer.Argument(help="Folder of text, Markdown, HTML, Word, PDF, CSV, JSON and image files."),
+]
+Into = Annotated[Path, typer.Option("--into", help="Folder of the database.")]
+Host = Annotated[
+    str | None, typer.Option(help="lancedb or chroma. Default for a new --into: lancedb.")
+]
+TableName = Annotated[str, typer.Option("--name", help="Table or collection.")]
+Passage = Annotated[int, typer.Option(min=50, help="Characters per passage.")]
+Overlap = Annotated[
+    int, typer.Option(min=0, help="Characters that neighbours share, in whole sentences.")
+]
+EmbedderName = Annotated[
+    str,
+    typer.Option(
+        "--embedder",
+        help="compact, a sentence-transformers model, or module:Class.",
+    ),
+]
+OcrName = Annotated[
+    str | None,
+    typer.Option("--ocr", help="Also read scanned pages as text: rapidocr or tesseract."),
+]
 
 
 def command(
-    folder: Annotated[
-        Path, typer.Argument(help="Folder of txt, md, html, pdf, csv, jsonl and image files.")
-    ],
-    into: Annotated[Path, typer.Option("--into", help="Folder of the database.")],
-    host: Annotated[
-        str | None, typer.Option(help="lancedb or chroma; where --into is new, lancedb.")
-    ] = None,
-    name: Annotated[str, typer.Option(help="Table or collection.")] = "docs",
-    passage: Annotated[int, typer.Option(min=50, help="Characters of a passage.")] = 1000,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    folder: Folder,
+    into: Into,
+    host: Host = None,
+    name: TableName = "docs",
+    passage: Passage = 1000,
+    overlap: Overlap = 0,
+    embedder: EmbedderName = "compact",
+    ocr: OcrName = None,
+    as_json: Json = False,
 ) -> None:
-    """Embed a folder's files; run again, it takes up what changed or was left undone.
+    """Index a folder of files, or bring its index up to date.
 
-    The table mirrors the folder: rows of files that are gone are removed.
+    Only new and changed files are embedded. Rows of deleted files are removed. Columns of CSV
+    files, JSON fields and front matter become columns that search --where filters.
     """
-    from energy_plugin.library.files.folder import files_below
-    from energy_plugin.library.ingest import Ingest, Progress
-    from energy_plugin.library.stores.opening import open_or_create
-
-    progress = Progress()
-    bars = show_progress() or not as_json
-    try:
-        files_below(folder)  # before anything is made
-        encoder = load_encoder(ENCODER)
-        store = open_or_create(into, name, host, ENCODER, encoder.dim)
-        Ingest(folder, store, encoder, passage, progress).run(show_progress_bar=bars)
-        rows = store.count()
-        field = store.build_or_refresh(show_progress_bar=bars) if rows else "none"
-    except KeyboardInterrupt:
-        print(
-            f"interrupted: {progress.done} of {progress.files} files done; the same command goes "
-            "on from there",
-            file=sys.stderr,
-        )
-        raise typer.Exit(130) from None
+    outcome, progress = run(folder, into, host, name, passage, overlap, embedder, ocr)
     if as_json:
         print_json(
-            {"host": store.host, "name": name, "rows": rows, "field": field, **asdict(progress)}
+            {
+                "host": outcome.host,
+                "name": name,
+                "rows": outcome.rows,
+                "field": outcome.field,
+                **progress,
+            }
         )
     else:
-        print(
-            f"{progress.files} files: {progress.added} added, {progress.changed} changed, "
-            f"{progress.unchanged} unchanged, {progress.removed} removed, {progress.empty} empty, "
-            f"{len(progress.unreadable)} unreadable; {progress.passages} passages stored"
-        )
-        print(f"{store.host} {name!r} in {into}: {rows} rows, energy field: {field}")
-    for each in progress.unreadable:
-        print(f"unreadable: {each['reason']}", file=sys.stderr)
-    if progress.unreadable:
+        show(outcome, name, into)
+    if report_problems(progress):
         raise typer.Exit(2)
+
+
+def run(
+    folder: Path,
+    into: Path,
+    host: str | None,
+    name: str,
+    passage: int,
+    overlap: int,
+    embedder: str,
+    ocr: str | None = None,
+) -> tuple[Outcome, dict[str, Any]]:
+    """Index once; exit with 130 where the user interrupts."""
+    from energy_plugin.errors import InvalidInputError
+    from energy_plugin.library.files.folder import Cutting
+    from energy_plugin.library.indexing import Request, index_folder
+    from energy_plugin.library.remedies import commands_as_remedies
+
+    if overlap >= passage:
+        raise InvalidInputError(f"--overlap is {overlap}, expected less than --passage {passage}.")
+    request = Request(folder, into, name, host, embedder, Cutting(passage, overlap), ocr)
+    progress: dict[str, Any] = {}
+    log_progress()
+    try:
+        with commands_as_remedies(into, name):
+            outcome = index_folder(request, progress, show_progress_bar=show_progress())
+    except KeyboardInterrupt:
+        stored, planned = progress.get("passages", 0), progress.get("planned", 0)
+        said = f"{stored} of {planned} passages are stored" if planned else "nothing was changed"
+        print(f"interrupted: {said}; run the same command again to go on", file=sys.stderr)
+        raise typer.Exit(130) from None
+    return outcome, progress
+
+
+def show(outcome: Outcome, name: str, into: Path) -> None:
+    """Print what a run did."""
+    did = outcome.progress
+    print(
+        f"{did['files']} files: {did['added']} added, {did['changed']} changed, "
+        f"{did['unchanged']} unchanged, {did['removed']} removed, {did['empty']} empty, "
+        f"{len(did['unreadable'])} unreadable; {did['passages']} passages stored"
+    )
+    print(
+        f"{outcome.host} {name!r} in {into}: {outcome.rows} rows, energy field: {outcome.field}",
+        flush=True,  # a watch goes on, and somebody may wait for the line
+    )
+
+
+def report_problems(progress: dict[str, Any]) -> bool:
+    """Name what was skipped and what could not be read; tell whether there is such."""
+    from energy_plugin.library.files.folder import left_out
+
+    said = left_out(progress["skipped"], progress["outside"])
+    if said:
+        print(f"note: {said}", file=sys.stderr)
+    for each in progress["unreadable"]:
+        page = f"page {each['page']}: " if "page" in each else ""
+        print(f"unreadable: {page}{each['reason']}", file=sys.stderr)
+    return bool(progress["unreadable"])

@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated, Any
-
-import typer
+from typing import Any
 
 from energy_plugin.cli.console import console, print_json, table
+from energy_plugin.cli.options import Database, Json, Name
 
 
-def command(
-    path: Annotated[Path, typer.Argument(help="Folder of a LanceDB or Chroma database.")],
-    name: Annotated[str | None, typer.Option(help="Table or collection, if several.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-) -> None:
-    """Print rows, bytes, generation and drift of an energy field."""
-    from energy_plugin.library.stores.opening import open_store
+def command(path: Database, name: Name = None, as_json: Json = False) -> None:
+    """Show what an index holds.
 
-    store = open_store(path, name)
-    found = {
-        "host": store.host,
-        "name": store.name,
-        **store.describe(),
-        "disk_bytes": sum(each.stat().st_size for each in path.rglob("*") if each.is_file()),
-    }
+    Rows, bytes, generation, and how far the rows have drifted from the field.
+    """
+    from energy_plugin.library.describing import described
+    from energy_plugin.library.remedies import commands_as_remedies
+
+    with commands_as_remedies(path, name):
+        found = described(path, name)
     if as_json:
         print_json(found)
         return

@@ -8,24 +8,37 @@ from typing import Annotated
 import typer
 
 from energy_plugin.cli.console import print_json
+from energy_plugin.cli.options import Database, Json, Name
+from energy_plugin.errors import InvalidInputError
 
 
 def command(
-    path: Annotated[Path, typer.Argument(help="Folder of a LanceDB or Chroma database.")],
+    path: Database,
     output: Annotated[Path, typer.Option("--output", "-o", help="The page.")] = Path("report.html"),
-    name: Annotated[str | None, typer.Option(help="Table or collection, if several.")] = None,
+    name: Name = None,
     seed: Annotated[int, typer.Option(min=0, help="Chooses the queries.")] = 0,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: Json = False,
 ) -> None:
-    """Draw a field: anchors, λ and G, cells, outliers, near-duplicates, queries."""
+    """Write a one-page report about an index.
+
+    Outliers, near-duplicates, sample queries, and plots of the energy field.
+    """
     from energy_plugin._lazy import optional
+    from energy_plugin.library.remedies import commands_as_remedies
     from energy_plugin.library.reports.contents import contents_of
     from energy_plugin.library.reports.page import page
     from energy_plugin.library.reports.plots import pictures
     from energy_plugin.library.stores.opening import open_store
 
+    if not output.parent.is_dir() or output.is_dir():
+        raise InvalidInputError(
+            f"cannot write {output}: {output.parent if not output.is_dir() else output} is "
+            f"{'a folder' if output.is_dir() else 'not a folder'}. Give --output a file in a "
+            "folder that exists."
+        )
     optional("matplotlib", "eval")
-    contents = contents_of(open_store(path, name), seed)
+    with commands_as_remedies(path, name):
+        contents = contents_of(open_store(path, name), seed)
     draft = output.with_name(f".{output.name}.draft")
     draft.write_text(page(contents, pictures(contents)), encoding="utf-8")
     draft.replace(output)

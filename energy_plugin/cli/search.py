@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from enum import Enum
-from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from energy_plugin.cli.console import console, print_json, table
-from energy_plugin.errors import EnergyPluginError, InvalidInputError
+from energy_plugin.cli.options import Database, Json, Name
+
+if TYPE_CHECKING:
+    from energy_plugin.library.stores.store import Hit
 
 
 class Ranking(str, Enum):
@@ -21,39 +23,57 @@ class Ranking(str, Enum):
 
 
 def command(
-    path: Annotated[Path, typer.Argument(help="Folder of a LanceDB or Chroma database.")],
+    path: Database,
     text: Annotated[str, typer.Argument(help="The question.")],
     where: Annotated[
-        str | None, typer.Option(help="Filter: SQL for LanceDB, JSON for Chroma.")
+        str | None,
+        typer.Option(
+            help="""Filter. LanceDB: SQL, as "year > 1990". Chroma: JSON, as '{"year": 1990}'."""
+        ),
     ] = None,
-    limit: Annotated[int, typer.Option(min=1, help="Most rows to print.")] = 5,
-    ranking: Annotated[Ranking, typer.Option(help="energy or cosine.")] = Ranking.energy,
-    name: Annotated[str | None, typer.Option(help="Table or collection, if several.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    limit: Annotated[int, typer.Option(min=1, help="Most results to print.")] = 5,
+    ranking: Annotated[Ranking, typer.Option(help="Order of the results.")] = Ranking.energy,
+    full: Annotated[bool, typer.Option("--full", help="Print the whole passages.")] = False,
+    embedder: Annotated[
+        str | None, typer.Option(help="module:Class, where the index was made with one.")
+    ] = None,
+    name: Name = None,
+    as_json: Json = False,
 ) -> None:
-    """Print the rows nearest to a text."""
-    from rich.text import Text
+    """Search an index.
 
-    from energy_plugin.library.stores.opening import open_store
+    Distances of the two rankings do not compare.
+    """
+    from energy_plugin.library.searching import ask
 
-    if not text.strip():
-        raise InvalidInputError("The question is empty. Give some words.")
-    store = open_store(path, name)
-    try:
-        hits = store.search(text, limit, where=where, ranking=ranking.value)
-    except (EnergyPluginError, OSError):
-        raise
-    except Exception as error:  # each host refuses filters in its own way
-        if where is None:
-            raise
-        raise InvalidInputError(
-            f"{store.host} does not understand --where {where!r}: {error}"
-        ) from error
+    hits = ask(path, name, text, limit, where=where, ranking=ranking.value, embedder=embedder)
     if as_json:
         print_json([asdict(hit) for hit in hits])
-        return
-    made = table("", ranking.value, "source", "text", numbers_from=4)
+    elif full:
+        _print_whole(hits)
+    else:
+        _print_table(hits, ranking.value)
+
+
+def _print_table(hits: list[Hit], ranking: str) -> None:
+    from rich.text import Text
+
+    made = table("", ranking, "source", "text", numbers_from=4)
     for place, hit in enumerate(hits, 1):
         shown = Text(" ".join(hit.text.split()), no_wrap=True, overflow="ellipsis")
-        made.add_row(str(place), f"{hit.distance:.3f}", Text(hit.source or hit.id), shown)
+        made.add_row(str(place), f"{hit.distance:.3f}", Text(_source(hit)), shown)
     console().print(made)
+
+
+def _print_whole(hits: list[Hit]) -> None:
+    from rich.text import Text
+
+    out = console()
+    for place, hit in enumerate(hits, 1):
+        out.print(Text(f"{place}  {hit.distance:.3f}  {_source(hit)}", style="bold"))
+        out.print(Text(f"{hit.text}\n"))
+
+
+def _source(hit: Hit) -> str:
+    page = "" if hit.page is None else f", page {hit.page}"
+    return f"{hit.source or hit.id}{page}"

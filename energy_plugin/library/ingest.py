@@ -1,29 +1,40 @@
-"""A folder's files into a table or collection, batch by batch, and only what changed."""
+"""A folder's files into a table or collection, and only what changed."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+import json
+import logging
+import tempfile
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import numpy as np
 from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
 from energy_plugin.errors import InvalidInputError
-from energy_plugin.library.files.folder import content_hash, document, files_below, source_of
+from energy_plugin.library.files.folder import Cutting, Listing, modified, source_of
+from energy_plugin.library.files.pages import picture
+from energy_plugin.library.files.part import Part
+from energy_plugin.library.stopping import Stop
 from energy_plugin.library.stores.store import Row, Store
 
 if TYPE_CHECKING:
-    from energy_plugin.optical import OpticalEncoder
+    from energy_plugin.library.embedders import Embedder
 
-BATCH = 256  # passages between two commits
+CHUNK = 16  # passages embedded between two looks at the clock
+SECONDS = 3.0  # between two commits
+MOST = 1024  # passages of one commit
+LOG_SECONDS = 10.0  # between two lines in a log
+_log = logging.getLogger(__name__)
 
 
 @dataclass
 class Progress:
-    """What a run has done so far; numbers of files except for `passages`."""
+    """What a run has done so far; numbers of files except for `passages` and `planned`."""
 
     files: int = 0
     added: int = 0
@@ -31,75 +42,121 @@ class Progress:
     unchanged: int = 0
     removed: int = 0
     empty: int = 0
+    planned: int = 0  # passages that this run has to store
     passages: int = 0  # stored by this run
-    unreadable: list[dict[str, str]] = field(default_factory=list)
-
-    @property
-    def done(self) -> int:
-        """Files that need no more work."""
-        return self.added + self.changed + self.unchanged + self.empty + len(self.unreadable)
+    skipped: dict[str, int] = field(default_factory=dict)  # by suffix
+    outside: list[str] = field(default_factory=list)  # links that are not followed
+    unreadable: list[dict[str, Any]] = field(default_factory=list)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Stored:
     """What a host has of one file."""
 
     sha256: str
     parts: int
-    count: int
+    present: set[int]
+
+    @property
+    def complete(self) -> bool:
+        """Every part is there."""
+        return len(self.present) == self.parts
 
 
-def stored_files(rows: Iterable[tuple[str, str, int]]) -> dict[str, Stored]:
-    """Files by name, from (source, sha256, parts) of each row."""
+def stored_files(rows: Iterable[tuple[str, str, int, int]]) -> dict[str, Stored]:
+    """Files by name, from (source, sha256, part, parts) of each row."""
     found: dict[str, Stored] = {}
-    for source, sha256, parts in rows:
-        before = found.get(source)
-        count = 1 if before is None else before.count + 1
-        same = before is None or (before.sha256, before.parts) == (sha256, parts)
-        found[source] = Stored(sha256 if same else "", parts, count)
+    for source, sha256, part, parts in rows:
+        known = found.setdefault(source, Stored(sha256, parts, set()))
+        if (known.sha256, known.parts) != (sha256, parts):
+            known.sha256 = ""  # of two contents: stored again
+        known.present.add(part)
     return found
+
+
+@dataclass
+class _File:
+    """A file's parts that are to be stored; one line of the plan."""
+
+    path: str
+    source: str
+    sha256: str
+    modified: str
+    parts: int
+    kind: str  # "added" or "changed"
+    outdated: bool  # rows of an older content stand in the host
+    missing: list[tuple[int, Part]]
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, line: str) -> _File:
+        values = json.loads(line)
+        values["missing"] = [(number, Part(**part)) for number, part in values["missing"]]
+        return cls(**values)
 
 
 class Ingest:
     """Makes a store mirror a folder.
 
-    A file's passages are stored in order, so that the number of them that the store has tells
-    where to go on.
-
     Parameters
     ----------
     folder : Path
+    listing : Listing
+        Its files.
     store : Store
-    encoder : OpticalEncoder
-    size : int
-        Characters of a passage.
+    embedder : Embedder
+    cutting : Cutting
     progress : Progress
         Kept up to date, also when the run is interrupted.
+    stop : Stop
+        Asked between two batches; what is embedded is stored before the run ends.
     """
 
-    def __init__(
-        self, folder: Path, store: Store, encoder: OpticalEncoder, size: int, progress: Progress
+    def __init__(  # noqa: PLR0917 - each is one thing
+        self,
+        folder: Path,
+        listing: Listing,
+        store: Store,
+        embedder: Embedder,
+        cutting: Cutting,
+        progress: Progress,
+        stop: Stop,
     ) -> None:
         self.folder = folder
+        self.listing = listing
         self.store = store
-        self.encoder = encoder
-        self.size = size
+        self.embedder = embedder
+        self.cutting = cutting
         self.progress = progress
-        self._rows: list[Row] = []
-        self._images: dict[str, Path] = {}  # by id of the row
-        self._outdated: set[str] = set()  # files whose old rows go with the next batch
-        self._finished: dict[str, str] = {}  # "added" or "changed", of files that end in the batch
-        self._refused: set[str] = set()  # files that the encoder cannot read
+        self.stop = stop
+        self._waiting: list[tuple[Row, _File]] = []
+        self._ready: list[tuple[Row, NDArray[np.float32]]] = []
+        self._outdated: set[str] = set()  # files whose old rows go with the next commit
+        self._ended: dict[str, str] = {}  # "added" or "changed", by file that ends in the commit
+        self._stored: set[str] = set()  # files with a row of this run
+        self._committed = time.monotonic()
+        self._logged = time.monotonic()
+        self._bytes: tuple[str, bytes] = ("", b"")  # of the file whose pages are drawn
+        self._bar: Any = None
 
-    def run(self, *, show_progress_bar: bool) -> None:
+    def run(self, *, show_progress_bar: bool) -> dict[str, str]:
         """Store what is new, replace what changed, remove what is gone.
+
+        Returns
+        -------
+        dict of str to str
+            Hash of each file that was read, by name.
 
         Raises
         ------
         InvalidInputError
-            Nothing to index, or the store holds another folder or vectors of another encoder.
+            The store holds another folder or vectors of another embedder.
+        KeyboardInterrupt
+            A stop was asked for; what was embedded is stored.
         """
-        files = files_below(self.folder)
+        files = self.listing.files
         self.progress.files = len(files)
         stored = stored_files(self.store.sources())
         names = {source_of(self.folder, path) for path in files}
@@ -108,14 +165,24 @@ class Ingest:
         gone = stored.keys() - names
         self.store.remove(sorted(gone))
         self.progress.removed = len(gone)
-        with tqdm(
-            total=len(files), desc="files", unit="file", disable=not show_progress_bar
-        ) as bar:
-            for path in files:
-                self._file(path, stored)
-                bar.update(self.progress.done - bar.n)
-            self._commit()
-            bar.update(self.progress.done - bar.n)
+        digests: dict[str, str] = {}
+        with tempfile.TemporaryFile("w+", encoding="utf-8") as plan:
+            for path in tqdm(files, "reading", unit="file", disable=not show_progress_bar):
+                self.stop.check()
+                self._read(path, stored, plan, digests)
+            plan.seek(0)
+            self._bar = tqdm(
+                total=self.progress.planned,
+                desc="embedding",
+                unit="passage",
+                disable=not show_progress_bar,
+            )
+            with self._bar:
+                for line in plan:
+                    self._file(_File.from_json(line))
+                self._embed()
+                self._commit()
+        return digests
 
     def _check(self, names: set[str], stored: dict[str, Stored]) -> None:
         if not names & stored.keys():
@@ -124,97 +191,132 @@ class Ingest:
                 f"folder, such as {min(stored)!r}, none of which is in {self.folder}. "
                 "Give another --name."
             )
-        text = "the same encoder"
-        theirs, ours = self.store.embed_query(text), self.encoder.encode_query(text)
-        if theirs is None or theirs.shape != ours.shape or not np.allclose(theirs, ours, atol=1e-3):
+        if not self.store.embedded_by(self.embedder):
             raise InvalidInputError(
                 f"{self.store.name!r} in {self.store.path} was not embedded by this encoder. "
-                "Give another --name."
+                "Give another --name, or the --embedder that it was made with."
             )
 
-    def _file(self, path: Path, stored: dict[str, Stored]) -> None:
+    def _read(
+        self, path: Path, stored: dict[str, Stored], plan: TextIO, digests: dict[str, str]
+    ) -> None:
         source = source_of(self.folder, path)
         before = stored.get(source)
         try:
             data = path.read_bytes()
-            sha256 = content_hash(data, self.size)
-            if before and before.sha256 == sha256 and before.count == before.parts:
+            sha256 = digests[source] = self.cutting.digest(data)
+            if before and before.sha256 == sha256 and before.complete:
                 self.progress.unchanged += 1
                 return
-            found = document(self.folder, path, data, self.size)
+            found = self.cutting.parts(path, data)
+            changed = modified(path)
         except (InvalidInputError, OSError) as error:
-            self._list(source, str(error))
+            self._list(source, None, str(error))
             return
-        parts = len(found.texts)
-        start = 0
-        if before and (before.sha256, before.parts) == (sha256, parts) and before.count < parts:
-            start = before.count
-        elif before:
-            self._outdated.add(source)
-        for part in range(start, parts):
-            if source in self._refused:
-                return
-            row = Row(
-                id=f"{source}#{part}",
-                text=found.texts[part],
-                source=source,
-                part=part,
-                parts=parts,
-                sha256=sha256,
-                modified=found.modified,
-            )
-            if found.image is not None:
-                self._images[row.id] = found.image
-            self._rows.append(row)
-            if len(self._rows) >= BATCH and part + 1 < parts:
-                self._commit()
-        if parts == 0:
+        same = before is not None and (before.sha256, before.parts) == (sha256, len(found))
+        there = before.present if same and before is not None else set()
+        missing = [(number, part) for number, part in enumerate(found) if number not in there]
+        if not missing:
             self.progress.empty += 1
-        elif source not in self._refused:
-            self._finished[source] = "changed" if before and start == 0 else "added"
-        if len(self._rows) >= BATCH:
-            self._commit()
+            if before is not None and not same:
+                self.store.remove([source])
+            return
+        kind = "changed" if before is not None and not same else "added"
+        planned = _File(
+            *(str(path), source, sha256, changed, len(found), kind, kind == "changed", missing)
+        )
+        self.progress.planned += len(missing)
+        plan.write(planned.to_json() + "\n")
 
-    def _list(self, source: str, reason: str) -> None:
-        self.progress.unreadable.append({"file": source, "reason": " ".join(reason.split())})
+    def _file(self, file: _File) -> None:
+        for number, part in file.missing:
+            row = Row(
+                id=f"{file.source}#{number}",
+                text=part.text,
+                source=file.source,
+                part=number,
+                parts=file.parts,
+                sha256=file.sha256,
+                modified=file.modified,
+                page=part.page,
+                picture=part.picture,
+                fields=part.fields,
+            )
+            self._waiting.append((row, file))
+            if len(self._waiting) >= CHUNK:
+                self._embed()
+
+    def _embed(self) -> None:
+        """Embed what waits; commit where it is time, or where a stop is asked for."""
+        waiting, self._waiting = self._waiting, []
+        if not waiting:
+            return
+        try:
+            done = self._vectors(waiting)
+        except InvalidInputError:
+            done = []
+            for one in waiting:
+                try:
+                    done += self._vectors([one])
+                except (InvalidInputError, OSError) as error:
+                    self._list(one[0].source, one[0].page, f"{one[1].path}: {error}")
+        kept = {row.id for row, _ in done}
+        for row, file in waiting:
+            if row.id in kept and file.outdated and file.source not in self._stored:
+                self._outdated.add(file.source)
+            if row.id in kept:
+                self._stored.add(file.source)
+            if row.part == file.missing[-1][0] and file.source in self._stored:
+                self._ended[file.source] = file.kind
+        self._ready += done
+        self._bar.update(len(waiting))
+        now = time.monotonic()
+        late = now - self._committed >= SECONDS
+        if late or len(self._ready) >= MOST or self.stop.asked:
+            self._commit()
+        if self._bar.disable and now - self._logged >= LOG_SECONDS:
+            self._logged = now
+            _log.info("%d of %d passages", self._bar_done(), self.progress.planned)
+        self.stop.check()
+
+    def _bar_done(self) -> int:
+        return self.progress.passages + len(self._ready)
 
     def _commit(self) -> None:
-        """Store what is held; embedding comes first, so that old rows stay until then."""
-        try:
-            vectors = self._vectors(self._rows)
-        except InvalidInputError:
-            self._refuse()
-            vectors = self._vectors(self._rows)
+        """Store what is embedded; old rows of a changed file stay until then."""
         self.store.remove(sorted(self._outdated))
         self._outdated.clear()
-        if self._rows:
-            self.store.add(self._rows, vectors)
-        self.progress.passages += len(self._rows)
-        for kind in self._finished.values():
+        if self._ready:
+            rows = [row for row, _ in self._ready]
+            self.store.add(rows, np.stack([vector for _, vector in self._ready]))
+        self.progress.passages += len(self._ready)
+        for kind in self._ended.values():
             setattr(self.progress, kind, getattr(self.progress, kind) + 1)
-        self._rows, self._images, self._finished = [], {}, {}
+        self._ready, self._ended = [], {}
+        self._committed = time.monotonic()
 
-    def _refuse(self) -> None:
-        """Leave out the files that the encoder cannot read; their old rows stay."""
-        for row in self._rows:
-            try:
-                self._vectors([row])
-            except InvalidInputError as error:
-                if row.source not in self._refused:
-                    self._refused.add(row.source)
-                    self._list(row.source, f"{self.folder / row.source}: {error}")
-        self._rows = [row for row in self._rows if row.source not in self._refused]
-        self._outdated -= self._refused
-        for source in self._refused:
-            self._finished.pop(source, None)
+    def _list(self, source: str, page: int | None, reason: str) -> None:
+        listed: dict[str, Any] = {"file": source, "reason": " ".join(reason.split())}
+        if page is not None:
+            listed["page"] = page
+        self.progress.unreadable.append(listed)
 
-    def _vectors(self, rows: list[Row]) -> NDArray[np.float32]:
-        vectors = np.empty((len(rows), self.encoder.dim), dtype=np.float32)
-        texts = [i for i, row in enumerate(rows) if row.id not in self._images]
-        images = [i for i, row in enumerate(rows) if row.id in self._images]
+    def _vectors(
+        self, waiting: Sequence[tuple[Row, _File]]
+    ) -> list[tuple[Row, NDArray[np.float32]]]:
+        done: list[tuple[Row, NDArray[np.float32]]] = []
+        texts = [row for row, _ in waiting if not row.picture]
         if texts:
-            vectors[texts] = self.encoder.encode_document([rows[i].text for i in texts])
-        if images:
-            pictures: list[Any] = [self._images[rows[i].id] for i in images]
-            vectors[images] = self.encoder.encode_images(pictures)
-        return vectors
+            vectors = self.embedder.encode_document([row.text for row in texts])
+            done += zip(texts, np.asarray(vectors, dtype=np.float32), strict=True)
+        for row, file in waiting:
+            if row.picture:
+                seen = self._picture(file, row)
+                text, vector = self.embedder.encode_page(seen, Path(row.source))
+                done.append((replace(row, text=text), vector))
+        return done
+
+    def _picture(self, file: _File, row: Row) -> Any:
+        if self._bytes[0] != file.path:
+            self._bytes = (file.path, Path(file.path).read_bytes())
+        return picture(Path(file.path), self._bytes[1], row.page or 1)

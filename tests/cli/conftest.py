@@ -7,7 +7,7 @@ import shutil
 import sys
 
 import pytest
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 from energy_plugin.cli import main
 
@@ -28,6 +28,13 @@ def call(monkeypatch, capsys):
     return run
 
 
+def print_page(path, text):
+    """Write a page in a font that is not the typesetter's."""
+    page = Image.new("L", (900, 240), 255)
+    ImageDraw.Draw(page).text((60, 80), text, fill=0, font=ImageFont.load_default(40))
+    page.save(path)
+
+
 def fill(folder):
     folder.mkdir()
     for i in range(30):
@@ -41,7 +48,8 @@ def fill(folder):
     (folder / "table.csv").write_text("name,length\nRhine,1230\nElbe,1094\n")
     rows = [{"title": "Strings", "text": "Violins have four."}, {"text": "line\u2028break \ud800"}]
     (folder / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
-    Image.linear_gradient("L").save(folder / "grey_page.png")
+    print_page(folder / "printed_page.png", "Glaciers carve deep valleys.")
+    Image.linear_gradient("L").save(folder / "grey.png")
     Image.new("L", (64, 64), 255).save(folder / "blank.png")
     (folder / "latin.txt").write_bytes("Gr\xfc\xdfe".encode("latin1"))
     (folder / "broken.png").write_bytes(b"\x89PNG")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -11,14 +12,14 @@ import time
 import pytest
 
 from energy_plugin.library.files.passages import passages
-from energy_plugin.library.ingest import BATCH
+from energy_plugin.library.ingest import CHUNK
 from energy_plugin.library.stores.opening import open_store
 
 WHERE = {"lancedb": "source = 'table.csv'", "chroma": '{"source": "table.csv"}'}
 
 
 def _sources(into):
-    return {source for source, _, _ in open_store(into).sources()}
+    return {source for source, *_ in open_store(into).sources()}
 
 
 def test_everything_readable_is_found_and_the_rest_is_listed(made, call):
@@ -27,14 +28,14 @@ def test_everything_readable_is_found_and_the_rest_is_listed(made, call):
     assert found.host == host
     assert _sources(into) == {
         *(f"note{i}.txt" for i in range(30)),
-        *("deep/readme.md", "page.html", "table.csv", "rows.jsonl", "grey_page.png"),
+        *("deep/readme.md", "page.html", "table.csv", "rows.jsonl", "printed_page.png"),
     }
     texts = dict(zip(found.content().ids, found.content().texts, strict=True))
     assert len(texts) == found.count() == 37
     assert texts["table.csv#1"] == "name: Elbe\nlength: 1094"
     assert texts["rows.jsonl#0"] == "Strings Violins have four."
     assert texts["rows.jsonl#1"] == "line\u2028break ?"
-    assert texts["grey_page.png#0"] == "grey page"
+    assert "valleys" in texts["printed_page.png#0"].lower()
     assert "Bread rises." in texts["page.html#0"]
     assert "alert" not in texts["page.html#0"]
     code, out, err = call("index", folder, "--into", into, "--json")
@@ -42,7 +43,7 @@ def test_everything_readable_is_found_and_the_rest_is_listed(made, call):
     assert code == 2
     assert (again["unchanged"], again["empty"], again["passages"]) == (35, 1, 0)
     assert again["added"] == again["changed"] == again["removed"] == 0
-    broken = {"blank.png", "latin.txt", "broken.png", "broken.pdf", "broken.jsonl"}
+    broken = {"blank.png", "grey.png", "latin.txt", "broken.png", "broken.pdf", "broken.jsonl"}
     assert {each["file"] for each in again["unreadable"]} == broken
     for name in broken:
         assert name in err
@@ -61,6 +62,11 @@ def test_search(made, call, ranking):
         *("search", into, "long river", "--where", WHERE[host], "--ranking", ranking, "--json")
     )
     assert {hit["source"] for hit in json.loads(out)} == {"table.csv"}
+    code, out, _ = call(
+        *("search", into, "glaciers carve valleys", "--ranking", ranking, "--limit", 3, "--json")
+    )
+    page = next(hit for hit in json.loads(out) if hit["source"] == "printed_page.png")
+    assert page["page"] == 1
     code, out, _ = call("search", into, "long river", "--ranking", ranking)
     assert code == 0
     assert max(map(len, out.splitlines())) <= 120
@@ -113,7 +119,7 @@ def test_interrupted_it_goes_on(tmp_path, call, host):
     pytest.importorskip({"chroma": "chromadb"}.get(host, host))
     folder, into = tmp_path / "files", tmp_path / "database"
     folder.mkdir()
-    lines = [json.dumps({"text": f"Row {i} of a long file."}) for i in range(8 * BATCH)]
+    lines = [json.dumps({"text": f"Row {i} of a long file."}) for i in range(64 * CHUNK)]
     (folder / "a.jsonl").write_text("\n".join(lines))
     (folder / "b.txt").write_text("The last one.")
     command = [sys.executable, "-m", "energy_plugin", "index", str(folder), "--into", str(into)]
@@ -126,11 +132,14 @@ def test_interrupted_it_goes_on(tmp_path, call, host):
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert err.splitlines()[-1].startswith("interrupted: 0 of 2 files done")
+    said = re.fullmatch(
+        r"interrupted: (\d+) of (\d+) passages are stored; .*", err.splitlines()[-1]
+    )
+    assert int(said[2]) == len(lines) + 1
     assert "Traceback" not in err
     before = open_store(into).count()
     assert 0 < before < len(lines)
-    assert before % BATCH == 0
+    assert before == int(said[1])
     code, out, _ = call("index", folder, "--into", into, "--json")
     done = json.loads(out)
     assert code == 0

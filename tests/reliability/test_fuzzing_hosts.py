@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from energy_plugin.candidates import as_host
+from energy_plugin.library.embedders import Embedder
 from energy_plugin.library.stores.chroma import ChromaStore
 from energy_plugin.library.stores.lance import LanceStore
 from energy_plugin.library.stores.store import Row
@@ -104,10 +105,11 @@ def rows_of(names, parts=2):
 def store(request, tmp_path_factory):
     """What `energy-plugin index` fills: files by their names, each of two rows."""
     path = tmp_path_factory.mktemp(request.param)
+    embedder = Embedder("compact", list, str, DIM, None, optical=True)
     if request.param == "lancedb":
-        made = LanceStore.create(path, "pages", "compact", DIM)
+        made = LanceStore.create(path, "pages", embedder)
     else:
-        made = ChromaStore.create(path, "pages", "compact", DIM)
+        made = ChromaStore.create(path, "pages", embedder)
     made.add(rows_of([f"f{i}" for i in range(5)]), VECTORS[:10])
     return made
 
@@ -119,11 +121,13 @@ def test_files_of_any_name_are_removed_alone(store, names):
     if not new:
         return
     store.add(rows_of(new), np.resize(VECTORS, (2 * len(new), DIM)))
-    assert {source for source, _, _ in store.sources()} == {*new, *(f"f{i}" for i in range(5))}
+    assert {source for source, *_ in store.sources()} == {*new, *(f"f{i}" for i in range(5))}
     store.remove(new[:1])
-    assert {source for source, _, _ in store.sources()} == {*new[1:], *(f"f{i}" for i in range(5))}
+    assert {source for source, *_ in store.sources()} == {*new[1:], *(f"f{i}" for i in range(5))}
     store.remove(new)
-    assert sorted(store.sources()) == sorted((f"f{i}", "0" * 8, 2) for i in range(5) for _ in "ab")
+    assert sorted(store.sources()) == sorted(
+        (f"f{i}", "0" * 8, part, 2) for i in range(5) for part in (0, 1)
+    )
 
 
 @pytest.fixture(scope="module")

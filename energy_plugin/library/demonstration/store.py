@@ -173,7 +173,7 @@ class DemoStore:
         info = self.energy_collection().info()
         return {
             "LanceDB": self.energy_table().info().row_bytes,
-            "Chroma": info.row_bytes / info.rows,
+            "Chroma": info.column_bytes / info.rows,
         }
 
     # -- making it

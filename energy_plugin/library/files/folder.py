@@ -4,41 +4,53 @@ from __future__ import annotations
 
 import hashlib
 import os
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
 
 from energy_plugin.errors import InvalidInputError
+from energy_plugin.library.files.part import Part
 from energy_plugin.library.files.passages import passages
-from energy_plugin.library.files.reading import IMAGES, SUFFIXES, texts_of
+from energy_plugin.library.files.reading import SUFFIXES, parts_of
 
 
 @dataclass(frozen=True)
-class Document:
-    """A file as rows.
+class Listing:
+    """What lies below a folder.
 
     Attributes
     ----------
-    source : str
-        Path below the folder, with forward slashes.
-    sha256 : str
-        Hash of its content and of how it is cut.
-    modified : str
-        Time of its last change, ISO 8601, UTC.
-    texts : list of str
-        Its passages; the name alone for an image.
-    image : Path or None
-        The file itself, where pixels are embedded and not text.
+    files : list of Path
+        Those that are read, sorted.
+    skipped : Counter of str
+        The others by suffix; "no suffix" for files without one.
+    outside : list of str
+        Links that lead out of the folder, which are not followed.
     """
 
-    source: str
-    sha256: str
-    modified: str
-    texts: list[str]
-    image: Path | None
+    files: list[Path]
+    skipped: Counter[str] = field(default_factory=Counter)
+    outside: list[str] = field(default_factory=list)
 
 
-def files_below(folder: Path) -> list[Path]:
+def left_out(skipped: Mapping[str, int], outside: Sequence[str]) -> str:
+    """One line on what is not read; empty where everything is."""
+    said = []
+    if skipped:
+        ordered = sorted(skipped.items(), key=lambda item: (-item[1], item[0]))
+        kinds = ", ".join(f"{count} {name}" for name, count in ordered)
+        said.append(f"{sum(skipped.values())} skipped: {kinds}")
+    if outside:
+        more = f" and {len(outside) - 3} more" if len(outside) > 3 else ""
+        said.append(
+            f"{len(outside)} links out of the folder not followed: {', '.join(outside[:3])}{more}"
+        )
+    return "; ".join(said)
+
+
+def files_below(folder: Path) -> Listing:
     """Files with a known suffix, sorted; hidden files and folders are left out.
 
     Raises
@@ -48,43 +60,97 @@ def files_below(folder: Path) -> list[Path]:
     """
     if not folder.is_dir():
         raise InvalidInputError(f"{folder} is not a folder. Give one with files to index.")
-    found = [
-        path
-        for path in sorted(folder.rglob("*"))
-        if path.suffix.lower() in SUFFIXES
-        and (path.is_file() or path.is_symlink())  # a dangling link is listed as unreadable
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-    ]
-    if not found:
+    found = Listing([])
+    root = folder.resolve()
+    for path in sorted(_walk(folder)):
+        if path.is_symlink() and path.exists() and not path.resolve().is_relative_to(root):
+            found.outside.append(path.relative_to(folder).as_posix())
+        elif path.is_dir():
+            continue  # a link to a folder inside, which is read in its own place
+        elif path.suffix.lower() in SUFFIXES:
+            found.files.append(path)  # a dangling link is listed as unreadable
+        else:
+            found.skipped[path.suffix.lower() or "no suffix"] += 1
+    if not found.files:
+        said = left_out(found.skipped, found.outside)
         raise InvalidInputError(
-            f"{folder} holds no file to index. Expected some of {', '.join(sorted(SUFFIXES))}."
+            f"{folder} holds no file to index{f' ({said})' if said else ''}. "
+            f"Expected some of {', '.join(sorted(SUFFIXES))}."
         )
     return found
 
 
-def content_hash(data: bytes, size: int) -> str:
-    """Hash of a file's content; another passage size is another content."""
-    return hashlib.sha256(f"passages of {size}\n".encode() + data).hexdigest()
+def _walk(folder: Path) -> Iterator[Path]:
+    for place, folders, files in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        here = Path(place)
+        yield from (here / name for name in folders if (here / name).is_symlink())
+        yield from (here / name for name in files if not name.startswith("."))
 
 
-def document(folder: Path, path: Path, data: bytes, size: int) -> Document:
-    """Read one file.
+@dataclass(frozen=True)
+class Cutting:
+    """How texts become passages.
+
+    Parameters
+    ----------
+    size : int
+        Characters of a passage.
+    overlap : int
+        Characters that two neighbours share, in whole sentences.
+    """
+
+    size: int = 1000
+    overlap: int = 0
+
+    def parts(self, path: Path, data: bytes) -> list[Part]:
+        """Passages of a file, pictures among them.
+
+        Raises
+        ------
+        InvalidInputError
+            See `energy_plugin.library.files.reading.parts_of`.
+        """
+        return [
+            cut
+            for part in parts_of(path, data)
+            for cut in ([part] if part.picture else self._cut(part))
+        ]
+
+    def _cut(self, part: Part) -> Iterator[Part]:
+        for text in passages(part.text, self.size, self.overlap):
+            yield Part(text, part.fields, part.page)
+
+    def digest(self, data: bytes) -> str:
+        """Hash of a file's content; cut another way, it is another content."""
+        overlap = f" overlap {self.overlap}" if self.overlap else ""
+        return hashlib.sha256(f"passages of {self.size}{overlap}\n".encode() + data).hexdigest()
+
+
+def modified(path: Path) -> str:
+    """Time of a file's last change, ISO 8601, UTC."""
+    changed = datetime.fromtimestamp(int(path.stat().st_mtime), tz=timezone.utc)
+    return changed.isoformat()
+
+
+def source_of(folder: Path, path: Path) -> str:
+    """Name of a file in the index; bytes that are not UTF-8 are replaced."""
+    return os.fsencode(path.relative_to(folder).as_posix()).decode("utf-8", "replace")
+
+
+def state_of_files(folder: Path) -> int:
+    """Number that changes with the names, sizes and times of the files to index.
 
     Raises
     ------
     InvalidInputError
-        See `energy_plugin.library.files.reading.texts_of`.
+        As `files_below`.
     """
-    changed = datetime.fromtimestamp(int(path.stat().st_mtime), tz=timezone.utc)
-    return Document(
-        source=source_of(folder, path),
-        sha256=content_hash(data, size),
-        modified=changed.isoformat(),
-        texts=[part for text in texts_of(path, data) for part in passages(text, size)],
-        image=path if path.suffix.lower() in IMAGES else None,
-    )
-
-
-def source_of(folder: Path, path: Path) -> str:
-    """Name of a file in the index; bytes that are no UTF-8 are replaced."""
-    return os.fsencode(path.relative_to(folder).as_posix()).decode("utf-8", "replace")
+    found = []
+    for path in files_below(folder).files:
+        try:
+            status = path.stat()
+        except OSError:  # gone meanwhile, or a dangling link
+            continue
+        found.append((str(path), status.st_size, status.st_mtime_ns))
+    return hash(tuple(found))

@@ -4,17 +4,29 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from energy_plugin.library.stores.store import Content, Hit, Store
+from energy_plugin.library.indexing import ORIGIN
+from energy_plugin.library.memory import recall
+from energy_plugin.library.reports.thumbnails import Thumbnails
+from energy_plugin.library.stores.store import Content, Hit, Store, place
 
 MOST_COMPARED = 20_000  # rows whose neighbours are looked for, chosen by the seed
 SHOWN = 12
 DUPLICATE = 0.98  # cosine from which two rows are called near-duplicates
 _BLOCK = 1024
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A row as the page shows it."""
+
+    text: str
+    thumbnail: bytes | None = None  # JPEG, where the row is a page
 
 
 @dataclass(frozen=True)
@@ -40,8 +52,10 @@ class Contents:
         λ, G, and the squared distance of each row to its anchor.
     sizes : ndarray of shape (m,)
         Rows of each cell.
-    outliers : list of (cosine to the nearest row, text)
-    duplicates : list of (cosine, text, text)
+    outliers : list of (cosine to the nearest row, Shown)
+    duplicates : list of (cosine, Shown, Shown)
+    thumbnails : dict of str to bytes
+        JPEG of the page of a hit, by its id.
     """
 
     title: str
@@ -53,9 +67,10 @@ class Contents:
     residual: NDArray[np.float32]
     sizes: NDArray[np.int64]
     compared: int
-    outliers: list[tuple[float, str]]
-    duplicates: list[tuple[float, str, str]]
+    outliers: list[tuple[float, Shown]]
+    duplicates: list[tuple[float, Shown, Shown]]
     questions: list[Question]
+    thumbnails: dict[str, bytes]
 
 
 def contents_of(store: Store, seed: int) -> Contents:
@@ -68,7 +83,12 @@ def contents_of(store: Store, seed: int) -> Contents:
     some = np.arange(len(rows.ids))
     if len(some) > MOST_COMPARED:
         some = np.sort(rng.choice(some, MOST_COMPARED, replace=False))
-    outliers, duplicates = _neighbours(rows, some)
+    folder = recall(store.path, store.name, ORIGIN, lasting=True)
+    pages = Thumbnails(Path(folder) if isinstance(folder, str) else None)
+    outliers, duplicates = _neighbours(rows, some, pages)
+    questions = _questions(store, rows, rng)
+    hits = [hit for each in questions for hit in (*each.cosine, *each.energy)]
+    drawn = {hit.id: pages.of(place(hit.source, hit.page)) for hit in hits}
     celled = columns.cell >= 0
     cells = columns.cell[celled]
     medians = np.full(field.n_anchors, np.nan)
@@ -86,7 +106,8 @@ def contents_of(store: Store, seed: int) -> Contents:
         compared=len(some),
         outliers=outliers,
         duplicates=duplicates,
-        questions=_questions(store, rows, rng),
+        questions=questions,
+        thumbnails={name: image for name, image in drawn.items() if image is not None},
     )
 
 
@@ -100,8 +121,8 @@ def _plane(points: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _neighbours(
-    rows: Content, some: NDArray[np.int64]
-) -> tuple[list[tuple[float, str]], list[tuple[float, str, str]]]:
+    rows: Content, some: NDArray[np.int64], pages: Thumbnails
+) -> tuple[list[tuple[float, Shown]], list[tuple[float, Shown, Shown]]]:
     """Rows far from every other one, and pairs that are nearly the same, by cosine."""
     if len(some) < 2:
         return [], []
@@ -113,16 +134,20 @@ def _neighbours(
         near[np.arange(len(near)), start + np.arange(len(near))] = -2.0
         which[start : start + _BLOCK] = near.argmax(axis=1)
         nearest[start : start + _BLOCK] = near.max(axis=1)
-    texts = [rows.texts[row] for row in some.tolist()]
+
+    def shown(i: int) -> Shown:
+        row = int(some[i])
+        return Shown(rows.texts[row], pages.of(rows.places[row]))
+
     order = np.argsort(nearest, kind="stable")
-    outliers = [(float(nearest[i]), texts[i]) for i in order[:SHOWN].tolist()]
+    outliers = [(float(nearest[i]), shown(i)) for i in order[:SHOWN].tolist()]
     pairs: dict[tuple[int, int], float] = {}
     for i in order[::-1].tolist():
         if nearest[i] < DUPLICATE or len(pairs) == SHOWN:
             break
         j = int(which[i])
         pairs[min(i, j), max(i, j)] = float(nearest[i])
-    return outliers, [(near, texts[i], texts[j]) for (i, j), near in pairs.items()]
+    return outliers, [(near, shown(i), shown(j)) for (i, j), near in pairs.items()]
 
 
 def _questions(store: Store, rows: Content, rng: np.random.Generator) -> list[Question]:

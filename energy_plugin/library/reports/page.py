@@ -7,7 +7,7 @@ import html
 import re
 from typing import Any
 
-from energy_plugin.library.reports.contents import DUPLICATE, Contents, Question
+from energy_plugin.library.reports.contents import DUPLICATE, Contents, Question, Shown
 from energy_plugin.library.stores.store import Hit
 
 _STYLE = """
@@ -22,6 +22,8 @@ figure{margin:0}img{width:100%}figcaption{font-size:.85rem;color:#555}
 .facts td:first-child{width:13rem;color:#555}
 .both{display:grid;grid-template-columns:1fr 1fr;gap:1rem}
 .both ol{margin:.2rem 0;padding-left:1.4rem;font-size:.88rem}
+img.page{width:auto;max-height:150px;border:1px solid #ccc;float:right;margin:0 0 .3rem .6rem}
+li,td{overflow:hidden}
 .both b{font-size:.85rem;color:#555}.new{background:#fff3cd}h3{font-size:1rem;margin:1rem 0 .2rem}
 """
 # A second wall behind the escaping: the page may load and run nothing.
@@ -50,7 +52,7 @@ fit pays.</p>
 <h2>Near-duplicates</h2><p>Pairs with a cosine of at least {DUPLICATE}.</p>
 {_rows(list(contents.duplicates))}
 <h2>Queries</h2><p>First sentences of rows, chosen at random. Marked: only in one of the two.</p>
-{"".join(map(_question, contents.questions))}
+{"".join(_question(each, contents.thumbnails) for each in contents.questions)}
 </body></html>
 """
 
@@ -86,26 +88,42 @@ def _rows(rows: list[Any]) -> str:
         return "<p>None.</p>"
     lines = (
         f'<tr><td class="n">{near:.3f}</td>'
-        + "".join(f"<td>{safe(text) or '<i>no text</i>'}</td>" for text in texts)
+        + "".join(f"<td>{_row(each)}</td>" for each in shown)
         + "</tr>"
-        for near, *texts in rows
+        for near, *shown in rows
     )
     return f"<table>{''.join(lines)}</table>"
 
 
-def _question(question: Question) -> str:
+def _row(shown: Shown) -> str:
+    return f"{_thumbnail(shown.thumbnail)}{safe(shown.text) or '<i>no text</i>'}"
+
+
+def _thumbnail(image: bytes | None) -> str:
+    if image is None:
+        return ""
+    data = base64.b64encode(image).decode("ascii")
+    return f'<img class="page" alt="page" src="data:image/jpeg;base64,{data}">'
+
+
+def _question(question: Question, thumbnails: dict[str, bytes]) -> str:
     cosine, energy = question.cosine, question.energy
     return (
         f"<h3>{safe(question.text)}</h3><div class='both'>"
-        f"<div><b>cosine</b>{_hits(cosine, energy)}</div>"
-        f"<div><b>energy</b>{_hits(energy, cosine)}</div></div>"
+        f"<div><b>cosine</b>{_hits(cosine, energy, thumbnails)}</div>"
+        f"<div><b>energy</b>{_hits(energy, cosine, thumbnails)}</div></div>"
     )
 
 
-def _hits(hits: list[Hit], others: list[Hit]) -> str:
+def _hits(hits: list[Hit], others: list[Hit], thumbnails: dict[str, bytes]) -> str:
     there = {hit.id for hit in others}
     lines = (
-        f"<li{'' if hit.id in there else ' class=new'}>{hit.distance:.3f} {safe(hit.text)}</li>"
+        f"<li{'' if hit.id in there else ' class=new'}>"
+        f"{_thumbnail(thumbnails.get(hit.id))}{hit.distance:.3f} {safe(_named(hit))}</li>"
         for hit in hits
     )
     return f"<ol>{''.join(lines)}</ol>"
+
+
+def _named(hit: Hit) -> str:
+    return hit.text if hit.page is None else f"{hit.source}, page {hit.page}: {hit.text}"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,10 +12,20 @@ from numpy.typing import NDArray
 
 from energy_plugin._lazy import optional
 from energy_plugin.errors import InvalidInputError
-from energy_plugin.library.stores.store import Content, Hit, Row, Store
+from energy_plugin.library.stores.store import (
+    EMBEDDER,
+    FIELDS,
+    MOST_COLUMNS,
+    Content,
+    Hit,
+    Row,
+    Store,
+    place,
+)
 
 if TYPE_CHECKING:
     from energy_plugin.energy import EnergyColumns, EnergyField
+    from energy_plugin.library.embedders import Embedder
 
 _PAGE = 5000  # rows of one read
 
@@ -49,12 +58,22 @@ class ChromaStore(Store):
         self._energy: Any = None
 
     @classmethod
-    def create(cls, path: Path, name: str, encoder: str, dim: int) -> ChromaStore:
-        """Make a collection whose documents are embedded by an optical encoder."""
+    def create(cls, path: Path, name: str, embedder: Embedder) -> ChromaStore:
+        """See `Store.create`."""
         from energy_chroma import OpticalEmbeddingFunction
 
-        client(path).create_collection(name, embedding_function=OpticalEmbeddingFunction(encoder))
+        function = OpticalEmbeddingFunction(embedder.name) if embedder.optical else None
+        client(path).create_collection(
+            name,
+            embedding_function=function,
+            metadata=None if embedder.optical else {EMBEDDER: embedder.name},
+        )
         return cls(path, name)
+
+    @property
+    def embedder_name(self) -> str | None:
+        """See `Store.embedder_name`."""
+        return (self.collection.metadata or {}).get(EMBEDDER)
 
     @property
     def energy(self) -> Any:
@@ -69,30 +88,36 @@ class ChromaStore(Store):
         """Rows of the collection."""
         return int(self.collection.count())
 
-    def sources(self) -> list[tuple[str, str, int]]:
-        """(source, sha256, parts) of each row."""
+    def sources(self) -> list[tuple[str, str, int, int]]:
+        """(source, sha256, part, parts) of each row."""
+        wanted = ("source", "sha256", "part", "parts")
         found = []
         for page in self._pages(["metadatas"]):
             for metadata in page["metadatas"]:
-                if not metadata or "sha256" not in metadata:
+                if not metadata or not all(name in metadata for name in wanted):
                     raise InvalidInputError(
                         f"Collection {self.name!r} in {self.path} was not made by 'index': rows "
-                        "lack source, sha256 and parts. Give another --name."
+                        f"lack {', '.join(wanted)}. Give another --name."
                     )
-                found.append((metadata["source"], metadata["sha256"], int(metadata["parts"])))
+                source, sha256, part, parts = (metadata[name] for name in wanted)
+                found.append((source, sha256, int(part), int(parts)))
         return found
 
     def add(self, rows: Sequence[Row], vectors: NDArray[np.float32]) -> None:
         """Store rows; an id that is there already is replaced."""
-        metadatas = [asdict(row) for row in rows]
-        for metadata in metadatas:
-            del metadata["id"], metadata["text"]
-        self.collection.upsert(
-            ids=[row.id for row in rows],
-            embeddings=vectors,
-            documents=[row.text for row in rows],
-            metadatas=metadatas,
-        )
+        metadatas = []
+        for row in rows:
+            own = {name: getattr(row, name) for name in FIELDS if name not in ("id", "text")}
+            values = {**dict(list(row.fields.items())[:MOST_COLUMNS]), **own}
+            metadatas.append({name: value for name, value in values.items() if value is not None})
+        for start in range(0, len(rows), _PAGE):
+            part = slice(start, start + _PAGE)
+            self.collection.upsert(
+                ids=[row.id for row in rows[part]],
+                embeddings=vectors[part],
+                documents=[row.text for row in rows[part]],
+                metadatas=metadatas[part],
+            )
 
     def remove(self, sources: Iterable[str]) -> None:
         """Delete the rows of some files."""
@@ -122,7 +147,7 @@ class ChromaStore(Store):
             strict=True,
         )
         return [
-            Hit(name, text or "", float(distance), (metadata or {}).get("source"))
+            _hit(name, text or "", float(distance), metadata or {})
             for name, text, distance, metadata in rows
         ]
 
@@ -131,39 +156,20 @@ class ChromaStore(Store):
         ids: list[str] = []
         texts: list[str] = []
         vectors: list[NDArray[np.float32]] = []
-        for page in self._pages(["documents", "embeddings"]):
+        places: list[tuple[str, int] | None] = []
+        for page in self._pages(["documents", "embeddings", "metadatas"]):
             ids += page["ids"]
             texts += [text or "" for text in page["documents"]]
+            known = [metadata or {} for metadata in page["metadatas"]]
+            places += [place(each.get("source"), each.get("page")) for each in known]
             vectors.append(np.asarray(page["embeddings"], dtype=np.float32))
         if not ids:
             raise InvalidInputError(f"Collection {self.name!r} in {self.path} is empty.")
-        return Content(ids, texts, np.concatenate(vectors))
+        return Content(ids, texts, np.concatenate(vectors), places)
 
     def forget(self, now: Any, column: str, *, dry_run: bool) -> Any:
         """See `EnergyCollection.forget`."""
         return self.energy.forget(now, time_key=column, dry_run=dry_run)
-
-    def describe(self) -> dict[str, Any]:
-        """See `Store.describe`."""
-        info = self.energy.info()
-        return {
-            "rows": info.rows,
-            "dim": info.dim,
-            "generation": info.generation,
-            "layout": info.layout,
-            "cells": info.n_anchors,
-            "bits": {str(bits): rows for bits, rows in info.fidelity.items()},
-            "vector_bytes": 4 * info.dim * info.rows,
-            "energy_column_bytes": info.column_bytes,
-            "field_bytes": info.field_bytes,
-            "drift": asdict(info.drift),
-            "pending": len(info.pending),
-            "embedder": info.embedder,
-        }
-
-    def repair(self) -> None:
-        """See `Store.repair`."""
-        self.energy.repair(rebuild=True)
 
     def columns(self) -> tuple[EnergyField, EnergyColumns, list[str]]:
         """See `Store.columns`."""
@@ -174,6 +180,16 @@ class ChromaStore(Store):
     def _pages(self, include: list[str]) -> Iterable[Any]:
         for start in range(0, self.count(), _PAGE):
             yield self.collection.get(limit=_PAGE, offset=start, include=include)
+
+
+def _hit(name: str, text: str, distance: float, metadata: dict[str, Any]) -> Hit:
+    own = {*FIELDS, "chroma:document"}
+    fields = {
+        key: value
+        for key, value in metadata.items()
+        if key not in own and not key.startswith("energy_")
+    }
+    return Hit(name, text, distance, metadata.get("source"), metadata.get("page"), fields)
 
 
 def _filter(where: str) -> dict[str, Any]:

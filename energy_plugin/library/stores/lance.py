@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,10 +11,20 @@ from numpy.typing import NDArray
 
 from energy_plugin._lazy import optional
 from energy_plugin.errors import InvalidInputError
-from energy_plugin.library.stores.store import FIELDS, Content, Hit, Row, Store
+from energy_plugin.library.stores.store import (
+    EMBEDDER,
+    FIELDS,
+    MOST_COLUMNS,
+    Content,
+    Hit,
+    Row,
+    Store,
+    place,
+)
 
 if TYPE_CHECKING:
     from energy_plugin.energy import EnergyColumns, EnergyField
+    from energy_plugin.library.embedders import Embedder
 
 
 def names(path: Path) -> list[str]:
@@ -40,25 +49,37 @@ class LanceStore(Store):
         self._energy: Any = None
 
     @classmethod
-    def create(cls, path: Path, name: str, encoder: str, dim: int) -> LanceStore:
-        """Make a table whose text column is embedded by an optical encoder."""
+    def create(cls, path: Path, name: str, embedder: Embedder) -> LanceStore:
+        """See `Store.create`."""
         import pyarrow as pa
         from energy_lancedb import optical
         from lancedb.embeddings import EmbeddingFunctionConfig
 
-        kinds = {"part": pa.int32(), "parts": pa.int32()}
+        kinds = {"part": pa.int32(), "parts": pa.int32(), "page": pa.int32()}
         schema = pa.schema(
             [
                 *(pa.field(field, kinds.get(field, pa.string())) for field in FIELDS),
-                pa.field("vector", pa.list_(pa.float32(), dim)),
+                pa.field("vector", pa.list_(pa.float32(), embedder.dim)),
             ]
         )
-        function = EmbeddingFunctionConfig(
-            source_column="text", vector_column="vector", function=optical(encoder)
-        )
+        functions = None
+        if embedder.optical:
+            functions = [
+                EmbeddingFunctionConfig(
+                    source_column="text", vector_column="vector", function=optical(embedder.name)
+                )
+            ]
+        else:
+            schema = schema.with_metadata({EMBEDDER: embedder.name})
         connection = optional("lancedb", "lancedb").connect(str(path))
-        connection.create_table(name, schema=schema, embedding_functions=[function])
+        connection.create_table(name, schema=schema, embedding_functions=functions)
         return cls(path, name)
+
+    @property
+    def embedder_name(self) -> str | None:
+        """See `Store.embedder_name`."""
+        name = (self.table.schema.metadata or {}).get(EMBEDDER.encode())
+        return None if name is None else name.decode("utf-8")
 
     @property
     def energy(self) -> Any:
@@ -73,9 +94,9 @@ class LanceStore(Store):
         """Rows of the table."""
         return int(self.table.count_rows())
 
-    def sources(self) -> list[tuple[str, str, int]]:
-        """(source, sha256, parts) of each row."""
-        wanted = ["source", "sha256", "parts"]
+    def sources(self) -> list[tuple[str, str, int, int]]:
+        """(source, sha256, part, parts) of each row."""
+        wanted = ["source", "sha256", "part", "parts"]
         if not set(wanted) <= set(self.table.schema.names):
             raise InvalidInputError(
                 f"Table {self.name!r} in {self.path} was not made by 'index': it lacks "
@@ -86,17 +107,56 @@ class LanceStore(Store):
         return list(zip(*columns, strict=True))
 
     def add(self, rows: Sequence[Row], vectors: NDArray[np.float32]) -> None:
-        """Store rows in one commit."""
+        """Store rows in one commit, after one that adds the columns of new fields."""
         import pyarrow as pa
 
+        brought = self._fields(rows)
         schema = self.table.schema
+        names = [name for name in FIELDS if name in schema.names]
         columns = [
-            pa.array([getattr(row, field) for row in rows], schema.field(field).type)
-            for field in FIELDS
+            pa.array([getattr(row, name) for row in rows], schema.field(name).type)
+            for name in names
+        ]
+        columns += [
+            pa.array([_cast(row.fields.get(field), kind) for row in rows], kind)
+            for field, kind in brought.values()
         ]
         flat = pa.array(np.ascontiguousarray(vectors, dtype=np.float32).ravel())
         columns.append(pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1]))
-        self.table.add(pa.Table.from_arrays(columns, names=[*FIELDS, "vector"]))
+        self.table.add(pa.Table.from_arrays(columns, names=[*names, *brought, "vector"]))
+
+    def _fields(self, rows: Sequence[Row]) -> dict[str, tuple[str, Any]]:
+        """Columns for the rows' fields, made where missing: column → (field, type).
+
+        A field whose values do not fit its column has a second one, of text.
+        """
+        import pyarrow as pa
+
+        kinds: dict[str, Any] = {}
+        for row in rows:
+            for name, value in row.fields.items():
+                kinds[name] = _wider(kinds.get(name), _kind(value))
+        schema = self.table.schema
+        present = {name: schema.field(name).type for name in schema.names}
+        found: dict[str, tuple[str, Any]] = {}
+        new: list[Any] = []
+        room = MOST_COLUMNS - len(present)
+        for name, kind in kinds.items():
+            column, held = name, present.get(name)
+            if held == pa.int64() and kind == pa.float64():
+                self.table.alter_columns({"path": name, "data_type": kind})
+                held = kind
+            if held is not None and _wider(held, kind) != held:
+                column, kind = f"{name}_text", pa.string()  # noqa: PLW2901 - another column
+                held = present.get(column)
+            if held is None and len(new) < room:
+                new.append(pa.field(column, kind))
+                held = kind
+            if held is not None:
+                found[column] = (name, held)
+        if new:
+            self.table.add_columns(new)
+        return found
 
     def remove(self, sources: Iterable[str]) -> None:
         """Delete the rows of some files."""
@@ -123,50 +183,33 @@ class LanceStore(Store):
         if where is not None:
             asked = asked.where(where)
         found = asked.select(self._shown("_distance", ranking)).limit(k).to_arrow().to_pylist()
-        return [_hit(row, place) for place, row in enumerate(found)]
+        return [_hit(row, number) for number, row in enumerate(found)]
 
     def content(self) -> Content:
         """All rows with a vector."""
         column = self._column
-        names = [name for name in ("id", "text") if name in self.table.schema.names]
+        wanted = ("id", "text", "source", "page")
+        names = [name for name in wanted if name in self.table.schema.names]
         rows = self.table.search().select([*names, column]).with_row_id(True).limit(None)
         found = rows.to_arrow()
         found = found.filter(found[column].is_valid())
         ids = found["id" if "id" in names else "_rowid"].to_pylist()
         texts = found["text"].to_pylist() if "text" in names else [""] * len(ids)
+        paged = "source" in names and "page" in names
+        sources = found["source"].to_pylist() if paged else [None] * len(ids)
+        pages = found["page"].to_pylist() if paged else [None] * len(ids)
         dim = found.schema.field(column).type.list_size
         flat = found[column].combine_chunks().flatten().to_numpy(zero_copy_only=False)
         return Content(
             [str(each) for each in ids],
             [str(each or "") for each in texts],
             flat.reshape(-1, dim).astype(np.float32, copy=False),
+            [place(source, page) for source, page in zip(sources, pages, strict=True)],
         )
 
     def forget(self, now: Any, column: str, *, dry_run: bool) -> Any:
         """See `EnergyTable.forget`."""
         return self.energy.forget(now, time_key=column, dry_run=dry_run)
-
-    def describe(self) -> dict[str, Any]:
-        """See `Store.describe`."""
-        info = self.energy.info()
-        return {
-            "rows": info.rows,
-            "dim": info.dim,
-            "generation": info.generation,
-            "layout": info.layout,
-            "cells": info.n_anchors,
-            "bits": {str(bits): rows for bits, rows in info.fidelity.items()},
-            "vector_bytes": 4 * info.dim * info.rows,
-            "energy_column_bytes": info.column_bytes,
-            "field_bytes": info.field_bytes,
-            "drift": asdict(info.drift),
-            "pending": len(info.pending),
-            "embedder": info.embedder,
-        }
-
-    def repair(self) -> None:
-        """See `Store.repair`."""
-        self.energy.repair(rebuild=True)
 
     def columns(self) -> tuple[EnergyField, EnergyColumns, list[str]]:
         """See `Store.columns`."""
@@ -179,14 +222,58 @@ class LanceStore(Store):
         return str(self.energy.vector_column)
 
     def _shown(self, distance: str, ranking: str) -> list[str]:
-        shown = [name for name in ("id", "text", "source") if name in self.table.schema.names]
+        schema = self.table.schema
+        shown = [
+            name
+            for name in schema.names
+            if name not in ("part", "parts", "sha256", "modified")
+            and not name.startswith("energy_")
+            and (_plain(schema.field(name).type))
+        ]
         return shown if ranking == "energy" else [*shown, distance]
 
 
-def _hit(row: dict[str, Any], place: int) -> Hit:
+def _hit(row: dict[str, Any], number: int) -> Hit:
+    own = {*FIELDS, "_distance"}
     return Hit(
-        id=str(row.get("id", place)),
+        id=str(row.get("id", number)),
         text=str(row.get("text") or ""),
         distance=float(row["_distance"]),
         source=row.get("source"),
+        page=row.get("page"),
+        fields={k: value for k, value in row.items() if k not in own and value is not None},
     )
+
+
+def _plain(kind: Any) -> bool:
+    """Tell whether JSON can show a column of that type."""
+    from pyarrow import types
+
+    checks = (types.is_string, types.is_large_string, types.is_integer, types.is_floating)
+    return any(check(kind) for check in (*checks, types.is_boolean))
+
+
+def _kind(value: Any) -> Any:
+    import pyarrow as pa
+
+    kinds = {bool: pa.bool_(), int: pa.int64(), float: pa.float64()}
+    return kinds.get(type(value), pa.string())
+
+
+def _wider(one: Any, other: Any) -> Any:
+    """Type that holds the values of both."""
+    import pyarrow as pa
+
+    if one is None or one == other:
+        return other
+    if {one, other} == {pa.int64(), pa.float64()}:
+        return pa.float64()
+    return pa.string()
+
+
+def _cast(value: Any, kind: Any) -> Any:
+    import pyarrow as pa
+
+    if value is None or kind != pa.string() or isinstance(value, str):
+        return value
+    return str(value).lower() if isinstance(value, bool) else str(value)

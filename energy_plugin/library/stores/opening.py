@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from energy_plugin.errors import EnergyPluginError, InvalidInputError
+from energy_plugin.library.memory import FOLDER as NOTES
 from energy_plugin.library.stores.store import Store
+
+if TYPE_CHECKING:
+    from energy_plugin.library.embedders import Embedder
 
 HOSTS = ("lancedb", "chroma")
 
@@ -50,8 +56,18 @@ def open_store(path: Path, name: str | None = None) -> Store:
     return _class(host)(path, name)
 
 
-def open_or_create(path: Path, name: str, host: str | None, encoder: str, dim: int) -> Store:
+def open_or_create(
+    path: Path, name: str, host: str | None, embedder: Callable[[], Embedder]
+) -> Store:
     """Open a table or collection for `index`, or make it.
+
+    Parameters
+    ----------
+    path : Path
+    name : str
+    host : {"lancedb", "chroma"}, optional
+    embedder : callable
+        Gives the embedder, where one has to be made.
 
     Raises
     ------
@@ -61,7 +77,8 @@ def open_or_create(path: Path, name: str, host: str | None, encoder: str, dim: i
     if path.exists() and not path.is_dir():
         raise InvalidInputError(f"{path} is a file, expected a folder of a database.")
     present = host_of(path)
-    if present is None and path.is_dir() and any(path.iterdir()):
+    others = {each.name for each in path.iterdir()} - {NOTES} if path.is_dir() else set()
+    if present is None and others:
         raise InvalidInputError(
             f"{path} holds files and is neither a LanceDB nor a Chroma folder. Give an empty or "
             "new one."
@@ -74,7 +91,13 @@ def open_or_create(path: Path, name: str, host: str | None, encoder: str, dim: i
     if present and name in _names(present, path):
         return _class(present)(path, name)
     path.mkdir(parents=True, exist_ok=True)
-    return _class(wanted).create(path, name, encoder, dim)
+    return _class(wanted).create(path, name, embedder())
+
+
+def names_in(path: Path) -> list[str]:
+    """Tables or collections of a database, those of the plugin left out."""
+    host = host_of(path)
+    return [] if host is None else _names(host, path)
 
 
 def _class(host: str) -> type[Store]:
@@ -88,11 +111,14 @@ def _class(host: str) -> type[Store]:
 
 
 def _names(host: str, path: Path) -> list[str]:
-    from energy_plugin.library.stores import chroma, lance
-
-    names = chroma.names if host == "chroma" else lance.names
     try:
-        return names(path)
+        if host == "chroma":
+            from energy_plugin.library.stores import chroma
+
+            return chroma.names(path)
+        from energy_plugin.library.stores import lance
+
+        return lance.names(path)
     except EnergyPluginError:
         raise
     except Exception as error:  # a damaged folder; each host has its own kinds

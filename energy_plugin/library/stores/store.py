@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from energy_plugin.energy import EnergyColumns, EnergyField
+from energy_plugin.library.files.part import Value
 
-FIELDS = ("id", "text", "source", "part", "parts", "sha256", "modified")
+if TYPE_CHECKING:
+    from energy_plugin.energy import EnergyColumns, EnergyField, Maintenance
+    from energy_plugin.library.embedders import Embedder
+
+FIELDS = ("id", "text", "source", "part", "parts", "sha256", "modified", "page")
+EMBEDDER = "energy_plugin_embedder"  # where a host keeps the name of another embedder
+MOST_COLUMNS = 256  # that files bring; further fields stand in the text alone
 
 
 @dataclass(frozen=True)
 class Row:
-    """One passage to store; the fields are the columns or metadata keys of the host."""
+    """One passage or page to store; all but `picture` become columns or metadata of the host."""
 
     id: str
     text: str
@@ -28,6 +33,9 @@ class Row:
     parts: int
     sha256: str
     modified: str
+    page: int | None = None  # counted from 1, in files that have pages
+    picture: bool = False  # the vector is of the page's pixels
+    fields: Mapping[str, Value] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -38,6 +46,8 @@ class Hit:
     text: str
     distance: float
     source: str | None
+    page: int | None = None
+    fields: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -48,11 +58,19 @@ class Content:
     ----------
     ids, texts : list of str
     vectors : ndarray of shape (n, d), float32
+    places : list of (str, int) or None
+        File and page of rows that have one.
     """
 
     ids: list[str]
     texts: list[str]
     vectors: NDArray[np.float32]
+    places: list[tuple[str, int] | None]
+
+
+def place(source: object, page: object) -> tuple[str, int] | None:
+    """File and page of a row; None where it has no page."""
+    return (source, page) if isinstance(source, str) and isinstance(page, int) else None
 
 
 class Store(ABC):
@@ -73,8 +91,8 @@ class Store(ABC):
 
     @classmethod
     @abstractmethod
-    def create(cls, path: Path, name: str, encoder: str, dim: int) -> Store:
-        """Make one whose texts are embedded by an optical encoder."""
+    def create(cls, path: Path, name: str, embedder: Embedder) -> Store:
+        """Make one; where the embedder is optical, the host embeds texts itself."""
 
     @property
     @abstractmethod
@@ -86,8 +104,13 @@ class Store(ABC):
         """Rows in the host."""
 
     @abstractmethod
-    def sources(self) -> list[tuple[str, str, int]]:
-        """(source, sha256, parts) of each row that `index` stored."""
+    def sources(self) -> list[tuple[str, str, int, int]]:
+        """(source, sha256, part, parts) of each row that `index` stored."""
+
+    @property
+    @abstractmethod
+    def embedder_name(self) -> str | None:
+        """Name of the embedder that `index` was given; None where the host embeds by itself."""
 
     @abstractmethod
     def add(self, rows: Sequence[Row], vectors: NDArray[np.float32]) -> None:
@@ -119,17 +142,43 @@ class Store(ABC):
     def forget(self, now: Any, column: str, *, dry_run: bool) -> Any:
         """Lower the fidelity of old rows; the ForgettingPlan."""
 
-    @abstractmethod
     def describe(self) -> dict[str, Any]:
         """Rows, bytes, generation and drift of the energy field."""
+        info = self.energy.info()
+        return {
+            "rows": info.rows,
+            "dim": info.dim,
+            "generation": info.generation,
+            "layout": info.layout,
+            "cells": info.n_anchors,
+            "bits": {str(bits): rows for bits, rows in info.fidelity.items()},
+            "vector_bytes": 4 * info.dim * info.rows,
+            "energy_column_bytes": info.column_bytes,
+            "field_bytes": info.field_bytes,
+            "drift": asdict(info.drift),
+            "pending": len(info.pending),
+            "embedder": info.embedder,
+        }
 
-    @abstractmethod
     def repair(self) -> None:
-        """Mend what `findings` finds, with a new field where the present one is unusable."""
+        """Repair what `findings` finds, with a new field where the present one is unusable."""
+        self.energy.repair(rebuild=True)
 
     @abstractmethod
     def columns(self) -> tuple[EnergyField, EnergyColumns, list[str]]:
         """Field, columns of its rows and their ids."""
+
+    def embedded_by(self, embedder: Embedder) -> bool:
+        """Tell whether an embedder gives the vectors that the rows have."""
+        if self.embedder_name is not None or not embedder.optical:
+            return self.embedder_name == embedder.name
+        text = "the same encoder"
+        theirs, ours = self.embed_query(text), embedder.encode_query(text)
+        return (
+            theirs is not None
+            and theirs.shape == ours.shape
+            and bool(np.allclose(theirs, ours, atol=1e-3))
+        )
 
     def findings(self) -> list[dict[str, str]]:
         """What is wrong: kind and message of each."""
@@ -137,6 +186,22 @@ class Store(ABC):
             {"kind": str(each.kind), "message": " ".join(str(each.message).split())}
             for each in self.energy.verify()
         ]
+
+    def refit(self, *, memory_limit: str | None, show_progress_bar: bool) -> str:
+        """Fit a new field, or a first one; what was done, "refitted" or "built"."""
+        from energy_plugin.errors import NotBuiltError
+
+        try:
+            self.energy.refit(memory_limit=memory_limit)
+        except NotBuiltError:
+            self.energy.build(memory_limit=memory_limit, show_progress_bar=show_progress_bar)
+            return "built"
+        return "refitted"
+
+    def maintain(self) -> Maintenance:
+        """Adapt the field to rows that changed."""
+        report: Maintenance = self.energy.maintain()
+        return report
 
     def build_or_refresh(self, *, show_progress_bar: bool) -> str:
         """Give every row its energy columns; what was done, "built" or "refreshed"."""

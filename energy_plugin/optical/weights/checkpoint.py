@@ -161,9 +161,10 @@ def load(path: Path) -> CompactEncoder:
     import torch
 
     from energy_plugin.optical.network.compact import CompactEncoder
+    from energy_plugin.optical.weights.shell import without_values
 
     config = read_config(path)
-    with torch.device("meta"):
+    with without_values():
         model = CompactEncoder(config)
     wanted = {name: tuple(value.shape) for name, value in model.state_dict().items()}
     with safe_open(path, framework="pt") as file:
