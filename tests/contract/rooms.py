@@ -11,11 +11,11 @@ import lance
 import lancedb
 import numpy as np
 import pyarrow as pa
-from chroma_cases import GramEmbedding
 from energy_chroma import EnergyCollection
 from energy_lancedb import EnergyTable
 from lancedb.embeddings import EmbeddingFunctionConfig
-from lancedb_data import ngrams
+from support.chroma_cases import GramEmbedding
+from support.lancedb_data import ngrams
 
 from energy_plugin.stored import HostedField
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "reference"))
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from energy_data import clustered
+from support.energy_data import clustered
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from energy_data import clustered
+from support.energy_data import clustered
 
 from energy_plugin.energy.fit.anchors import assign, cell_means, default_count, fit_anchors
 from energy_plugin.energy.fit.neighbours import cell_neighbours, exact_neighbours, neighbour_count

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from energy_data import overlap
+from support.energy_data import overlap
 
 from energy_plugin.energy import EnergyIndex
 from energy_plugin.errors import InvalidInputError

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import energy_oracle as oracle
 import numpy as np
 import pytest
 import torch
-from energy_data import clustered
 from scipy.sparse.csgraph import laplacian as scipy_laplacian
+from support import energy_oracle as oracle
+from support.energy_data import clustered
 
 from energy_plugin.energy import EnergyConfig, EnergyIndex
 from energy_plugin.energy.codec.codes import decode, encode, levels

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from energy_data import clustered
+from support.energy_data import clustered
 
 from energy_plugin.energy import EnergyColumns, EnergyConfig, EnergyField, EnergyIndex
 from energy_plugin.energy.codec.packing import dumps, loads

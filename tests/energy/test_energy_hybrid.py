@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from energy_data import clustered
 from scipy.sparse import csr_array
+from support.energy_data import clustered
 
 from energy_plugin.energy import EnergyConfig, EnergyIndex, EnergyReranker
 from energy_plugin.errors import InvalidInputError

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from energy_data import clustered, exact_top, overlap, same
+from support.energy_data import clustered, exact_top, overlap, same
 from support.equality import alike_but_for_ties
 
 from energy_plugin.energy import (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from energy_data import clustered, overlap, same
+from support.energy_data import clustered, overlap, same
 from support.equality import alike_but_for_ties
 
 from energy_plugin.energy import EnergyConfig, EnergyField, EnergyIndex

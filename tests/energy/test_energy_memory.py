@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from energy_data import clustered, overlap
+from support.energy_data import clustered, overlap
 from support.equality import alike_but_for_ties
 
 from energy_plugin.energy import EnergyColumns, EnergyConfig, EnergyIndex

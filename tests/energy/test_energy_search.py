@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from energy_data import clustered, exact_top, overlap
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.energy_data import clustered, exact_top, overlap
 
 from energy_plugin.energy import EnergyConfig, EnergyIndex
 from energy_plugin.energy.codec import sketch

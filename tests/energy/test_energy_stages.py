@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import energy_oracle as oracle
 import numpy as np
 import pytest
 import torch
-from energy_data import clustered
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support import energy_oracle as oracle
+from support.energy_data import clustered
 
 from energy_plugin.energy import EnergyConfig, EnergyIndex
 from energy_plugin.energy.fit import anchors

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from energy_data import clustered
+from support.energy_data import clustered
 from typer.testing import CliRunner
 
 from energy_plugin.cli.app import app

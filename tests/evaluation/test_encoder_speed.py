@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from deepencoder_oracle import NARROW
+from support.deepencoder_oracle import NARROW
 from typer.testing import CliRunner
 
 from energy_plugin.cli.app import app

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from energy_data import clustered
+from support.energy_data import clustered
 
 from energy_plugin.evaluation import CollectionVectors, JudgedCollection, measure, study
 

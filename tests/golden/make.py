@@ -24,9 +24,9 @@ from pathlib import Path
 
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "reference"))
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from energy_data import clustered
+from support.energy_data import clustered
 
 ROWS, DIM = 60, 16
 NOW = datetime(2026, 1, 1, tzinfo=timezone.utc)

@@ -7,10 +7,10 @@ import math
 
 import numpy as np
 import pytest
-from deepencoder_oracle import NARROW, published_file, seeded_weights
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from support.deepencoder_oracle import NARROW, published_file, seeded_weights
 from typer.testing import CliRunner
 
 from energy_plugin.cli.app import app

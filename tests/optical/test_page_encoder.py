@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from deepencoder_oracle import NARROW, published_file, seeded_weights
 from PIL import Image
+from support.deepencoder_oracle import NARROW, published_file, seeded_weights
 
 from energy_plugin.errors import DeviceMemoryError, InvalidInputError
 from energy_plugin.optical import OpticalEncoder

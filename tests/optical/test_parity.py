@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from deepencoder_oracle import (
+from support.deepencoder_oracle import (
     NARROW,
     oracle,
     published_file,

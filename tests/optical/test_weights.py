@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from deepencoder_oracle import NARROW, published_file, seeded_weights
 from safetensors.torch import load_file, save_file
+from support.deepencoder_oracle import NARROW, published_file, seeded_weights
 
 from energy_plugin.errors import CheckpointError
 from energy_plugin.optical import DeepEncoder, DeepEncoderConfig

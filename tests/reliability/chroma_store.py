@@ -5,10 +5,10 @@ from datetime import datetime, timedelta, timezone
 
 import chromadb
 import numpy as np
-from chroma_cases import GramEmbedding, texts
 from chromadb.errors import NotFoundError
 from crash_state import State, digest
 from energy_chroma import EnergyCollection, recover
+from support.chroma_cases import GramEmbedding, texts
 
 from energy_plugin.energy import EnergyConfig
 from energy_plugin.errors import NotBuiltError

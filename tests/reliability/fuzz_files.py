@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from deepencoder_oracle import published_file, seeded_weights
 from fuzz_stores import Target
 from mutations import altered_arrays, damaged, damaged_json
+from support.deepencoder_oracle import published_file, seeded_weights
 
 from energy_plugin.evaluation.collection import load_collection
 from energy_plugin.evaluation.sts import load_pairs

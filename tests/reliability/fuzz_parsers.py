@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 
 _HERE = Path(__file__).parent
-sys.path[:0] = [str(_HERE), str(_HERE.parent / "reference")]
+sys.path[:0] = [str(_HERE), str(_HERE.parent)]
 
 from fuzz_files import files  # noqa: E402
 from fuzz_stores import Target, stores  # noqa: E402

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from energy_data import clustered
 from mutations import altered, altered_arrays, damaged, damaged_json
+from support.energy_data import clustered
 
 DIM = 16
 

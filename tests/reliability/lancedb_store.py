@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 from crash_state import State, digest
 from energy_lancedb import EnergyTable
-from lancedb_data import DIM, embed, plain_rows, plain_schema, text_of
+from support.lancedb_data import DIM, embed, plain_rows, plain_schema, text_of
 
 from energy_plugin.energy import EnergyConfig
 from energy_plugin.errors import NotBuiltError

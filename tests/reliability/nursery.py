@@ -101,7 +101,7 @@ class Nursery:
 
     def __init__(self):
         own, theirs = socket.socketpair()
-        path = [str(HERE), str(HERE.parent / "hosts"), *sys.path]
+        path = [str(HERE), str(HERE.parent), *sys.path]
         self._process = subprocess.Popen(
             [sys.executable, "-W", "ignore", str(Path(__file__)), str(theirs.fileno())],
             pass_fds=[theirs.fileno()],

@@ -6,7 +6,7 @@ at the end of the test report.
 
 import numpy as np
 import pytest
-from chroma_server import Server
+from support.chroma_server import Server
 
 SECONDS, LOADED_SECONDS = 2, 60
 SLACK_SECONDS = 240

@@ -13,8 +13,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import numpy as np
 import pytest
 import torch
-from deepencoder_oracle import NARROW, seeded_weights
 from safetensors.torch import load_file, save_file
+from support.deepencoder_oracle import NARROW, seeded_weights
 from support.processes import bound_by_permissions
 
 from energy_plugin.errors import CheckpointError

@@ -2,7 +2,7 @@
 
 On a small disk of its own where mounting is permitted, for both hosts; Chroma also with a limit
 on the size of files, which needs no permission. LanceDB with such a limit:
-`tests/hosts/test_lancedb_faults.py`.
+`tests/lancedb/test_faults.py`.
 """
 
 from __future__ import annotations

@@ -11,10 +11,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from energy_chroma import EnergyCollection
-from energy_data import clustered
 from energy_lancedb import EnergyTable
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from support.energy_data import clustered
 
 from energy_plugin.candidates import as_host
 from energy_plugin.library.embedders import Embedder

@@ -14,7 +14,7 @@ import chromadb
 import numpy as np
 import pytest
 from energy_chroma import EnergyCollection, chunks
-from energy_data import clustered
+from support.energy_data import clustered
 
 from energy_plugin.energy import EnergyConfig, EnergyField, EnergyIndex
 from energy_plugin.energy.codec import packing

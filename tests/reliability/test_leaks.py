@@ -12,10 +12,10 @@ import chromadb
 import lancedb
 import numpy as np
 import pytest
-from chroma_server import Server
 from chromadb.api.shared_system_client import SharedSystemClient
 from energy_chroma import AsyncEnergyCollection, EnergyCollection
 from energy_lancedb import AsyncEnergyTable, EnergyTable
+from support.chroma_server import Server
 
 from energy_plugin.energy import EnergyField, EnergyIndex
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import energy_oracle as oracle
 import numpy as np
 import pytest
 import torch
-from energy_data import clustered
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support import energy_oracle as oracle
+from support.energy_data import clustered
 from support.equality import alike_but_for_ties
 
 from energy_plugin.energy import EnergyColumns, EnergyConfig, EnergyField, EnergyIndex

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from energy_data import clustered
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -15,6 +14,7 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
+from support.energy_data import clustered
 
 from energy_plugin.energy import EnergyConfig, EnergyField, EnergyIndex
 from energy_plugin.energy.codec import codes

@@ -7,10 +7,10 @@ import lancedb
 import numpy as np
 import pytest
 from energy_chroma import EnergyCollection
-from energy_data import clustered
 from energy_lancedb import EnergyTable
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.energy_data import clustered
 
 from energy_plugin.energy import EnergyConfig
 

@@ -3,7 +3,7 @@
 import chromadb
 import lancedb
 import numpy as np
-from lancedb_data import TOPICS, embed, ngrams, text_of, text_schema
+from support.lancedb_data import TOPICS, embed, ngrams, text_of, text_schema
 
 N = 60
 IDS = [str(i) for i in range(N)]
