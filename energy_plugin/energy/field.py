@@ -66,6 +66,13 @@ class Scalars:
     scale_dispersion: float  # s_G
     distortion: float  # mean ‖x̃ − a‖² of the fitted rows, the reference of `drift`
     median_lambda: float  # median λ of the fitted rows, likewise
+    # T of the relevance; None in fields of format 1 and of very few rows
+    related: float | None = None
+
+    @property
+    def meaning(self) -> dict[str, float]:
+        """Those that give cells, codes, λ and G their meaning."""
+        return {name: value for name, value in asdict(self).items() if name != "related"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,7 +122,7 @@ class EnergyField:
         """
         settings = (self.config.seed, ROUNDS, self.config.affinity_anchors, self.config.alpha)
         digest = hashlib.blake2b(digest_size=8)
-        digest.update(json.dumps([settings, asdict(self.scalars)], sort_keys=True).encode())
+        digest.update(json.dumps([settings, self.scalars.meaning], sort_keys=True).encode())
         for name, dtype in _DTYPES.items():
             array = np.ascontiguousarray(
                 getattr(self, name), dtype=np.dtype(dtype).newbyteorder("<")
@@ -215,6 +222,8 @@ def _scalars(values: Any) -> Scalars:
     """Learned numbers, all finite, those that are divided by positive."""
     found = Scalars(**values)
     for name, value in asdict(found).items():
+        if name == "related" and value is None:
+            continue
         number = isinstance(value, (int, float)) and not isinstance(value, bool)
         least = TINY if name in _POSITIVE else -1 / TINY
         if not number or not least <= value <= 1 / TINY:

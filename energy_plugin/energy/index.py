@@ -28,6 +28,7 @@ from energy_plugin.energy.search import exhaustive as searching
 from energy_plugin.energy.search import probing
 from energy_plugin.energy.search.effort import multiply_adds
 from energy_plugin.energy.search.ranking import Prepared
+from energy_plugin.energy.search.relevance import as_relevance, relevance
 from energy_plugin.energy.search.rows import RowStore
 from energy_plugin.energy.search.words import RowScores, as_weight, learned_share, words_of
 from energy_plugin.energy.upkeep import maintenance
@@ -222,6 +223,7 @@ class EnergyIndex:
         n_probe: int | Literal["all"] | None = None,
         lexical: Any | None = None,
         lexical_weight: float | None = None,
+        min_relevance: float | None = None,
     ) -> SearchResult:
         """The k nearest live rows of each query by energy distance, or by energy and words.
 
@@ -243,11 +245,14 @@ class EnergyIndex:
         lexical_weight : float, optional
             Share of the words, 0 to 1; that of `lexical_share` suits a collection best. A middle
             one if not given.
+        min_relevance : float, optional
+            Drop those of the k results that have a smaller relevance, 0 to 1; `result.CUT_OFF`
+            is where "nothing found" becomes likelier than not. See `SearchResult.at_least`.
 
         Returns
         -------
         SearchResult
-            Arrays of shape (q, min(k, rows that may be found)).
+            Arrays of shape (q, min(k, rows that may be found)), or less with `min_relevance`.
 
         Raises
         ------
@@ -261,24 +266,26 @@ class EnergyIndex:
         some = None if rows is None else store.positions(as_rows(rows))
         count = int(store.alive.sum()) if some is None else len(some)
         weight = as_weight(lexical_weight)
+        least = as_relevance(min_relevance)
+        words = None
         if lexical is not None:
             words = words_of(store, lexical, len(checked), weight, some)
         if count == 0:
             return searching.nothing(len(checked))
         with threads_for(multiply_adds(self.field, len(checked), count)):
             prepared = searching.prepare(self._projection, checked)
-            if lexical is None or not words.some.any():
-                return self._ranked(prepared, k, some, count, n_probe)
-            if words.some.all():
-                return self._ranked(replace(prepared, words=words), k, some, count, n_probe)
-            with_words = np.flatnonzero(words.some)
-            without = np.flatnonzero(~words.some)
-            hybrid = replace(prepared.take(with_words), words=words.take(with_words))
-            parts = [
-                self._ranked(hybrid, k, some, count, n_probe),
-                self._ranked(prepared.take(without), k, some, count, n_probe),
-            ]
-            return joined(parts, np.argsort(np.concatenate([with_words, without])))
+            if words is None or not words.some.any():
+                found = self._ranked(prepared, k, some, count, n_probe)
+            else:  # queries that words match by both, the others by energy alone
+                groups = [np.flatnonzero(words.some), np.flatnonzero(~words.some)]
+                hybrid = replace(prepared.take(groups[0]), words=words.take(groups[0]))
+                parts = [self._ranked(hybrid, k, some, count, n_probe)]
+                if len(groups[1]):
+                    parts.append(self._ranked(prepared.take(groups[1]), k, some, count, n_probe))
+                found = joined(parts, np.argsort(np.concatenate(groups)))
+            positions = store.numbers.searchsorted(found.ids)
+            found = replace(found, relevance=relevance(store, checked, positions))
+        return found if least is None else found.at_least(least)
 
     def _ranked(
         self,

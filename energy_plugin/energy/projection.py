@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -122,6 +123,13 @@ class Projection:
     def device(self) -> torch.device:
         """Where the tensors are."""
         return self.centre.device
+
+    @cached_property
+    def back(self) -> tuple[torch.Tensor, float]:
+        """See `search.relevance.inverse`."""
+        from energy_plugin.energy.search.relevance import inverse
+
+        return inverse(self)
 
     def project(self, rows: NDArray[np.float32]) -> tuple[torch.Tensor, torch.Tensor]:
         """Coordinates (n, d), and which rows have a direction (n,)."""

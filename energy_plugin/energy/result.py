@@ -9,6 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+CUT_OFF = 0.5  # of the relevance: below it "nothing found" is more often right than wrong
+NO_ROW = -1  # in place of an id behind a list that `min_relevance` has shortened
+
 
 @dataclass(frozen=True, eq=False)
 class EnergyTerms:
@@ -48,12 +51,43 @@ class SearchResult:
         Energy distances, ascending.
     terms : EnergyTerms
     work : SearchWork
+    relevance : ndarray of shape (q, k), float32
+        0 to 1, the same scale for every field; below `CUT_OFF` a result has probably nothing to
+        do with the question. See `search.relevance`.
     """
 
     ids: NDArray[np.int64]
     distances: NDArray[np.float32]
     terms: EnergyTerms
     work: SearchWork
+    relevance: NDArray[np.float32] = None  # type: ignore[assignment]
+
+    def __post_init__(self) -> None:
+        if self.relevance is None:
+            object.__setattr__(self, "relevance", np.full_like(self.distances, np.nan))
+
+    def at_least(self, relevance: float) -> SearchResult:
+        """Only results of that relevance, nearest first.
+
+        Arrays stay rectangular: as wide as the longest list, and behind a shorter one the id is
+        `NO_ROW`, the distance infinite, and relevance and terms 0.
+        """
+        keep = self.relevance >= relevance
+        width = int(keep.sum(1).max()) if keep.size else 0
+        order = np.argsort(~keep, axis=1, kind="stable")[:, :width]
+        kept = np.take_along_axis(keep, order, 1)
+
+        def some(values: NDArray[Any], empty: float) -> NDArray[Any]:
+            return np.where(kept, np.take_along_axis(values, order, 1), values.dtype.type(empty))
+
+        names = [field.name for field in fields(EnergyTerms)]
+        return SearchResult(
+            some(self.ids, NO_ROW),
+            some(self.distances, np.inf),
+            EnergyTerms(*(some(getattr(self.terms, name), 0) for name in names)),
+            self.work,
+            some(self.relevance, 0),
+        )
 
 
 def joined(parts: Sequence[SearchResult], order: NDArray[np.int64]) -> SearchResult:
@@ -71,4 +105,5 @@ def joined(parts: Sequence[SearchResult], order: NDArray[np.int64]) -> SearchRes
             put(part.work.cells_probed for part in parts),
             put(part.work.rows_scored for part in parts),
         ),
+        put(part.relevance for part in parts),
     )

@@ -28,6 +28,7 @@ from energy_plugin.energy.fit.neighbours import (
 )
 from energy_plugin.energy.fit.splitting import split_dispersed
 from energy_plugin.energy.projection import transform
+from energy_plugin.energy.search import relevance
 from energy_plugin.energy.taumode import AnchorGraph, choose_tau, taumode
 from energy_plugin.validation import as_device
 
@@ -113,6 +114,7 @@ def fit_field(
     progress("metric")
     nearby = metric.neighbourhood_similarity(level, config.seed)
     strength = metric.strength(nearby, near.numel(), dim, config)
+    related = relevance.related(rows, near)
     form = metric.dirichlet_form(level, near)
     matrix = metric.dirichlet_metric(form, strength.gamma, config.metric_exponent)
     stored_metric = matrix.cpu().numpy().astype(np.float16)
@@ -158,6 +160,7 @@ def fit_field(
             scale_dispersion=robust_scale(dispersion),
             distortion=float(squared.mean()) if count else 0.0,
             median_lambda=float(lambda_.median()) if count else 0.0,
+            related=related,
         ),
         centre=centre.cpu().numpy(),
         metric=stored_metric,
