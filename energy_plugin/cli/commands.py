@@ -53,6 +53,7 @@ LAB: dict[str, Entry] = {
     ),
     "fidelity": Entry("lab.fidelity", "Measure what forgetting costs.", _RANKING),
     "train": Entry("lab.train", "Train the compact encoder.", _ENCODER),
+    "train-print": Entry("lab.train_print", "Train the recogniser of print.", _ENCODER),
     "stages": Entry("lab.stages", "Score the encoder stage by stage.", _ENCODER),
     "robustness": Entry("lab.robustness", "Score the encoder on noisy questions.", _ENCODER),
     "sts": Entry("lab.sts", "Compare sentence similarity with human scores.", _ENCODER),

@@ -24,6 +24,7 @@ from energy_plugin.errors import InvalidInputError
 if TYPE_CHECKING:
     from energy_plugin.energy import EnergyConfig
     from energy_plugin.evaluation import CollectionVectors, JudgedCollection, SetReport
+    from energy_plugin.evaluation.pages import PagesReport
 
 MEANS = ("ndcg@10", "map", "mrr", "recall@10", "recall@100")
 
@@ -64,6 +65,19 @@ def command(
         Path | None,
         typer.Option(help="Folder to keep the vectors in, as NAME.npz, for a later --vectors."),
     ] = None,
+    pages: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Folder with pages.jsonl and the page images of a collection, in the order of "
+            "DATA; scores pages against text instead."
+        ),
+    ] = None,
+    peer: Annotated[
+        list[str] | None, typer.Option(help="Of --pages: tesseract or rapidocr, beside.")
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="Of --pages: the first so many documents.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Rank judged collections by cosine, energy and the arrowspace preset, and score all.
@@ -72,6 +86,9 @@ def command(
     """
     from energy_plugin.evaluation import evaluate
 
+    if pages:
+        _print_pages(_paged(folders, pages, encoder, peer or [], limit), as_json)
+        return
     settings = None if config is None else _settings(config)
     reports = []
     for collection, found in judged(folders, vectors, encoder):
@@ -95,6 +112,57 @@ def command(
         print_json(_as_json(reports))
     else:
         _print_tables(reports)
+
+
+def _paged(
+    folders: Sequence[Path],
+    pages: Sequence[Path],
+    encoder: str,
+    peers: Sequence[str],
+    limit: int | None,
+) -> list[PagesReport]:
+    from energy_plugin.evaluation import load_collection
+    from energy_plugin.evaluation.pages import evaluate_pages, load_pages, with_pages
+    from energy_plugin.optical import load_encoder
+
+    if len(folders) != len(pages):
+        raise InvalidInputError(
+            f"{len(folders)} collections and {len(pages)} folders of pages, expected a --pages "
+            "for each"
+        )
+    model = load_encoder(encoder)
+    reports = []
+    for folder, where in zip(folders, pages, strict=True):
+        listed = load_pages(where)
+        collection = with_pages(load_collection(folder), listed, limit)
+        reports.append(
+            evaluate_pages(
+                collection, listed, model, peers=peers, show_progress_bar=show_progress()
+            )
+        )
+    return reports
+
+
+def _print_pages(reports: Sequence[PagesReport], as_json: bool) -> None:
+    if as_json:
+        print_json({"sets": [report.to_dict() for report in reports]})
+        return
+    columns = ("collection", "pages", "reader", "ndcg@10", "of text", "words", "unread", "pages/s")
+    made = table(*columns)
+    for report in reports:
+        made.add_row(report.name, "", "text", f"{report.text:.3f}", "100.0%", "", "", "")
+        for name, score in report.readers.items():
+            made.add_row(
+                *(report.name, f"{report.pages:,}", name, f"{score.ndcg:.3f}"),
+                *(f"{score.share:.1%}", f"{score.words:.1%}", str(score.unread)),
+                f"{score.pages_per_second:.2f}",
+            )
+    console().print(made)
+    for name in reports[0].readers:
+        share = fmean(report.readers[name].ndcg for report in reports) / fmean(
+            report.text for report in reports
+        )
+        console().print(f"{name}: {share:.1%} of the text's mean nDCG@10")
 
 
 def _settings(path: Path) -> EnergyConfig:

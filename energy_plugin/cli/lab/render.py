@@ -16,8 +16,16 @@ def command(
     output: Annotated[
         Path, typer.Option("--output", "-o", help="PNG; further pages get -2, -3 and so on.")
     ] = Path("page.png"),
-    mode: Annotated[str, typer.Option(help="tiny, small, base or large.")] = "tiny",
-    layout: Annotated[str, typer.Option(help="page or tiles.")] = "page",
+    mode: Annotated[
+        str | None,
+        typer.Option(help="tiny, small, base or large; tiny, the bundled encoder's, unless given."),
+    ] = None,
+    layout: Annotated[
+        str | None,
+        typer.Option(
+            help="page or tiles; tiles, what the bundled encoder reads, unless a mode is given."
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Typeset a text and write its pages as PNG files."""
@@ -31,7 +39,8 @@ def command(
     if text.startswith("@"):
         text = read_text(Path(text[1:]))
     (text,) = check_texts([text])
-    chosen = as_mode(mode)
+    layout = layout or ("tiles" if mode is None else "page")
+    chosen = as_mode(mode or "tiny")
     if layout == "page":
         pages = PageTypesetter(chosen.base).pages(text)
     elif layout == "tiles":

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 _BLOCK = 8  # pixels a side of what the paper is measured in
 _REACH = 7  # blocks: wider than the strokes of a heading
+_UNIT = 64  # of gains: 1.0
 LEAST_CONTRAST = 24  # grey levels between paper and ink
 
 
@@ -45,19 +46,19 @@ def even(page: Image) -> tuple[NDArray[np.uint8], Image]:
     paper = ndimage.maximum_filter(ndimage.uniform_filter(coarse, 2), reach)
     paper = ndimage.uniform_filter(paper, reach)
     top = float(np.percentile(paper, 90))
-    gain = np.clip(PAPER / np.maximum(paper, 0.35 * top + 1), 0, 12)
-    gains = PilImage.fromarray((gain * 20).clip(0, 255).astype(np.uint8))
+    gain = np.minimum(PAPER / np.maximum(paper, 0.35 * top + 1), 255 / _UNIT)
+    gains = PilImage.fromarray((gain * _UNIT).astype(np.uint8))
     gains = gains.resize(page.size, PilImage.Resampling.BILINEAR)
     grey = np.asarray(page).astype(np.uint16)
     grey *= np.asarray(gains)
-    grey //= 20
-    evened = np.minimum(grey, 255).astype(np.uint8)
-    levels = np.bincount(evened.ravel(), minlength=256).cumsum() / evened.size
+    grey >>= _UNIT.bit_length() - 1
+    evened = PilImage.fromarray(np.minimum(grey, 255).astype(np.uint8))
+    levels = np.cumsum(evened.histogram()) / (page.width * page.height)
     paper_at = int(np.searchsorted(levels, 0.5))
     noise = paper_at - int(np.searchsorted(levels, 0.16))  # one standard deviation, or ink
     dark = int(np.searchsorted(levels, min(0.01, 0.25 * levels[max(0, paper_at - 40)])))
     start = paper_at - max(12, min(4 * noise, (paper_at - dark) // 3))
     if start - dark < LEAST_CONTRAST:
-        return np.zeros_like(evened), PilImage.fromarray(evened)
+        return np.zeros((page.height, page.width), np.uint8), evened
     table = np.clip((start - np.arange(256)) * (255 / (start - dark)), 0, 255).astype(np.uint8)
-    return table[evened], PilImage.fromarray(evened)
+    return np.asarray(evened.point(table.tolist())), evened

@@ -27,7 +27,7 @@ from energy_plugin.optical.printed.recogniser import (
 )
 from energy_plugin.optical.printed.sheets import sheet
 from energy_plugin.optical.printed.skew import skew
-from energy_plugin.optical.printed.strips import PAPER, cut
+from energy_plugin.optical.printed.strips import cut, cut_turned
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -37,7 +37,7 @@ _SMALLEST = 7.0  # letter height in pixels below which the page is looked at in 
 _BATCH_COLUMNS = 24_000
 _LEAST_SURE = 0.5  # geometric mean of a line; less is no text but a picture
 _SHORT, _SHORT_SURE = 4, 0.85  # characters of a line of which more is asked
-_STRAIGHT = 0.05  # degrees
+_STRAIGHT = 0.1  # degrees
 
 
 class PrintReader:
@@ -69,11 +69,7 @@ class PrintReader:
         found = _Layout.of(page.reduce(factor) if factor > 1 else page)
         if factor > 1 and 0 < found.height < _SMALLEST:
             factor, found = 1, _Layout.of(page)
-        strips = [
-            cut(found.page, each.left, each.right, each.baseline, each.x_height)
-            for each in found.lines
-        ]
-        read = self._recognised(strips)
+        read = self._recognised(found.strips())
         words: list[Word] = []
         count = 0
         for line, characters in zip(found.lines, read, strict=True):
@@ -107,7 +103,7 @@ class PrintReader:
 
 
 class _Layout:
-    """A straightened page and its lines."""
+    """An evened page, how far it is turned, and its lines on the page turned straight."""
 
     def __init__(self, page: Image, angle: float, found: list[TextLine], height: float) -> None:
         self.page, self.angle, self.lines, self.height = page, angle, found, height
@@ -119,9 +115,7 @@ class _Layout:
         ink, evened = even(page)
         angle = skew(ink)
         if abs(angle) > _STRAIGHT:
-            bicubic = PilImage.Resampling.BILINEAR
-            evened = evened.rotate(angle, bicubic, fillcolor=PAPER)
-            ink = np.asarray(PilImage.fromarray(ink).rotate(angle, bicubic, fillcolor=0))
+            ink = np.asarray(PilImage.fromarray(ink).rotate(angle, fillcolor=0))
         else:
             angle = 0.0
         found = letters(ink)
@@ -131,6 +125,24 @@ class _Layout:
             for line in lines(ink, block, number)
         ]
         return cls(evened, angle, placed, found.height)
+
+    def strips(self) -> list[NDArray[np.uint8]]:
+        """The lines, cut out at one size."""
+        half = (
+            self.page.reduce(2)
+            if any(each.x_height > 2 * X_HEIGHT for each in self.lines)
+            else None
+        )
+        out = []
+        for each in self.lines:
+            size = (each.left, each.right, each.baseline, each.x_height)
+            if not self.angle:
+                out.append(cut(self.page, *size))
+            elif half is not None and each.x_height > 2 * X_HEIGHT:
+                out.append(cut_turned(half, [side / 2 for side in size], self.angle))
+            else:
+                out.append(cut_turned(self.page, size, self.angle))
+        return out
 
     def placed(
         self, left: float, top: float, right: float, bottom: float, factor: int

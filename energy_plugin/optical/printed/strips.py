@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -60,6 +62,41 @@ def cut(
         box = (box[0] - outer[0], box[1] - outer[1], box[2] - outer[0], box[3] - outer[1])
         page = wide
     found = page.resize((width, STRIP_ROWS), PilImage.Resampling.BILINEAR, box=box)
+    return evened(np.asarray(found))
+
+
+def cut_turned(page: Image, line: Sequence[float], angle: float) -> NDArray[np.uint8]:
+    """Cut a line out of an evened page whose lines fall to the right by an angle.
+
+    Parameters
+    ----------
+    page : Image
+        As in `cut`.
+    line : sequence of float
+        `left`, `right`, `baseline` and `x_height` of `cut`, on the page turned straight about
+        its middle.
+    angle : float
+        Degrees.
+    """
+    from PIL import Image as PilImage
+
+    left, right, baseline, x_height = line
+    scale = x_height / X_HEIGHT
+    width = max(1, round((right - left) / scale / COLUMNS_A_FRAME)) * COLUMNS_A_FRAME
+    turn = math.radians(angle)
+    cos, sin = math.cos(turn), math.sin(turn)
+    cx, cy = page.width / 2, page.height / 2
+    x, y = left - cx, baseline - BASELINE * scale - cy
+    found = page.transform(
+        (width, STRIP_ROWS),
+        PilImage.Transform.AFFINE,
+        (
+            *(cos * scale, -sin * scale, cx + cos * x - sin * y),
+            *(sin * scale, cos * scale, cy + sin * x + cos * y),
+        ),
+        PilImage.Resampling.BILINEAR,
+        fillcolor=PAPER,
+    )
     return evened(np.asarray(found))
 
 

@@ -1,0 +1,224 @@
+"""Judged collections as page images: what reading them keeps of the text's ranking."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from energy_plugin._lazy import optional
+from energy_plugin.errors import InvalidInputError, OptionalDependencyError
+from energy_plugin.evaluation.collection import JudgedCollection
+from energy_plugin.evaluation.lines import utf8_lines
+from energy_plugin.evaluation.ranking import cosine_ndcg
+
+LISTING = "pages.jsonl"
+OURS, PEERS = "bundled", ("tesseract", "rapidocr")
+
+PageText = Callable[[Path], str]
+
+
+@dataclass(frozen=True)
+class ReaderScore:
+    """What one reader makes of the pages.
+
+    Attributes
+    ----------
+    ndcg : float
+        nDCG@10 of the documents as pages; the questions are text.
+    share : float
+        Of the nDCG@10 of the same documents as text.
+    words : float
+        Share of the words of the texts that it reads, whatever their order.
+    unread : int
+        Documents without a word; they come last.
+    pages_per_second : float
+        From file to vector.
+    """
+
+    ndcg: float
+    share: float
+    words: float
+    unread: int
+    pages_per_second: float
+
+
+@dataclass(frozen=True)
+class PagesReport:
+    """A collection as pages.
+
+    Attributes
+    ----------
+    name : str
+    documents, pages, queries : int
+    text : float
+        nDCG@10 of the documents as text.
+    readers : dict of str to ReaderScore
+    """
+
+    name: str
+    documents: int
+    pages: int
+    queries: int
+    text: float
+    readers: dict[str, ReaderScore]
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON primitives."""
+        return asdict(self)
+
+
+def load_pages(folder: Path) -> dict[str, list[Path]]:
+    """Files of the pages of each document: ``pages.jsonl`` beside a folder ``pages``.
+
+    Raises
+    ------
+    InvalidInputError
+        The listing is missing or malformed, or a file is not there.
+    """
+    if not (folder / LISTING).is_file():
+        raise InvalidInputError(
+            f"{folder / LISTING} does not exist; expected a line "
+            '{"_id": …, "pages": [file, …]} for each document, and the files in '
+            f"{folder / 'pages'}"
+        )
+    out: dict[str, list[Path]] = {}
+    for number, line in enumerate(utf8_lines(folder / LISTING), 1):
+        try:
+            row = json.loads(line)
+            files = [folder / "pages" / name for name in row["pages"]]
+            out[str(row["_id"])] = files
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise InvalidInputError(f"{folder / LISTING}, line {number}: {error!r}") from error
+        missing = [str(file) for file in files if not file.is_file()]
+        if missing or not files:
+            raise InvalidInputError(f"{folder / LISTING}, line {number}: no file {missing[:3]}")
+    return out
+
+
+def with_pages(
+    collection: JudgedCollection, pages: dict[str, list[Path]], limit: int | None = None
+) -> JudgedCollection:
+    """The documents that have pages, and the queries with a relevant one among them.
+
+    Raises
+    ------
+    InvalidInputError
+        None of the collection has pages, or no query is left.
+    """
+    kept = [name for name in collection.corpus if name in pages and collection.corpus[name]]
+    corpus = {name: collection.corpus[name] for name in kept[:limit]}
+    qrels = {
+        query: {name: grade for name, grade in grades.items() if name in corpus}
+        for query, grades in collection.qrels.items()
+    }
+    qrels = {query: grades for query, grades in qrels.items() if max(grades.values(), default=0)}
+    if not qrels:
+        raise InvalidInputError(
+            f"no judged query of {collection.name} has a relevant document among the "
+            f"{len(corpus)} that have pages; set more pages"
+        )
+    queries = {query: collection.queries[query] for query in qrels}
+    return JudgedCollection(collection.name, corpus, queries, qrels)
+
+
+def evaluate_pages(
+    collection: JudgedCollection,
+    pages: dict[str, list[Path]],
+    encoder: Any,
+    *,
+    peers: Sequence[str] = (),
+    show_progress_bar: bool = False,
+) -> PagesReport:
+    """Rank the documents as text and as pages, by plain cosine.
+
+    Parameters
+    ----------
+    collection : JudgedCollection
+        As `with_pages` gives it.
+    pages : dict of str to list of Path
+    encoder : OpticalEncoder
+    peers : sequence of str
+        Further readers, whose text goes through the same encoder; see `PEERS`.
+    show_progress_bar : bool, default=False
+
+    Raises
+    ------
+    InvalidInputError
+        A peer is unknown.
+    OptionalDependencyError
+        A peer is not installed.
+    """
+    from tqdm.auto import tqdm
+
+    read = {OURS: lambda path: encoder.read([path])[0].text}
+    read |= {name: _peer(name) for name in peers}
+    questions = encoder.encode(list(collection.queries.values()))
+    texts = list(collection.corpus.values())
+    text = cosine_ndcg(collection, encoder.encode(texts), questions)
+    files = [pages[name] for name in collection.corpus]
+    encoder.read([files[0][0]])  # weights are in memory before the clock runs
+    scores = {}
+    for name, reader in read.items():
+        bar = tqdm(files, desc=f"Reading ({name})", unit="text", disable=not show_progress_bar)
+        began = time.perf_counter()
+        found = ["\n".join(filter(None, map(reader, its_pages))) for its_pages in bar]
+        vectors = _vectors(encoder, found)
+        seconds = time.perf_counter() - began
+        ndcg = cosine_ndcg(collection, vectors, questions)
+        scores[name] = ReaderScore(
+            ndcg,
+            ndcg / text if text else float("nan"),
+            float(np.mean([_found(a, b) for a, b in zip(found, texts, strict=True)])),
+            sum(not said.strip() for said in found),
+            sum(map(len, files)) / seconds,
+        )
+    return PagesReport(
+        collection.name, len(texts), sum(map(len, files)), len(questions), text, scores
+    )
+
+
+def _vectors(encoder: Any, texts: list[str]) -> NDArray[np.float32]:
+    """Vectors of what was read; zero where nothing was."""
+    out = np.zeros((len(texts), encoder.dim), np.float32)
+    read = [row for row, said in enumerate(texts) if said.strip()]
+    if read:
+        out[read] = encoder.encode([texts[row] for row in read])
+    return out
+
+
+def _found(said: str, wanted: str) -> float:
+    """Share of the distinct words of a text that are read."""
+    words = set(wanted.split())
+    return len(words & set(said.split())) / max(1, len(words))
+
+
+def _peer(name: str) -> PageText:
+    if name == "tesseract":
+        program = shutil.which("tesseract")
+        if program is None:
+            raise OptionalDependencyError("tesseract")
+
+        def by_tesseract(path: Path) -> str:
+            done = subprocess.run(
+                [program, str(path), "-"], capture_output=True, text=True, check=False
+            )
+            return done.stdout
+
+        return by_tesseract
+    if name == "rapidocr":
+        engine = optional("rapidocr").RapidOCR()
+
+        def by_rapidocr(path: Path) -> str:
+            return "\n".join(engine(str(path)).txts or ())
+
+        return by_rapidocr
+    raise InvalidInputError(f"peer is {name!r}, expected one of {list(PEERS)}")
