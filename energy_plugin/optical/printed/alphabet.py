@@ -33,6 +33,9 @@ def readable(text: str) -> str:
     """The text as a reader could give it back: composed, what it does not know left out."""
     out = []
     for character in unicodedata.normalize("NFC", text):
+        if character.isspace():
+            out.append(" ")
+            continue
         same = _LIGATURES.get(character, _ALIKE.get(character, character))
         out.append(same if all(each in _CODES for each in same) else "")
     return " ".join("".join(out).split())

@@ -10,6 +10,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from energy_plugin.errors import CheckpointError
+from energy_plugin.optical.printed.alphabet import CHARACTERS
 from energy_plugin.optical.printed.recogniser import Recogniser, RecogniserConfig
 
 NAME = "print.safetensors"
@@ -40,6 +41,8 @@ def load(path: Path) -> Recogniser:
             metadata = file.metadata() or {}
             if int(metadata["format_version"]) != FORMAT_VERSION:
                 raise ValueError(f"format version {metadata['format_version']}")
+            if json.loads(metadata["config"])["characters"] != CHARACTERS:
+                raise ValueError("it knows other characters")
             model = Recogniser(RecogniserConfig.from_dict(json.loads(metadata["config"])))
             tensors = {key: file.get_tensor(key).float() for key in file.keys()}  # noqa: SIM118
         model.load_state_dict(tensors)
