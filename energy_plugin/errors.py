@@ -18,6 +18,8 @@ A message says what is wrong, what was got, what was expected and what to do.
 
 from __future__ import annotations
 
+import re
+
 
 class EnergyPluginError(Exception):
     """Base of every error that this project raises on purpose."""
@@ -59,8 +61,27 @@ class OptionalDependencyError(EnergyPluginError, ImportError):
     """An extra of the package, or a library that no extra brings, is needed and not installed."""
 
     def __init__(self, module: str, extra: str | None = None) -> None:
-        wanted = module if extra is None else f'"energy-plugin[{extra}]"'
+        lines = [f"pip install {' '.join(names)}"] if (names := _libraries(extra)) else []
+        lines += [f'pip install -e ".[{extra}]" in a checkout'] if extra else []
+        lines = lines or [f"pip install {module.partition('.')[0]}"]
         super().__init__(
             f"{module!r} is not installed and this call needs it. "
-            f"Install it with: pip install {wanted}"
+            f"Install it with: {', or '.join(lines)}"
         )
+
+
+def _libraries(extra: str | None) -> list[str]:
+    """Quoted requirements of an extra, as the installed package lists them."""
+    from importlib import metadata
+
+    try:
+        listed = metadata.requires("energy-plugin") or [] if extra else []
+    except metadata.PackageNotFoundError:  # its folder is on the path, nothing is installed
+        return []
+    requirements = [line.partition(";") for line in listed]
+    return [
+        f'"{name.strip()}"'
+        for name, _, marker in requirements
+        if extra in re.findall(r"extra == ['\"]([\w-]+)['\"]", marker)
+        and not name.startswith("energy-plugin")
+    ]

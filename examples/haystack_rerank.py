@@ -1,7 +1,7 @@
 """Energy ranking in Haystack: a pipeline of embedder, retriever and ranker.
 
 Run with ``python examples/haystack_rerank.py``. Nothing is kept.
-Needs ``pip install "energy-plugin[haystack]"``: without a database the documents that the
+Needs ``pip install -e ".[haystack]"``: without a database the documents that the
 retriever found are ranked by their own graph. With ``host=`` a Chroma collection or LanceDB
 table lends its vectors and its field.
 """

@@ -1,7 +1,7 @@
 """Energy ranking in LangChain: a Chroma store, its hits reordered on the collection's field.
 
 Run with ``python examples/langchain_rerank.py [folder]``. Without a folder nothing is kept.
-Needs ``pip install "energy-plugin[chroma,langchain]" langchain-chroma langchain-classic``.
+Needs ``pip install -e ".[chroma,langchain]" langchain-chroma langchain-classic``.
 """
 
 import sys

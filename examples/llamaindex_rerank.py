@@ -1,7 +1,7 @@
 """Energy ranking in LlamaIndex: nodes in a LanceDB table, hits reordered on its field.
 
 Run with ``python examples/llamaindex_rerank.py [folder]``. Without a folder nothing is kept.
-Needs ``pip install "energy-plugin[lancedb,llamaindex]" llama-index-vector-stores-lancedb``.
+Needs ``pip install -e ".[lancedb,llamaindex]" llama-index-vector-stores-lancedb``.
 """
 
 import sys

@@ -157,7 +157,7 @@ class EnergyTable(FieldVerbs):
             that works.
         engine : {"local", "ray"}, default "local"
             Where rows become columns once the field is known: in this process, or fragment by
-            fragment on a Ray cluster (``pip install "energy-plugin[ray]"``).
+            fragment on a Ray cluster (``pip install -e ".[ray]"``).
         sample : int, optional
             Rows that the field is fitted on: all, or 131,072 chosen by the seed of the
             configuration where there are more. The columns of the others are a function of

@@ -108,7 +108,7 @@ class LocalEncoder(nn.Module):
         """Line tokens (N, 4, E) and their ink (N, 4) to vision tokens (N, E)."""
         out: Tensor = self.compressor((lines * inked[..., None]).flatten(1))
         if self.registers:  # the mean of the inked lines: one word of a tile counts as a word
-            out = out * (TILE_LINES / inked.sum(1, keepdim=True).clamp_min(1))
+            out = out * (TILE_LINES / inked.sum(1, keepdim=True).clamp_min(1).float())
         return out
 
 

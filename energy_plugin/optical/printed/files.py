@@ -6,6 +6,7 @@ import json
 import os
 from pathlib import Path
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
@@ -43,7 +44,9 @@ def load(path: Path) -> Recogniser:
                 raise ValueError(f"format version {metadata['format_version']}")
             if json.loads(metadata["config"])["characters"] != CHARACTERS:
                 raise ValueError("it knows other characters")
-            model = Recogniser(RecogniserConfig.from_dict(json.loads(metadata["config"])))
+            with torch.device("meta"):  # so that nobody's random numbers are drawn from
+                model = Recogniser(RecogniserConfig.from_dict(json.loads(metadata["config"])))
+            model = model.float().to_empty(device="cpu")
             tensors = {key: file.get_tensor(key).float() for key in file.keys()}  # noqa: SIM118
         model.load_state_dict(tensors)
     except (
