@@ -106,6 +106,12 @@ def test_version_and_help():
         assert command in done.stdout
 
 
+def test_a_mistyped_command_is_helped():
+    done = _run("serch", "db", "words")
+    assert done.returncode == 2
+    assert "There is no command 'serch'. Did you mean search?" in done.stderr
+
+
 @pytest.mark.parametrize("arguments", ["--foo", "eval", "nothing", "eval x --k 3"])
 def test_wrong_usage_is_two(arguments):
     assert _run(*arguments.split()).returncode == 2

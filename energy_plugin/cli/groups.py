@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
+from difflib import get_close_matches
 from itertools import groupby
 from typing import Any, ClassVar
 
@@ -27,6 +28,14 @@ class LazyGroup(TyperGroup):
         """Import a command; None where there is none of that name."""
         entry = self.entries.get(cmd_name) or self.unlisted.get(cmd_name)
         return None if entry is None else _made(cmd_name, entry)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Find a command; the message about a mistyped one names those that are near."""
+        if args and not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
+            near = get_close_matches(args[0], [*self.entries, *self.unlisted], n=1)
+            meant = f" Did you mean {near[0]}?" if near else ""
+            ctx.fail(f"There is no command {args[0]!r}.{meant}")
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """Write one line for each command, section by section."""

@@ -23,10 +23,12 @@ def command(
     Use it when `info` shows drift: a distortion above 1.3 or a λ shift above 1. The old field
     answers until the new one is complete.
     """
+    from energy_plugin.library.remedies import commands_as_remedies
     from energy_plugin.library.stores.opening import open_store
 
     store = open_store(path, name)
-    did = store.refit(memory_limit=memory_limit, show_progress_bar=show_progress())
+    with commands_as_remedies(path, name):
+        did = store.refit(memory_limit=memory_limit, show_progress_bar=show_progress())
     rows = store.count()
     if as_json:
         print_json({"host": store.host, "name": store.name, "field": did, "rows": rows})

@@ -42,7 +42,7 @@ def command(
 
     seen, left = None, runs
     while True:
-        state = state_of_files(folder)
+        state = state_of_files(folder, into)
         if state != seen:
             outcome, progress = index.run(folder, into, host, name, passage, overlap, embedder, ocr)
             if seen is None or outcome.field != "unchanged":

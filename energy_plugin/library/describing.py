@@ -45,10 +45,10 @@ def _noted(path: Path, name: str | None) -> dict[str, Any] | None:
     if len(names) != 1:
         return None
     noted = recall(path, names[0], _NOTE)
-    if noted is None or (name is None and noted["names"] != names):
+    if not isinstance(noted, dict) or (name is None and noted.get("names") != names):
         return None
-    found: dict[str, Any] = noted["info"]
-    return found
+    found = noted.get("info")
+    return found if isinstance(found, dict) else None
 
 
 def _names(path: Path) -> list[str]:

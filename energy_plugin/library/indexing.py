@@ -83,8 +83,11 @@ def index_folder(request: Request, progress: dict[str, Any], *, show_progress_ba
     KeyboardInterrupt
         Interrupted; what was embedded is stored.
     """
-    listing = files_below(request.folder)  # before anything is made
-    known = _unchanged(request, listing)
+    listing = files_below(request.folder, request.into)  # before anything is made
+    try:
+        known = _unchanged(request, listing)
+    except (AttributeError, KeyError, TypeError):  # not a note of ours
+        known = None
     if known is not None:
         progress.update(known.progress)
         return known

@@ -72,7 +72,7 @@ def test_an_index_made_with_a_class_does_not_run_it_unasked(energy_plugin, folde
     assert "not embedded by this encoder" in done.stderr.decode()
 
 
-@pytest.mark.parametrize("host", ["lancedb", "chroma"])
+@pytest.mark.parametrize("host", ["lancedb", pytest.param("chroma", marks=pytest.mark.slow)])
 def test_ctrl_c_keeps_what_was_embedded_and_search_names_a_command(
     energy_plugin, environment, tmp_path, host
 ):

@@ -161,6 +161,14 @@ def test_what_is_left_out_is_named(tmp_path):
     )
 
 
+def test_a_database_inside_the_folder_is_not_indexed(tmp_path):
+    (tmp_path / "db" / "docs.lance").mkdir(parents=True)
+    (tmp_path / "db" / "docs.lance" / "notes.txt").write_text("inside")
+    (tmp_path / "a.txt").write_text("words")
+    found = files_below(tmp_path, tmp_path / "db")
+    assert ([path.name for path in found.files], found.skipped) == (["a.txt"], {})
+
+
 def pdf_of(*pages):
     """A PDF with a page for each text, or for each picture."""
     pdfium = pytest.importorskip("pypdfium2")

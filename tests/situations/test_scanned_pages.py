@@ -56,7 +56,8 @@ def test_scans_are_found_by_page_and_unreadable_ones_named(tmp_path, call):
     folder, into = tmp_path / "scans", tmp_path / "db"
     folder.mkdir()
     blank = Image.new("L", (1000, 700), 255)
-    COMET.save(folder / "two.pdf", save_all=True, append_images=[blank, VIOLIN.copy()], resolution=100)
+    others = [blank, VIOLIN.copy()]
+    COMET.save(folder / "two.pdf", save_all=True, append_images=others, resolution=100)
     VOLCANO.save(folder / "one.tiff", save_all=True, append_images=[VIOLIN.copy()])
     encrypted = zlib.decompress(base64.b64decode(ENCRYPTED))
     (folder / "locked.pdf").write_bytes(encrypted)

@@ -50,8 +50,14 @@ def left_out(skipped: Mapping[str, int], outside: Sequence[str]) -> str:
     return "; ".join(said)
 
 
-def files_below(folder: Path) -> Listing:
+def files_below(folder: Path, database: Path | None = None) -> Listing:
     """Files with a known suffix, sorted; hidden files and folders are left out.
+
+    Parameters
+    ----------
+    folder : Path
+    database : Path, optional
+        A folder that is left out, as it holds the index itself.
 
     Raises
     ------
@@ -62,7 +68,8 @@ def files_below(folder: Path) -> Listing:
         raise InvalidInputError(f"{folder} is not a folder. Give one with files to index.")
     found = Listing([])
     root = folder.resolve()
-    for path in sorted(_walk(folder)):
+    own = None if database is None else database.resolve()
+    for path in sorted(_walk(folder, own)):
         if path.is_symlink() and path.exists() and not path.resolve().is_relative_to(root):
             found.outside.append(path.relative_to(folder).as_posix())
         elif path.is_dir():
@@ -80,10 +87,14 @@ def files_below(folder: Path) -> Listing:
     return found
 
 
-def _walk(folder: Path) -> Iterator[Path]:
+def _walk(folder: Path, without: Path | None) -> Iterator[Path]:
     for place, folders, files in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
         here = Path(place)
+        folders[:] = sorted(
+            name
+            for name in folders
+            if not name.startswith(".") and (without is None or (here / name).resolve() != without)
+        )
         yield from (here / name for name in folders if (here / name).is_symlink())
         yield from (here / name for name in files if not name.startswith("."))
 
@@ -138,7 +149,7 @@ def source_of(folder: Path, path: Path) -> str:
     return os.fsencode(path.relative_to(folder).as_posix()).decode("utf-8", "replace")
 
 
-def state_of_files(folder: Path) -> int:
+def state_of_files(folder: Path, database: Path) -> int:
     """Number that changes with the names, sizes and times of the files to index.
 
     Raises
@@ -147,7 +158,7 @@ def state_of_files(folder: Path) -> int:
         As `files_below`.
     """
     found = []
-    for path in files_below(folder).files:
+    for path in files_below(folder, database).files:
         try:
             status = path.stat()
         except OSError:  # gone meanwhile, or a dangling link
