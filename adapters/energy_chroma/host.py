@@ -76,7 +76,8 @@ class ChromaHost:
         own = self.collection._embedding_function
         # a function that inherits get_config has none, and would warn when asked; the default
         # one stands for "not given"
-        configured = own is not None and type(own).get_config is not EmbeddingFunction.get_config
+        described = getattr(type(own), "get_config", None)
+        configured = described not in (None, EmbeddingFunction.get_config) and hasattr(own, "name")
         if own is not None and configured and own.name() != "default":
             return _identity(own.name(), own.get_config())
         return self.stored_embedder()

@@ -6,9 +6,11 @@ library has to be installed. Any other object with the methods of `Host` works a
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from uuid import UUID
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +22,11 @@ if TYPE_CHECKING:
     from energy_plugin.energy import EnergyField
 
 PAGE = 5_000  # ids in one request
-_WHOLE = re.compile(r"-?[0-9]{1,19}")  # of a column of 64-bit numbers
+_WHOLE = re.compile(r"-?[0-9]{1,20}")
+_WHOLE_TYPE = re.compile(r"(u?)int(8|16|32|64)")
+_TEXT_TYPES = ("string", "large_string", "string_view")
+_UUID = "extension<arrow.uuid>"
+_BYTES_TYPES = ("binary", "large_binary", "binary_view", _UUID)
 
 
 @runtime_checkable
@@ -204,12 +210,12 @@ _FLOATS = ("halffloat", "float", "double")
 
 
 def _literals(table: Any, column: str, ids: Sequence[str]) -> list[str]:
-    """SQL literals of distinct ids; those that a column of numbers cannot hold are left out.
+    """SQL literals of distinct ids; those that a column of its type cannot hold are left out.
 
     Raises
     ------
     InvalidInputError
-        The table has no such column.
+        The table has no such column, or its type is none that ids have.
     """
     names = [each.name for each in table.schema]
     if column not in names:
@@ -217,8 +223,29 @@ def _literals(table: Any, column: str, ids: Sequence[str]) -> list[str]:
             f"Table {table.name!r} has no column {column!r} to find ids in, only {names}. "
             "Name the right one with id_column."
         )
+    kind = table.schema.field(column).type
+    named = str(kind.value_type if str(kind).startswith("dictionary<") else kind)
     distinct = list(dict.fromkeys(str(each) for each in ids))
-    if "int" in str(table.schema.field(column).type):
-        whole = [each for each in distinct if _WHOLE.fullmatch(each)]
-        return [each for each in whole if -(1 << 63) <= int(each) < 1 << 63]
-    return ["'" + each.replace("'", "''") + "'" for each in distinct]
+    if whole := _WHOLE_TYPE.fullmatch(named):
+        bits, signed = int(whole[2]), not whole[1]
+        least, most = (-(1 << (bits - 1)), 1 << (bits - 1)) if signed else (0, 1 << bits)
+        numbers = [each for each in distinct if _WHOLE.fullmatch(each)]
+        return [each for each in numbers if least <= int(each) < most]
+    if named in _TEXT_TYPES:
+        return ["'" + each.replace("'", "''") + "'" for each in distinct]
+    if named in _BYTES_TYPES or named.startswith("fixed_size_binary["):
+        found = [_bytes_of(each, uuid=named == _UUID) for each in distinct]
+        return [f"X'{each.hex()}'" for each in found if each is not None]
+    raise InvalidInputError(
+        f"Column {column!r} of table {table.name!r} holds {named}, and ids must be texts, whole "
+        "numbers or bytes. Name another one with id_column."
+    )
+
+
+def _bytes_of(name: str, *, uuid: bool) -> bytes | None:
+    """The bytes that are written so: a UUID, or Python's ``b'...'``; None where it is neither."""
+    try:
+        value = UUID(name).bytes if uuid else ast.literal_eval(name)
+    except (ValueError, SyntaxError):
+        return None
+    return value if isinstance(value, bytes) else None

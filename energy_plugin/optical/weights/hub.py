@@ -84,7 +84,7 @@ def fetch(
     CheckpointError
         Not in the cache and not to be had; or the repository holds no such encoder.
     """
-    hub = optional("huggingface_hub", "hub")
+    hub = _library()
     home = Path(cache_dir) if cache_dir else Path(hub.constants.HF_HOME) / "energy-plugin"
     home = home / repository.replace("/", "--")
     known = home / "refs" / re.sub(r"[^\w.-]", "-", revision)
@@ -118,6 +118,13 @@ def fetch(
         ) from error
     _note(known, commit)
     return target
+
+
+def _library() -> Any:
+    """huggingface_hub with the parts that are used here: it imports none of them by itself."""
+    for part in ("constants", "errors", "utils"):
+        optional(f"huggingface_hub.{part}", "hub")
+    return optional("huggingface_hub", "hub")
 
 
 def _note(known: Path, commit: str) -> None:
