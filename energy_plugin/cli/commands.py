@@ -34,6 +34,7 @@ COMMANDS: dict[str, Entry] = {
     "index": Entry("index", "Index a folder of files, or bring its index up to date.", _EVERY_DAY),
     "search": Entry("search", "Search an index.", _EVERY_DAY),
     "watch": Entry("watch", "Keep an index up to date while files change.", _EVERY_DAY),
+    "compare": Entry("compare", "Compare rankings on your own documents.", _EVERY_DAY),
     "report": Entry("report", "Write a one-page report about an index.", _EVERY_DAY),
     "info": Entry("info", "Show what an index holds.", _EVERY_DAY),
     "demo": Entry("demo", "Try both databases on this machine's own documentation.", _EVERY_DAY),

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from energy_plugin.energy.blocks import blocks, unit
+from energy_plugin.energy.blocks import EPS, blocks, unit
 from energy_plugin.energy.codec.codes import DECODE_ROWS, decode, squared_residuals
 from energy_plugin.energy.codec.rotation import rotation
 from energy_plugin.energy.columns import NO_CELL
@@ -19,6 +19,7 @@ from energy_plugin.energy.fit.anchors import assign
 from energy_plugin.energy.taumode import AnchorGraph, taumode
 
 EXACT_BITS = 8  # codes of so many bits say ⟨a, r⟩ better than the float16 lengths do
+EXACT_DIM = 1024  # up to here the inverse of the metric is taken in float64
 SHORT = 1e-2  # ‖a‖² below which an anchor has hardly a direction
 
 
@@ -68,6 +69,29 @@ class Learned(Protocol):
     @property
     def laplacian_indptr(self) -> NDArray[np.int32]:
         """Of the Laplacian in CSR form."""
+
+
+def inverse(
+    matrix: torch.Tensor, anchors: torch.Tensor, centre: torch.Tensor
+) -> tuple[torch.Tensor, float]:
+    """(MR)⁻¹ transposed, (d, d), and the length r that rows have in the metric, its median.
+
+    From metric and rotation (d, d), anchors (m, d) and centre (d,); see `search.relevance`.
+    """
+    device = matrix.device
+    matrix, centre = matrix.cpu(), centre.cpu()
+    wide = matrix.double() if len(matrix) <= EXACT_DIM else matrix
+    try:
+        back = torch.linalg.inv(wide).float()
+    except RuntimeError:  # a metric that was stored singular
+        back = torch.linalg.pinv(wide).float()
+    ways = unit(anchors.cpu()) @ back  # x = c + r·back
+    squared = ways.square().sum(1).clamp_min(EPS)
+    along = (ways @ centre) / squared
+    # ‖c + r·w‖ = 1
+    root = (along.square() + (1 - centre.square().sum()) / squared).clamp_min(0).sqrt()
+    length = float((root - along).median())
+    return back.T.contiguous().to(device), length
 
 
 def transform(
@@ -126,10 +150,8 @@ class Projection:
 
     @cached_property
     def back(self) -> tuple[torch.Tensor, float]:
-        """See `search.relevance.inverse`."""
-        from energy_plugin.energy.search.relevance import inverse
-
-        return inverse(self)
+        """See `inverse`."""
+        return inverse(self.matrix, self.graph.anchors, self.centre)
 
     def project(self, rows: NDArray[np.float32]) -> tuple[torch.Tensor, torch.Tensor]:
         """Coordinates (n, d), and which rows have a direction (n,)."""

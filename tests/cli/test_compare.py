@@ -137,3 +137,46 @@ def test_sentences_are_taken_out_of_their_passage():
         assert each.sentence != shared
     assert hold_out(texts[:1], seed=3) == hold_out(texts[:1], seed=3)
     assert hold_out(["Too short to ask."]) == []
+
+
+def test_on_an_index(call, made, tmp_path):
+    _, _, into = made
+    asked = tmp_path / "asked.tsv"
+    lines = [f"Note {i} is about what?\tnote{i}.txt" for i in range(6)]
+    asked.write_text("\n".join([*lines, "which way do tails point?\treadme.md"]), "utf-8")
+    code, out, err = call("compare", into, "--questions", asked, "--json")
+    assert code == 0, err
+    found = json.loads(out)
+    assert len(found["questions"]) == 7
+    assert set(found["rankings"]) == {"cosine", "words", "fusion", "energy", "hybrid"}
+    assert found["questions"][6]["places"]["words"] == 1
+    assert found["verdict"]
+    code, out, err = call("compare", into, "--questions", asked)
+    assert code == 0, err
+    assert "7 questions with known answers" in out
+    assert found["verdict"].split(":")[0] in out
+    asked.write_text("who?\tnobody.txt\n", "utf-8")
+    code, _, err = call("compare", into, "--questions", asked)
+    assert code == 2
+    assert "No row answers 'who?'" in err
+    code, _, err = call("compare", into, "--count", "5")
+    assert code == 2
+    assert "Give questions and answers with --questions FILE" in err
+
+
+def test_on_a_folder(call, tmp_path):
+    folder = tmp_path / "files"
+    folder.mkdir()
+    subjects = ("wings", "bread", "rivers", "violins", "comets", "glaciers")
+    for i, subject in enumerate(subjects):
+        body = " ".join(
+            f"Sentence {k} says a word or two more about {subject} and the number {k * i}."
+            for k in range(9)
+        )
+        (folder / f"{subject}.md").write_text(f"# {subject.title()}\n\n{body}\n", "utf-8")
+    code, out, err = call("compare", folder, "--count", "6", "--json")
+    assert code == 0, err
+    found = json.loads(out)
+    assert found["rows"] >= 6
+    assert len(found["questions"]) == 6
+    assert found["rankings"]["hybrid"]["first_ten"] > 0.9

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from energy_data import clustered
+from support.energy_data import clustered
 
 from energy_plugin.energy import EnergyField, EnergyIndex
 from energy_plugin.energy.result import CUT_OFF, NO_ROW

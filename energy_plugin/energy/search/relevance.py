@@ -3,8 +3,9 @@
 ========== ===================================================================
 q, c       a question, unit length; centre of the field
 g          c·q + r·⟨(MR)⁻¹q, x̃⟩, close to the cosine of the question and the stored row before
-           metric and centring. Those two make questions of every subject look alike to the
-           ranking; what a question shares with the collection as a whole is in g again
+           metric and centring; see `projection.inverse`. Those two make questions of every
+           subject look alike to the ranking; what a question shares with the collection as a
+           whole is in g again
 r          length that rows have in the metric before they become unit, the median over the
            anchors
 U          what unrelated rows have: the mean similarity m̄ of two rows
@@ -26,7 +27,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from energy_plugin.energy.blocks import EPS, blocks, inner, unit
+from energy_plugin.energy.blocks import blocks, inner, unit
 from energy_plugin.errors import InvalidInputError
 
 if TYPE_CHECKING:
@@ -39,7 +40,6 @@ RELATED = 0.95
 SAMPLE = 512  # rows that T is learned from
 LEAST = 0.02  # of T − U; in a collection of copies everything is related
 UNKNOWN = 0.6  # share of 1 − U that T − U has where a field does not know it
-EXACT_DIM = 1024  # up to here the inverse is taken in float64
 
 
 def related(rows: torch.Tensor, near: torch.Tensor) -> float | None:
@@ -51,24 +51,6 @@ def related(rows: torch.Tensor, near: torch.Tensor) -> float | None:
     first = near[some, :NEAREST]
     around = rows.index_select(0, first.flatten()).view(*first.shape, -1)
     return float(torch.bmm(around, rows[some][:, :, None]).mean())
-
-
-def inverse(projection: Projection) -> tuple[torch.Tensor, float]:
-    """(MR)⁻¹ transposed, (d, d), and r."""
-    matrix = projection.matrix.cpu()
-    wide = matrix.double() if len(matrix) <= EXACT_DIM else matrix
-    try:
-        back = torch.linalg.inv(wide).float()
-    except RuntimeError:  # a metric that was stored singular
-        back = torch.linalg.pinv(wide).float()
-    anchors = unit(projection.graph.anchors.cpu()) @ back  # x = c + r·back
-    centre = projection.centre.cpu()
-    squared = anchors.square().sum(1).clamp_min(EPS)
-    along = (anchors @ centre) / squared
-    # ‖c + r·w‖ = 1
-    root = (along.square() + (1 - centre.square().sum()) / squared).clamp_min(0).sqrt()
-    length = float((root - along).median())
-    return back.T.contiguous().to(projection.device), length
 
 
 def relevance(

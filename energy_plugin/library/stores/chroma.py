@@ -157,15 +157,17 @@ class ChromaStore(Store):
         texts: list[str] = []
         vectors: list[NDArray[np.float32]] = []
         places: list[tuple[str, int] | None] = []
+        sources: list[str | None] = []
         for page in self._pages(["documents", "embeddings", "metadatas"]):
             ids += page["ids"]
             texts += [text or "" for text in page["documents"]]
             known = [metadata or {} for metadata in page["metadatas"]]
             places += [place(each.get("source"), each.get("page")) for each in known]
+            sources += [each.get("source") for each in known]
             vectors.append(np.asarray(page["embeddings"], dtype=np.float32))
         if not ids:
             raise InvalidInputError(f"Collection {self.name!r} in {self.path} is empty.")
-        return Content(ids, texts, np.concatenate(vectors), places)
+        return Content(ids, texts, np.concatenate(vectors), places, sources)
 
     def forget(self, now: Any, column: str, *, dry_run: bool) -> Any:
         """See `EnergyCollection.forget`."""

@@ -196,7 +196,7 @@ class LanceStore(Store):
         ids = found["id" if "id" in names else "_rowid"].to_pylist()
         texts = found["text"].to_pylist() if "text" in names else [""] * len(ids)
         paged = "source" in names and "page" in names
-        sources = found["source"].to_pylist() if paged else [None] * len(ids)
+        sources = found["source"].to_pylist() if "source" in names else [None] * len(ids)
         pages = found["page"].to_pylist() if paged else [None] * len(ids)
         dim = found.schema.field(column).type.list_size
         flat = found[column].combine_chunks().flatten().to_numpy(zero_copy_only=False)
@@ -205,6 +205,7 @@ class LanceStore(Store):
             [str(each or "") for each in texts],
             flat.reshape(-1, dim).astype(np.float32, copy=False),
             [place(source, page) for source, page in zip(sources, pages, strict=True)],
+            sources,
         )
 
     def forget(self, now: Any, column: str, *, dry_run: bool) -> Any:

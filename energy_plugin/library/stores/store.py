@@ -60,12 +60,15 @@ class Content:
     vectors : ndarray of shape (n, d), float32
     places : list of (str, int) or None
         File and page of rows that have one.
+    sources : list of str or None
+        File of each row.
     """
 
     ids: list[str]
     texts: list[str]
     vectors: NDArray[np.float32]
     places: list[tuple[str, int] | None]
+    sources: list[str | None]
 
 
 def place(source: object, page: object) -> tuple[str, int] | None:
