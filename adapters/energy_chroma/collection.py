@@ -361,7 +361,7 @@ class EnergyCollection(FieldVerbs):
         with self._keeper.lock:
             field = self._keeper.open_if_built()
             limited = {} if limit is None else {"limit": limit}  # unknown to Chroma 1.5.0
-            answer = self._host.patience.call(
+            answer = self._keeper.host.patience.call(
                 lambda: self.collection.delete(ids, where, where_document, **limited)
             )
             if field is not None:
