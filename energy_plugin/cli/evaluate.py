@@ -6,14 +6,13 @@ import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from statistics import fmean
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from energy_plugin.cli import evaluate_tables
 from energy_plugin.cli.console import (
     console,
-    heading,
-    p_value,
     print_json,
     show_progress,
     table,
@@ -23,10 +22,8 @@ from energy_plugin.errors import InvalidInputError
 
 if TYPE_CHECKING:
     from energy_plugin.energy import EnergyConfig
-    from energy_plugin.evaluation import CollectionVectors, JudgedCollection, SetReport
+    from energy_plugin.evaluation import CollectionVectors, JudgedCollection
     from energy_plugin.evaluation.pages import PagesReport
-
-MEANS = ("ndcg@10", "map", "mrr", "recall@10", "recall@100")
 
 Folders = Annotated[
     list[Path],
@@ -109,9 +106,9 @@ def command(
             )
         )
     if as_json:
-        print_json(_as_json(reports))
+        print_json(evaluate_tables.as_json(reports))
     else:
-        _print_tables(reports)
+        evaluate_tables.print_tables(reports)
 
 
 def _paged(
@@ -181,57 +178,3 @@ def judged(
     from energy_plugin.evaluation.sources import judged as found
 
     return found(folders, vectors, encoder, show_progress_bar=show_progress())
-
-
-def _mean(reports: Sequence[SetReport]) -> dict[str, dict[str, float]]:
-    """Means over the sets: ranking → measure → value; rankings that every set has."""
-    names = [name for name in reports[0].rankings if all(name in r.rankings for r in reports)]
-    return {
-        ranking: {
-            measure: fmean(report.rankings[ranking].mean[measure] for report in reports)
-            for measure in MEANS
-        }
-        for ranking in names
-    }
-
-
-def _as_json(reports: Sequence[SetReport]) -> dict[str, Any]:
-    if len(reports) == 1:
-        return reports[0].to_dict()
-    return {"sets": {r.name: r.to_dict() for r in reports}, "mean": _mean(reports)}
-
-
-def _print_tables(reports: Sequence[SetReport]) -> None:
-    out = console()
-    for report in reports:
-        sizes = f"{report.documents:,} documents, {report.queries:,} judged queries"
-        fit = report.rankings["energy"].fit_seconds
-        out.print(heading(f"{report.name}: {sizes}; energy field fitted in {fit:.1f} s"))
-        made = table("ranking", *MEANS, "win/tie/loss", "p", "ms/query")
-        for name, ranking in report.rankings.items():
-            result = ranking.comparison.get("ndcg@10")
-            made.add_row(
-                name,
-                *(f"{ranking.mean[measure]:.3f}" for measure in MEANS),
-                f"{result.win}/{result.tie}/{result.loss}" if result else "",
-                p_value(result.p_value) if result else "",
-                f"{ranking.query_ms:.1f}",
-            )
-        out.print(made)
-    if len(reports) > 1:
-        out.print(heading(f"mean of {len(reports)} sets, and change against cosine"))
-        made = table("ranking", *MEANS)
-        mean = _mean(reports)
-        for name, values in mean.items():
-            cells = [f"{values[measure]:.3f}" for measure in MEANS]
-            if name != "cosine":
-                cells = [
-                    f"{cell} {_change(values[measure], mean['cosine'][measure])}"
-                    for cell, measure in zip(cells, MEANS, strict=True)
-                ]
-            made.add_row(name, *cells)
-        out.print(made)
-
-
-def _change(value: float, base: float) -> str:
-    return f"{100 * (value / base - 1):+.1f}%" if base > 0 else ""
