@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from energy_plugin.cli import evaluate_tables
 from energy_plugin.cli.console import (
     console,
+    heading,
     print_json,
     show_progress,
     table,
@@ -22,7 +23,7 @@ from energy_plugin.errors import InvalidInputError
 
 if TYPE_CHECKING:
     from energy_plugin.energy import EnergyConfig
-    from energy_plugin.evaluation import CollectionVectors, JudgedCollection
+    from energy_plugin.evaluation import CollectionVectors, JudgedCollection, SetReport
     from energy_plugin.evaluation.pages import PagesReport
 
 Folders = Annotated[
@@ -42,9 +43,18 @@ Vectors = Annotated[
 Encoder = Annotated[str, typer.Option(help="Encoder name or folder; or as --vectors.")]
 
 
+SeveralVectors = Annotated[
+    list[Path] | None,
+    typer.Option(
+        help="Ready vectors (.npz: corpus, queries, corpus_ids, query_ids), or a folder of "
+        "DATA.npz; in place of an encoder. Give it again for each model."
+    ),
+]
+
+
 def command(
     folders: Folders,
-    vectors: Vectors = None,
+    vectors: SeveralVectors = None,
     encoder: Encoder = "compact",
     k: Annotated[int, typer.Option(min=100, help="Depth of the rankings.")] = 1000,
     ablate: Annotated[
@@ -75,40 +85,72 @@ def command(
     limit: Annotated[
         int | None, typer.Option(min=1, help="Of --pages: the first so many documents.")
     ] = None,
+    hybrid: Annotated[
+        bool,
+        typer.Option(
+            "--hybrid",
+            help="Also words and vectors in one field, and the peers: centred cosine, Rocchio, "
+            "CSLS, BM25, reciprocal rank fusion, convex sum.",
+        ),
+    ] = False,
+    worst: Annotated[
+        bool, typer.Option("--worst", help="The ten queries that lose most to cosine.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Rank judged collections by cosine, energy and the arrowspace preset, and score all.
+    """Rank judged collections by cosine, energy, words and their peers, and score all.
 
-    p is that of a paired randomisation test of nDCG@10 against cosine, two-sided.
+    p is that of a paired randomisation test of nDCG@10 against cosine, two-sided; q is
+    Wilcoxon's, corrected for all comparisons of the run (Benjamini and Hochberg).
     """
-    from energy_plugin.evaluation import evaluate
-
     if pages:
         _print_pages(_paged(folders, pages, encoder, peer or [], limit), as_json)
         return
     settings = None if config is None else _settings(config)
+    options = {"k": k, "config": settings, "ablate": ablate, "rerank_first": rerank}
+    options |= {"peers": hybrid, "words": hybrid}
+    results = {
+        _name(source, encoder): _reports(folders, source, encoder, save_vectors, options)
+        for source in vectors or [None]
+    }
+    if as_json:
+        made = {name: evaluate_tables.as_json(reports) for name, reports in results.items()}
+        print_json(next(iter(made.values())) if len(made) == 1 else {"vectors": made})
+        return
+    for name, reports in results.items():
+        if len(results) > 1:
+            console().print(heading(f"vectors: {name}"))
+        evaluate_tables.print_tables(reports)
+        if worst:
+            evaluate_tables.print_worst(reports)
+
+
+def _name(source: Path | None, encoder: str) -> str:
+    if source is None:
+        return encoder
+    path = source.resolve()
+    return path.stem if path.is_file() else path.name
+
+
+def _reports(
+    folders: Sequence[Path],
+    source: Path | None,
+    encoder: str,
+    save_vectors: Path | None,
+    options: Mapping[str, Any],
+) -> list[SetReport]:
+    """One report a collection, with the vectors of one model."""
+    from energy_plugin.evaluation import evaluate
+
     reports = []
-    for collection, found in judged(folders, vectors, encoder):
+    for collection, found in judged(folders, source, encoder):
         if save_vectors is not None:
             save_vectors.mkdir(parents=True, exist_ok=True)
             found.save(save_vectors / f"{collection.name}.npz", collection)
         if collection.n_empty:
             warn(f"{collection.name}: {collection.n_empty} documents have no text.")
-        reports.append(
-            evaluate(
-                collection,
-                found,
-                k=k,
-                config=settings,
-                ablate=ablate,
-                rerank_first=rerank,
-                show_progress_bar=show_progress(),
-            )
-        )
-    if as_json:
-        print_json(evaluate_tables.as_json(reports))
-    else:
-        evaluate_tables.print_tables(reports)
+        reports.append(evaluate(collection, found, show_progress_bar=show_progress(), **options))
+    return reports
 
 
 def _paged(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,6 +23,8 @@ class Comparison:
         Mean of second minus first.
     p_value : float
         Two-sided p-value of the paired randomisation test.
+    wilcoxon : float
+        Two-sided p-value of Wilcoxon's signed-rank test; 1 where nothing differs.
     """
 
     win: int
@@ -29,6 +32,7 @@ class Comparison:
     loss: int
     difference: float
     p_value: float
+    wilcoxon: float = 1.0
 
 
 def compare(
@@ -67,4 +71,19 @@ def compare(
         loss=int(np.sum(differences < -_TIE)),
         difference=float(differences.mean()),
         p_value=extreme / (permutations + 1),
+        wilcoxon=_wilcoxon(differences),
     )
+
+
+def _wilcoxon(differences: npt.NDArray[np.float64]) -> float:
+    from scipy.stats import wilcoxon
+
+    moved = differences[np.abs(differences) > _TIE]
+    return float(wilcoxon(moved).pvalue) if len(moved) else 1.0
+
+
+def adjusted(p_values: Sequence[float]) -> list[float]:
+    """P-values after Benjamini and Hochberg: the false discovery rate of many comparisons."""
+    from scipy.stats import false_discovery_control
+
+    return [float(p) for p in false_discovery_control(list(p_values))] if p_values else []

@@ -4,6 +4,7 @@
 ``cosine``             exact, over all vectors; what the others are compared with
 ``energy``             `EnergyIndex` with the given configuration
 ``arrowspace``         the same index with the weights of that reference (λ 1, G .5, D .25)
+``centred cosine`` …   what others do, see `peers`; those with words, and ``hybrid``, on request
 ``rerank, field``      cosine's first N in the order of `EnergyReranker` with the field
 ``rerank, candidates`` the same on the candidates alone
 ``without …``          the index with one term switched off, see `ABLATIONS`
@@ -19,6 +20,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from energy_plugin.evaluation import peers
+from energy_plugin.evaluation.collection import JudgedCollection
 from energy_plugin.evaluation.ranking import Rows, fit_index, rank_by_cosine, rank_by_energy
 from energy_plugin.evaluation.vectors import CollectionVectors
 
@@ -115,11 +118,51 @@ def rerank(count: int, config: EnergyConfig | None = None, *, with_field: bool) 
     return rank
 
 
+def scored(scores: Callable[[CollectionVectors], peers.Scores], least: float = -np.inf) -> Ranker:
+    """Rank by a function that gives all scores at once; one query's time is its share of that."""
+
+    def rank(vectors: CollectionVectors, k: int) -> Ranked:
+        start = time.perf_counter()
+        ranked = peers.best(scores(vectors), k, least)
+        spent = time.perf_counter() - start
+        return Ranked(ranked, 0.0, 1000 * spent / max(1, len(ranked)))
+
+    return rank
+
+
+def peer_rankers(
+    collection: JudgedCollection, config: EnergyConfig | None, *, words: bool
+) -> dict[str, Ranker]:
+    """Peers of the energy ranking, with those that read words if wanted."""
+    found = {
+        "centred cosine": scored(peers.centred),
+        "rocchio (tuned)": scored(lambda vectors: peers.tuned_rocchio(collection, vectors)),
+        "csls": scored(peers.csls),
+    }
+    if not words:
+        return found
+    text = peers.Words(collection)
+
+    def hybrid(vectors: CollectionVectors, k: int) -> Ranked:
+        rows, seconds, one = peers.hybrid(vectors, text, config, k)
+        return Ranked(rows, seconds, median_ms(one, len(rows)))
+
+    return {
+        **found,
+        "bm25": scored(lambda _: text.dense, 0.0),
+        "rrf": scored(lambda v: peers.fused(v.queries @ v.corpus.T, text.dense), 0.0),
+        "convex": scored(lambda v: peers.convex(v.queries @ v.corpus.T, text.dense)),
+        "hybrid": hybrid,
+    }
+
+
 def rankers(
     config: EnergyConfig | None = None,
     *,
     ablate: bool = False,
     rerank_first: int | None = None,
+    collection: JudgedCollection | None = None,
+    words: bool = False,
     show_progress_bar: bool = False,
 ) -> dict[str, Ranker]:
     """Every ranking wanted, cosine first.
@@ -132,6 +175,10 @@ def rankers(
         Also one ranking a term that is switched on in the configuration, without that term.
     rerank_first : int, optional
         Also cosine's first so many, reranked with and without a field.
+    collection : JudgedCollection, optional
+        Also the peers, which need its judgements and texts.
+    words : bool
+        With it, also the rankings that read words.
     """
     from energy_plugin.energy import EnergyConfig
 
@@ -145,6 +192,8 @@ def rankers(
             replace(settings, **{name: getattr(reference, name) for name in weights})
         ),
     }
+    if collection is not None:
+        found.update(peer_rankers(collection, config, words=words))
     if rerank_first is not None:
         found["rerank, field"] = rerank(rerank_first, config, with_field=True)
         found["rerank, candidates"] = rerank(rerank_first, config, with_field=False)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from energy_plugin.errors import InvalidInputError
 from energy_plugin.evaluation.collection import JudgedCollection
@@ -17,6 +19,9 @@ if TYPE_CHECKING:
     from energy_plugin.energy import EnergyConfig
 
 BASELINE = "cosine"
+WORDS = ("bm25", "rrf", "hybrid")
+WORST = 10
+ONE_ANSWER = 1.5  # relevant documents a query, up to which questions have one answer
 
 
 @dataclass(frozen=True)
@@ -33,12 +38,15 @@ class RankingReport:
         Wall time of the fit (s).
     query_ms : float
         Median wall time of one query for its first ten results (ms).
+    worst : sequence of mapping
+        The `WORST` queries that lose most nDCG@10 to cosine: id, text and both values.
     """
 
     mean: Mapping[str, float]
     comparison: Mapping[str, Comparison]
     fit_seconds: float
     query_ms: float
+    worst: Sequence[Mapping[str, Any]] = ()
 
 
 @dataclass(frozen=True)
@@ -51,6 +59,8 @@ class SetReport:
         Name of the collection.
     documents, empty_documents, queries : int
         Sizes.
+    answers : float
+        Relevant documents a query, the mean.
     rankings : mapping of str to RankingReport
         By name, see `energy_plugin.evaluation.rankers`; cosine and energy are the first two.
     """
@@ -59,6 +69,7 @@ class SetReport:
     documents: int
     empty_documents: int
     queries: int
+    answers: float
     rankings: Mapping[str, RankingReport]
 
     @property
@@ -72,6 +83,11 @@ class SetReport:
         return self.rankings["energy"].mean
 
     @property
+    def one_answer(self) -> bool:
+        """Whether its questions have one answer, where a ranking has no second chance."""
+        return self.answers <= ONE_ANSWER
+
+    @property
     def comparison(self) -> Mapping[str, Comparison]:
         """Energy against cosine, by measure."""
         return self.rankings["energy"].comparison
@@ -82,6 +98,7 @@ class SetReport:
         return {
             "cosine": dict(self.cosine),
             "energy": dict(self.energy),
+            **{name: dict(self.rankings[name].mean) for name in WORDS if name in self.rankings},
             "comparison": comparison,
             **asdict(self),
         }
@@ -95,6 +112,8 @@ def evaluate(
     config: EnergyConfig | None = None,
     ablate: bool = False,
     rerank_first: int | None = None,
+    peers: bool = False,
+    words: bool = False,
     show_progress_bar: bool = False,
     progress: Callable[[str], None] = lambda name: None,
 ) -> SetReport:
@@ -110,6 +129,10 @@ def evaluate(
         Also a ranking for each term of the recipe, without that term.
     rerank_first : int, optional
         Also cosine's first so many, reranked with a field and on the candidates alone.
+    peers : bool
+        Also what others do without labels, see `energy_plugin.evaluation.peers`.
+    words : bool
+        With them, also the rankings that read words, and ``hybrid``.
     progress : callable
         Called with the name of each ranking before it is made.
 
@@ -121,7 +144,12 @@ def evaluate(
     if rerank_first is not None and rerank_first < 1:
         raise InvalidInputError(f"rerank_first must be at least 1, got {rerank_first}.")
     wanted = rankers(
-        config, ablate=ablate, rerank_first=rerank_first, show_progress_bar=show_progress_bar
+        config,
+        ablate=ablate,
+        rerank_first=rerank_first,
+        collection=collection if peers or words else None,
+        words=words,
+        show_progress_bar=show_progress_bar,
     )
     baseline: Scores | None = None
     found = {}
@@ -134,6 +162,7 @@ def evaluate(
         documents=len(collection.corpus),
         empty_documents=collection.n_empty,
         queries=len(collection.queries),
+        answers=_answers(collection),
         rankings=found,
     )
 
@@ -152,4 +181,28 @@ def _scored(
         comparison = {
             name: compare(baseline.per_query[name], scores.per_query[name]) for name in MEASURES
         }
-    return scores, RankingReport(scores.mean, comparison, ranked.fit_seconds, ranked.query_ms)
+    worst = [] if baseline is None else _worst(collection, baseline, scores)
+    return scores, RankingReport(
+        scores.mean, comparison, ranked.fit_seconds, ranked.query_ms, worst
+    )
+
+
+def _answers(collection: JudgedCollection) -> float:
+    counts = [sum(g > 0 for g in grades.values()) for grades in collection.qrels.values()]
+    return sum(counts) / len(counts)
+
+
+def _worst(collection: JudgedCollection, baseline: Scores, scores: Scores) -> list[dict[str, Any]]:
+    first, second = baseline.per_query["ndcg@10"], scores.per_query["ndcg@10"]
+    names = list(collection.queries)
+    order = np.argsort(second - first, kind="stable")[:WORST]
+    return [
+        {
+            "query": names[i],
+            "text": collection.queries[names[i]],
+            "cosine": float(first[i]),
+            "value": float(second[i]),
+        }
+        for i in order
+        if second[i] < first[i]
+    ]
