@@ -17,7 +17,7 @@ SOURCES := .ci energy_plugin adapters tests examples docs/conf.py docs/figures.p
 LINES ?= 90
 AUDIT ?=
 
-.PHONY: help demo install lint audit coverage check test test-slow test-oldest test-newest docs format clean
+.PHONY: help demo install lint audit coverage check test test-slow test-oldest test-newest test-pythons docs format clean
 
 help:
 	@echo "make demo    install into .venv and run the demonstration"
@@ -28,6 +28,7 @@ help:
 	@echo "make audit   known vulnerabilities of the pinned dependencies"
 	@echo "make coverage   the tests of make test, with the lines and branches that they run"
 	@echo "make test-oldest  the hosts' tests on the oldest versions of the databases, likewise test-newest"
+	@echo "make test-pythons  the tests on Python 3.10 to 3.13, as far as they are here"
 	@echo "make docs    the documentation, into build/docs"
 	@echo "make format  rewrite the sources in house style"
 	@echo "make clean   remove caches and the demonstration (the environment stays)"
@@ -75,6 +76,10 @@ test-slow: $(STAMP)
 
 test-oldest test-newest:
 	PYTHON=$(PYTHON) .ci/host-versions.sh $(@:test-%=%)
+
+# PYTHONS="3.10 3.13" for some of them, ARGS for pytest, as in ARGS=tests/energy.
+test-pythons:
+	.ci/pythons.sh $(ARGS)
 
 docs: $(STAMP)
 	$(BIN)/python -m sphinx -W --keep-going -q -d build/doctrees docs build/docs
