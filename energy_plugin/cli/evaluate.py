@@ -109,9 +109,10 @@ def command(
     settings = None if config is None else _settings(config)
     options = {"k": k, "config": settings, "ablate": ablate, "rerank_first": rerank}
     options |= {"peers": hybrid, "words": hybrid}
+    sources: list[Path | None] = [*vectors] if vectors else [None]
     results = {
         _name(source, encoder): _reports(folders, source, encoder, save_vectors, options)
-        for source in vectors or [None]
+        for source in sources
     }
     if as_json:
         made = {name: evaluate_tables.as_json(reports) for name, reports in results.items()}
