@@ -24,7 +24,9 @@ def own_tiles(grey: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
     ndarray of shape (n_tiles, 64, 64), uint8, or None
         In reading order, without blank ones at the end; None of any other picture.
     """
-    if not grey.size or not ((grey == 0) | (grey == 255)).all() or not (grey == 0).any():
+    if not grey.size or any(side % TILE_SIDE for side in grey.shape):
+        return None
+    if not ((grey == 0) | (grey == 255)).all() or not (grey == 0).any():
         return None
     for times in (1, 2, 3, 4):
         small = grey[::times, ::times]
