@@ -89,9 +89,17 @@ class AsyncEnergyTable:
     checkout_latest = awaited(EnergyTable.checkout_latest)
     restore = awaited(EnergyTable.restore)
 
-    def search(self, query: Any, *, vector_column_name: str | None = None) -> AsyncEnergyQuery:
+    def search(
+        self,
+        query: Any = None,
+        vector_column_name: str | None = None,
+        query_type: str = "auto",
+        **options: Any,
+    ) -> AsyncEnergyQuery:
         """As `EnergyTable.search`; may be awaited, as LanceDB's own, but need not."""
-        return AsyncEnergyQuery(self._energy.search(query, vector_column_name=vector_column_name))
+        return AsyncEnergyQuery(
+            self._energy.search(query, vector_column_name, query_type, **options)
+        )
 
     def merge_insert(self, on: Any) -> Any:
         """As `EnergyTable.merge_insert`; the builder's `execute` is awaited."""
@@ -133,6 +141,16 @@ class AsyncEnergyQuery:
     def work(self) -> SearchWork | None:
         """After a run: cells probed and rows scored, each (q,)."""
         return self._query.work
+
+    def vector(self, vector: Any) -> AsyncEnergyQuery:
+        """As `EnergyQuery.vector`."""
+        self._query.vector(vector)
+        return self
+
+    def text(self, text: Any) -> AsyncEnergyQuery:
+        """As `EnergyQuery.text`."""
+        self._query.text(text)
+        return self
 
     def where(self, where: Any, prefilter: bool | None = None) -> AsyncEnergyQuery:
         """As `EnergyQuery.where`."""

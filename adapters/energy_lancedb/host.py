@@ -204,7 +204,7 @@ class Host:
         """Columns of the rows that match every filter, with ``_rowid``."""
         query = self.table.search()
         if filters:
-            query = query.where(_joined(filters))
+            query = query.where(joined(filters))
         return query.select([*columns, ROWID]).to_arrow()
 
     def vectors(self, column: str, dim: int) -> HostVectors:
@@ -292,7 +292,7 @@ def clean(table: Any, older_than: timedelta) -> None:
     )
 
 
-def _joined(filters: Sequence[Any]) -> Any:
+def joined(filters: Sequence[Any]) -> Any:
     """One condition; older releases of LanceDB keep only the last of several."""
     if len(filters) == 1:
         return filters[0]

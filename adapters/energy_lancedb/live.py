@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from energy_lancedb.artefacts import Artefacts
+from energy_lancedb.fulltext import FullText
 from energy_lancedb.host import ATTEMPTS, Host
 from energy_lancedb.layout import layout_of, match
 from energy_lancedb.pointer import Pointer, embedder_of, pointer_of, replaced_pointer
@@ -41,6 +42,7 @@ class LiveTable:
         connection: Any | None = None,
     ) -> None:
         self.host = Host(table, connection)
+        self.full_text = FullText(self.host)
         self.column = vector_column_name
         self.device = device
         self.lock = threading.RLock()
@@ -250,6 +252,10 @@ class LiveTable:
         pointer = replaced_pointer(self.host.schema)
         column = self.column or (pointer.vector_column if pointer is not None else None)
         return self.host.vector_column(column)[0]
+
+    def embeds(self) -> bool:
+        """Whether the table has an embedding function for its vectors."""
+        return self.host.table.embedding_functions.get(self.vector_column()) is not None
 
     def embed_query(self, query: Any) -> NDArray[np.float32]:
         """Vector of a query in the table's own embedding, shape (d,), float32.

@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from energy_lancedb.columns import NAMES, RowFormat
+from energy_lancedb.asked import Asked
+from energy_lancedb.columns import NAMES
+from energy_lancedb.fulltext import LEXICAL_ROWS, SCORE, Matches
+from energy_lancedb.hits import Hits, read_rows, with_energies, with_numbers
 from energy_lancedb.host import ROWID
 from energy_plugin._lazy import optional
-from energy_plugin.errors import InvalidInputError, NotBuiltError
-from energy_plugin.validation import as_k, as_queries
+from energy_plugin.errors import InvalidInputError
+from energy_plugin.validation import as_k
 
 if TYPE_CHECKING:
     from energy_lancedb.live import LiveTable
     from energy_lancedb.pointer import Pointer
     from energy_lancedb.snapshot import Snapshot
-    from energy_plugin.energy import SearchWork
+    from energy_plugin.energy import SearchResult, SearchWork
 
 DISTANCE = "_distance"
 TERMS = ("_term_lambda", "_term_dispersion", "_term_dirichlet")
+LEXICAL_TERM = "_term_lexical"
 DEFAULT_LIMIT = 10
 ATTEMPTS = 15  # rows may be deleted or replaced between ranking and reading them
 
@@ -32,30 +35,37 @@ class EnergyQuery:
     """A search that runs when a result is asked for.
 
     Made by `EnergyTable.search`. Results are ordered by energy distance, which is the column
-    ``_distance``. Without `select` they hold every column but the energy columns; those can be
-    selected by name, and are then right also for rows that wait for `EnergyTable.refresh`. An
-    SQL expression, in `select` or `where`, reads what is stored: null or former values there.
+    ``_distance``; a hybrid search adds ``_score``, what the full-text search gave the row, null
+    where no word matches. A full-text search is LanceDB's own, ordered by ``_score`` alone.
+
+    Without `select` results hold every column but the energy columns; those can be selected by
+    name, and are then right also for rows that wait for `EnergyTable.refresh`. An SQL expression,
+    in `select` or `where`, reads what is stored: null or former values there.
 
     Parameters
     ----------
     energy : LiveTable
-    query : str, list of str, or array_like of shape (d,) or (q, d)
-    vector_column_name : str, optional
+    query : str, list of str, array_like of shape (d,) or (q, d), or None
+    vector_column_name, query_type, fts_columns, lexical_weight
+        See `EnergyTable.search`.
     """
 
     def __init__(
-        self, energy: LiveTable, query: Any, vector_column_name: str | None = None
+        self,
+        energy: LiveTable,
+        query: Any,
+        vector_column_name: str | None = None,
+        *,
+        query_type: str = "auto",
+        fts_columns: str | Sequence[str] | None = None,
+        lexical_weight: float | None = None,
     ) -> None:
-        if query is None:
-            raise InvalidInputError(
-                "query must be a text or a vector, got None. "
-                "To read rows without ranking use table.search()."
-            )
-        query = _plain(query)
         self._energy = energy
-        self._query = query
-        self._column = vector_column_name
+        self._asked = Asked(query, query_type, vector_column_name)
+        self._fts_columns = fts_columns
+        self._weight = lexical_weight
         self._filters: list[Any] = []
+        self._prefilter = True
         self._selected: list[str] | dict[str, Any] | None = None
         self._limit = DEFAULT_LIMIT
         self._offset = 0
@@ -63,35 +73,45 @@ class EnergyQuery:
         self._row_id = False
         self._terms = False
         self._reranker: Any | None = None
-        self._query_string: str | None = query if isinstance(query, str) else None
+        self._query_string: str | None = None
         self.work: SearchWork | None = None
         """After a run: cells probed and rows scored, each (q,)."""
 
     # -- the builder
 
-    def where(self, where: Any, prefilter: bool | None = None) -> EnergyQuery:
-        """Rank only rows that match an SQL condition; several calls are joined by AND.
+    def vector(self, vector: Any) -> EnergyQuery:
+        """Set the vector of a hybrid search; array_like of shape (d,) or (q, d)."""
+        self._hybrid_only("vector")
+        self._asked.source = vector
+        return self
 
-        The condition is applied before ranking, so that the result has `limit` rows whenever
-        that many match.
+    def text(self, text: Any) -> EnergyQuery:
+        """Set the words of a hybrid search; a str, or a full-text query object of LanceDB's."""
+        self._hybrid_only("text")
+        self._asked.set_text(text)
+        return self
+
+    def _hybrid_only(self, name: str) -> None:
+        if self._asked.kind != "hybrid":
+            raise InvalidInputError(
+                f".{name}() belongs to a hybrid search: search(query_type='hybrid').vector(v)"
+                ".text(s)."
+            )
+
+    def where(self, where: Any, prefilter: bool | None = None) -> EnergyQuery:
+        """Keep rows that match an SQL condition; several calls are joined by AND.
 
         Parameters
         ----------
         where : str or lancedb.expr.Expr
         prefilter : bool, optional
-            For LanceDB's sake; filters always come before ranking.
-
-        Raises
-        ------
-        InvalidInputError
-            `prefilter` is False.
+            True, the default: only matching rows are ranked, and the result has `limit` rows
+            whenever that many match. False, as in LanceDB: the first `limit` rows (and `offset`)
+            are found among all, and those that do not match are left out of the result.
         """
-        if prefilter is not None and not prefilter:
-            raise InvalidInputError(
-                "prefilter=False is not supported: an energy search always filters before it "
-                "ranks. Leave it out, or filter the result."
-            )
         self._filters.append(where)
+        if prefilter is not None:
+            self._prefilter = bool(prefilter)
         return self
 
     def select(self, columns: list[str] | dict[str, Any]) -> EnergyQuery:
@@ -128,19 +148,26 @@ class EnergyQuery:
         return self
 
     def with_terms(self, with_terms: bool = True) -> EnergyQuery:
-        """Return the three terms that add up to the distance.
+        """Return the terms that add up to the distance.
 
-        They are ``_term_lambda``, ``_term_dispersion`` and ``_term_dirichlet``.
+        They are ``_term_lambda``, ``_term_dispersion``, ``_term_dirichlet`` and, in a hybrid
+        search, ``_term_lexical``: what the words took off.
         """
         self._terms = with_terms
         return self
 
     def rerank(self, reranker: Any, query_string: str | None = None) -> EnergyQuery:
-        """Hand the result to one of LanceDB's rerankers, with the text of the query."""
+        """Hand the result to one of LanceDB's rerankers, with the text of the query.
+
+        As in LanceDB, a hybrid search then hands over two lists, of `limit` rows each: that by
+        energy without words and that of the full-text search.
+        """
         self._reranker = reranker
-        if query_string is not None:
-            self._query_string = query_string
-        if self._query_string is None:
+        text = self._asked.text
+        self._query_string = query_string if query_string is not None else self._query_string
+        if self._query_string is None and isinstance(text, str):
+            self._query_string = text
+        if self._query_string is None and self._asked.kind != "hybrid":
             raise InvalidInputError(
                 "rerank needs the text of the query; pass query_string= when searching by vector."
             )
@@ -162,23 +189,14 @@ class EnergyQuery:
         """
         energy = self._energy
         snapshot = energy.snapshot()
-        queries = self._vectors(snapshot.pointer)
-        for attempt in range(ATTEMPTS):
-            with energy.lock:
-                if attempt or not energy.is_current(snapshot):  # another thread went on
-                    snapshot = energy.snapshot()
-                hits = self._rank(snapshot, queries)
-            fetched = self._fetch(snapshot, hits)
-            if fetched is not None or attempt + 1 == ATTEMPTS:
-                break
-        if fetched is None:
-            raise RuntimeError(
-                f"Table {self._energy.host.name!r} changed {ATTEMPTS} times during one search. "
-                "Search again."
-            )
-        if self._reranker is not None:
-            fetched = self._reranker.rerank_vector(self._query_string, fetched)
-        return fetched
+        kind = self._asked.resolved(energy)
+        if self._reranker is None:
+            return self._found(snapshot, kind, self._offset, self._limit)
+        if kind != "hybrid":
+            found = self._found(snapshot, kind, self._offset, self._limit)
+            by = self._reranker.rerank_fts if kind == "fts" else self._reranker.rerank_vector
+            return by(self._query_string, found)
+        return self._fused(snapshot)
 
     def to_batches(self, batch_size: int | None = None) -> pa.RecordBatchReader:
         """Run the search; a reader of record batches."""
@@ -219,76 +237,146 @@ class EnergyQuery:
 
     # -- steps
 
-    def _vectors(self, pointer: Pointer) -> NDArray[np.float32]:
-        """Queries as vectors, (q, d)."""
+    def _found(self, snapshot: Snapshot, kind: str, offset: int, limit: int) -> pa.Table:
+        """The rows of one kind of search."""
         energy = self._energy
-        if self._column is not None and self._column != pointer.vector_column:
-            raise NotBuiltError(
-                f"The energy field of table {energy.host.name!r} belongs to the vector column "
-                f"{pointer.vector_column!r}, not to {self._column!r}. Use table.search for "
-                "that column, or build a field on it."
-            )
-        query = self._query
-        if isinstance(query, list) and query and all(_is_source(one) for one in query):
-            query = np.stack([energy.embed_query(one) for one in query])
-        elif not isinstance(query, (list, tuple, np.ndarray)) and not hasattr(query, "__array__"):
-            query = energy.embed_query(query)
-        return as_queries(query, pointer.dim, name="query")
+        queries = None if kind == "fts" else self._asked.vectors(energy, snapshot.pointer)
+        for attempt in range(ATTEMPTS):
+            words = [] if kind == "vector" else self._matches(offset + limit, kind)
+            with energy.lock:
+                if attempt or not energy.is_current(snapshot):  # another thread went on
+                    snapshot = energy.snapshot()
+                if queries is None:
+                    hits = self._by_words(snapshot, words)
+                else:
+                    hits = self._rank(snapshot, queries, words, kind, offset + limit)
+                if not self._prefilter and self._filters:
+                    hits = hits.among(self._matching())
+            found = self._fetch(snapshot, hits.window(offset, limit))
+            if found is not None:
+                return found
+        raise RuntimeError(
+            f"Table {self._energy.host.name!r} changed {ATTEMPTS} times during one search. "
+            "Search again."
+        )
 
-    def _several(self) -> bool:
-        query = self._query
-        if isinstance(query, str):
-            return False
-        if isinstance(query, (list, tuple)):
-            return len(query) > 0 and (_is_source(query[0]) or np.ndim(query[0]) == 1)
-        return np.ndim(query) == 2
+    def _fused(self, snapshot: Snapshot) -> pa.Table:
+        """A hybrid search whose two lists another reranker joins."""
+        asked, self._row_id = self._row_id, True
+        count = self._offset + self._limit
+        try:
+            lists = [self._found(snapshot, kind, 0, count) for kind in ("vector", "fts")]
+        finally:
+            self._row_id = asked
+        text = self._query_string if self._query_string is not None else self._asked.texts()[0]
+        found: pa.Table = self._reranker.rerank_hybrid(text, *lists)  # type: ignore[union-attr]
+        found = found.slice(self._offset, self._limit)
+        return found if asked or ROWID not in found.column_names else found.drop_columns([ROWID])
 
-    def _rank(self, snapshot: Snapshot, queries: NDArray[np.float32]) -> _Hits:
-        """The best rows of each query, `limit` of them after `offset`."""
+    def _matches(self, count: int, kind: str) -> list[Matches]:
+        """What the full-text search finds for each question."""
+        most = count if kind == "fts" else max(LEXICAL_ROWS, count)
+        filters = self._filters if self._prefilter else []
+        ask = self._energy.full_text.find
+        return [ask(text, self._fts_columns, filters, most) for text in self._asked.texts()]
+
+    def _matching(self) -> NDArray[np.uint64]:
+        """Host rows that pass the filters."""
+        found = self._energy.host.scan([], self._filters)
+        return found[ROWID].to_numpy().astype(np.uint64)
+
+    def _rank(
+        self,
+        snapshot: Snapshot,
+        queries: NDArray[np.float32],
+        words: list[Matches],
+        kind: str,
+        count: int,
+    ) -> Hits:
+        """The best `count` rows of each query by energy."""
         rows = None
-        if self._filters:
-            matching = self._energy.host.scan([], self._filters)[ROWID].to_numpy()
-            found, known = snapshot.find_rowids(matching.astype(np.uint64))
+        if self._filters and self._prefilter:
+            found, known = snapshot.find_rowids(self._matching())
             rows = found[known]
+        lexical = None
+        if kind == "hybrid":
+            if len(words) not in (1, len(queries)):
+                raise InvalidInputError(
+                    f"A hybrid search got {len(queries)} vectors and {len(words)} texts; expected "
+                    "a text for each, or one for all."
+                )
+            lexical = snapshot.lexical(words * (len(queries) // len(words)))
         if len(snapshot) == 0 or (rows is not None and len(rows) == 0):
-            return _Hits.none(snapshot.pointer.format)
+            return Hits.none(snapshot.pointer.format, self._names(kind))
         result = snapshot.index.search(
-            queries, k=self._limit + self._offset, rows=rows, n_probe=self._probes
+            queries,
+            k=count,
+            rows=rows,
+            n_probe=self._probes,
+            lexical=lexical,
+            lexical_weight=self._weight,
         )
         self.work = result.work
-        cut = slice(self._offset, self._offset + self._limit)
-        parts = (result.terms.lambda_, result.terms.dispersion, result.terms.dirichlet)
-        ids = result.ids[:, cut].reshape(-1)
+        q, each = result.ids.shape
+        ids = result.ids.reshape(-1)
+        numbers = self._numbers(result, kind)
+        of = np.repeat(np.arange(q, dtype=np.int32), each)
+        if lexical is not None:
+            scores = np.asarray(lexical[of, ids]).reshape(-1).astype(np.float32)
+            numbers[SCORE] = np.where(scores > 0, scores, np.float32(np.nan))
+        return Hits(of, snapshot.rowids[ids], numbers, self._energies(snapshot, ids))
+
+    def _by_words(self, snapshot: Snapshot, words: list[Matches]) -> Hits:
+        """The rows of a full-text search as they come."""
+        rowids = np.concatenate([one.rowids for one in words])
+        of = np.repeat(np.arange(len(words), dtype=np.int32), [len(one.rowids) for one in words])
         energies: list[pa.Array] = []
         if self._projection(snapshot.pointer)[1] is not None:
-            energies = snapshot.pointer.format.to_arrow(
-                snapshot.columns_of(ids), snapshot.fingerprints[ids]
-            )
-        return _Hits(
-            each=result.ids[:, cut].shape[1],
-            rowids=snapshot.rowids[ids],
-            distances=result.distances[:, cut].reshape(-1),
-            terms=tuple(part[:, cut].reshape(-1) for part in parts),
-            energies=energies,
-        )
+            numbers, known = snapshot.find_rowids(rowids)
+            arrays = self._energies(snapshot, numbers[known])
+            picks = pa.array(np.cumsum(known) - 1, mask=~known)  # no vector, no energy
+            energies = [array.take(picks) for array in arrays]
+        scores = np.concatenate([one.scores for one in words])
+        return Hits(of, rowids, {SCORE: scores}, energies)
 
-    def _fetch(self, snapshot: Snapshot, hits: _Hits) -> pa.Table | None:
+    def _names(self, kind: str) -> list[str]:
+        """Columns that a search by energy adds."""
+        names = [DISTANCE]
+        if self._terms:
+            names += [*TERMS, LEXICAL_TERM] if kind == "hybrid" else TERMS
+        return [*names, SCORE] if kind == "hybrid" else names
+
+    def _numbers(self, result: SearchResult, kind: str) -> dict[str, NDArray[np.float32]]:
+        terms = result.terms
+        parts = (result.distances, terms.lambda_, terms.dispersion, terms.dirichlet, terms.lexical)
+        numbers = dict(zip((DISTANCE, *TERMS, LEXICAL_TERM), parts, strict=True))
+        wanted = self._names(kind)
+        return {name: part.reshape(-1) for name, part in numbers.items() if name in wanted}
+
+    def _energies(self, snapshot: Snapshot, ids: NDArray[np.int64]) -> list[pa.Array]:
+        """Energy columns of row numbers, if they were selected."""
+        if self._projection(snapshot.pointer)[1] is None:
+            return []
+        columns, prints = snapshot.columns_of(ids), snapshot.fingerprints[ids]
+        return snapshot.pointer.format.to_arrow(columns, prints)
+
+    def _fetch(self, snapshot: Snapshot, hits: Hits) -> pa.Table | None:
         """Read the rows' columns; None if a row has gone in the meantime."""
         plain, columns = self._projection(snapshot.pointer)
-        found = self._take(hits.rowids, plain)
+        found = read_rows(self._energy.host.table, hits.rowids, plain)
         if found is None:
             return None
         if columns is not None:
-            found = _with_energies(found, columns, hits.energies)
-        found = found.append_column(DISTANCE, pa.array(hits.distances, pa.float32()))
+            found = with_energies(found, columns, hits.energies)
+        shown = dict(hits.numbers)
+        for name in (DISTANCE, SCORE):
+            if name in shown:
+                found = with_numbers(found, {name: shown.pop(name)})
         if self._row_id:
             found = found.append_column(ROWID, pa.array(hits.rowids, pa.uint64()))
-        if self._terms:
-            for name, values in zip(TERMS, hits.terms, strict=True):
-                found = found.append_column(name, pa.array(values, pa.float32()))
-        if self._several():
-            numbers = np.arange(len(hits.rowids)) // max(hits.each, 1)
-            found = found.add_column(0, "query_index", pa.array(numbers, pa.int32()))
+        found = with_numbers(found, shown)
+        if self._asked.several():
+            found = found.add_column(0, "query_index", pa.array(hits.query, pa.int32()))
         return found
 
     def _projection(self, pointer: Pointer) -> tuple[Any, list[str] | None]:
@@ -299,7 +387,8 @@ class EnergyQuery:
             return [name for name in names if name not in energies], None
         if isinstance(self._selected, dict):
             return self._selected, None
-        wanted = list(dict.fromkeys(name for name in self._selected if name != DISTANCE))
+        added = (DISTANCE, SCORE)
+        wanted = list(dict.fromkeys(name for name in self._selected if name not in added))
         if ROWID in wanted:
             wanted.remove(ROWID)
             self._row_id = True
@@ -311,59 +400,3 @@ class EnergyQuery:
         if pointer.layout == "columns":
             return set(NAMES)
         return set(NAMES) - set(self._energy.host.schema.names)
-
-    def _take(self, rowids: NDArray[np.uint64], columns: Any) -> pa.Table | None:
-        """Columns of host rows in the given order, which LanceDB does not keep."""
-        table = self._energy.host.table
-        if len(rowids) == 0:
-            none = table.search().where("false").select(columns)
-            return none.to_arrow() if columns else pa.table({})
-        unique, places = np.unique(rowids, return_inverse=True)
-        query = table.take_row_ids(unique.tolist())
-        found = query.select(columns or [ROWID]).with_row_id().to_arrow()
-        if found.num_rows < len(unique):
-            return None
-        order = np.argsort(found[ROWID].to_numpy(), kind="stable")[places]
-        return found.take(pa.array(order)).drop_columns([ROWID])
-
-
-def _is_source(one: Any) -> bool:
-    """Whether one of several queries is a text or an image, and no vector."""
-    return isinstance(one, str) or (hasattr(one, "convert") and hasattr(one, "size"))
-
-
-def _plain(query: Any) -> Any:
-    """Texts of any make as str or a list of str; anything else as it is."""
-    if isinstance(query, str):
-        return str(query)  # numpy's own strings pass for arrays
-    if isinstance(query, np.ndarray) and query.dtype.kind in "USO":
-        query = query.tolist()
-    if isinstance(query, (list, tuple)) and any(isinstance(item, str) for item in query):
-        return [str(item) if isinstance(item, str) else item for item in query]
-    return query
-
-
-@dataclass(frozen=True, eq=False)
-class _Hits:
-    """The best rows of q queries, `each` of them a query, one query after the other."""
-
-    each: int
-    rowids: NDArray[np.uint64]
-    distances: NDArray[np.float32]
-    terms: tuple[NDArray[np.float32], ...]
-    energies: list[pa.Array]  # the four columns, if they were selected
-
-    @classmethod
-    def none(cls, form: RowFormat) -> _Hits:
-        floats = np.empty(0, dtype=np.float32)
-        rowids = np.empty(0, dtype=np.uint64)
-        energies = [pa.array([], column.type) for column in form.fields()]
-        return cls(0, rowids, floats, (floats, floats, floats), energies)
-
-
-def _with_energies(found: pa.Table, names: list[str], energies: list[pa.Array]) -> pa.Table:
-    """Add energy columns that `found` lacks and put all columns in the order of `names`."""
-    for name, array in zip(NAMES, energies, strict=True):
-        if name in names and name not in found.column_names:
-            found = found.append_column(name, array)
-    return found.select(names)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,9 @@ from energy_lancedb.pointer import Pointer
 from energy_plugin.stored import Changes
 
 if TYPE_CHECKING:
+    from scipy.sparse import csr_array
+
+    from energy_lancedb.fulltext import Matches
     from energy_plugin.energy import EnergyColumns, EnergyField, EnergyIndex
 
 GONE = np.uint64(2**64 - 1)  # host row of a row number that is no longer in use
@@ -115,6 +119,18 @@ class Snapshot:
         live, lookup = self._live
         positions, known = lookup.find(prints_of(vectors))
         return (live[positions] if len(live) else positions), known
+
+    def lexical(self, found: Sequence[Matches]) -> csr_array:
+        """Scores of full-text searches by row number, (q, n); of rows that are known."""
+        from scipy.sparse import csr_array
+
+        parts, starts = [], [0]
+        for one in found:
+            rows, known = self.find_rowids(one.rowids)
+            parts.append((rows[known], one.scores[known]))
+            starts.append(starts[-1] + len(parts[-1][0]))
+        rows, scores = (np.concatenate(part) for part in zip(*parts, strict=True))
+        return csr_array((scores, rows, starts), shape=(len(found), len(self.rowids)))
 
     def columns_of(self, rows: NDArray[np.int64]) -> EnergyColumns:
         """Energy columns of row numbers."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -192,23 +193,59 @@ class EnergyTable(FieldVerbs):
 
     # -- searching
 
-    def search(self, query: Any, *, vector_column_name: str | None = None) -> EnergyQuery:
+    def search(
+        self,
+        query: Any = None,
+        vector_column_name: str | None = None,
+        query_type: str = "auto",
+        *,
+        fts_columns: str | Sequence[str] | None = None,
+        lexical_weight: float | None = None,
+    ) -> EnergyQuery:
         """Start a search, ordered by energy distance.
 
         Parameters
         ----------
-        query : str or array_like of shape (d,) or (q, d)
-            A text is embedded by the table's embedding function. Several vectors give a
-            result with a ``query_index`` column, as in LanceDB.
+        query : str or array_like of shape (d,) or (q, d), optional
+            A text is embedded by the table's embedding function. Several texts or vectors give
+            a result with a ``query_index`` column, as in LanceDB. Not needed for a hybrid search
+            that is given ``.vector(vector).text(text)``.
         vector_column_name : str, optional
             The column that the field was built on, which is also the default.
+        query_type : {"auto", "vector", "hybrid", "fts"}, default "auto"
+            "hybrid" ranks by energy and words in one field, with the scores of the table's own
+            full-text index; rows that only words find, and rows that no word matches, can both
+            win. "fts" is LanceDB's full-text search, ordered by words alone. "auto" is "vector",
+            or "fts" for a text that nothing can embed.
+        fts_columns : str or list of str, optional
+            Columns whose words are searched; by default all that have a full-text index.
+        lexical_weight : float, optional
+            Share of the words in a hybrid search, 0 to 1; one that suits most tables if not
+            given.
 
         Returns
         -------
         EnergyQuery
             With LanceDB's `where`, `select`, `limit`, `to_arrow` and so on.
+
+        Raises
+        ------
+        InvalidInputError
+            There is nothing to search for, or another `query_type`.
+
+        Examples
+        --------
+        >>> energy.create_fts_index("text")                                   # doctest: +SKIP
+        >>> energy.search("heat flow", query_type="hybrid").to_pandas()        # doctest: +SKIP
         """
-        return EnergyQuery(self._live, query, vector_column_name)
+        return EnergyQuery(
+            self._live,
+            query,
+            vector_column_name,
+            query_type=query_type,
+            fts_columns=fts_columns,
+            lexical_weight=lexical_weight,
+        )
 
     def embed_query(self, query: Any) -> NDArray[np.float32]:
         """Vector of a query in the table's own embedding, shape (d,), float32.
