@@ -57,8 +57,21 @@ class Asked:
         self.text: Any = query if words else None
         self.source: Any = query if not words or kind != "fts" else None
 
+    def set_vector(self, vector: Any) -> None:
+        """The vector of a hybrid search."""
+        self._require_hybrid("vector")
+        self.source = vector
+
+    def _require_hybrid(self, name: str) -> None:
+        if self.kind != "hybrid":
+            raise InvalidInputError(
+                f".{name}() belongs to a hybrid search: search(query_type='hybrid').vector(v)"
+                ".text(s)."
+            )
+
     def set_text(self, text: Any) -> None:
         """The words of a hybrid search."""
+        self._require_hybrid("text")
         text = _plain(text)
         if not _are_questions(text):
             raise InvalidInputError(
@@ -122,7 +135,7 @@ class Asked:
         if is_question(query):
             return False
         if isinstance(query, (list, tuple)):
-            one = query[0] if query else None
+            one: Any = query[0] if query else None
             return len(query) > 0 and (is_question(one) or _is_source(one) or np.ndim(one) == 1)
         return np.ndim(query) == 2
 

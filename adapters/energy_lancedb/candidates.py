@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -17,6 +18,29 @@ from energy_plugin.errors import InvalidInputError
 
 if TYPE_CHECKING:
     from energy_plugin.energy import EnergyField
+
+
+@dataclass(frozen=True, eq=False)
+class Words:
+    """What a full-text search gave the candidates.
+
+    Parameters
+    ----------
+    scores : ndarray of shape (n,), float32
+        0 where no word matches.
+    weight : float, optional
+        Share of the words.
+    """
+
+    scores: NDArray[np.float32]
+    weight: float | None = None
+
+    def of(self, places: NDArray[np.int64], n: int) -> NDArray[np.float32]:
+        """The best score of the candidates at each of n places; −1: at none."""
+        best = np.zeros(n, dtype=np.float32)
+        placed = places >= 0
+        np.maximum.at(best, places[placed], self.scores[placed])
+        return best
 
 
 def vector_column_of(results: pa.Table, name: str | None) -> str:
@@ -52,7 +76,13 @@ def vectors_in(results: pa.Table, column: str, dim: int) -> NDArray[np.float32]:
 
 
 def distances_alone(
-    query: NDArray[np.float32], results: pa.Table, column: str, dim: int, device: str | None
+    query: NDArray[np.float32],
+    results: pa.Table,
+    column: str,
+    dim: int,
+    device: str | None,
+    *,
+    words: Words | None = None,
 ) -> NDArray[np.float32]:
     """Energy distance of every candidate on the graph of the candidates alone, (n,).
 
@@ -65,10 +95,17 @@ def distances_alone(
     vectors = vectors_in(results, column, dim)
     _, first, places = np.unique(prints_of(vectors), return_index=True, return_inverse=True)
     kept = np.sort(first)  # in the order of the first search, which decides ties
-    found = EnergyReranker(device=device).rerank(query, vectors[kept])
+    rank = np.searchsorted(kept, first)[places]  # of each candidate among those kept
+    lexical, weight = _lexical(words, rank, len(kept))
+    found = EnergyReranker(device=device).rerank(
+        query,
+        vectors[kept],
+        lexical=None if lexical is None else lexical[0],
+        lexical_weight=weight,
+    )
     distances = np.empty(len(kept), dtype=np.float32)
     distances[found.order] = found.distances
-    distances = distances[np.searchsorted(kept, first)][places]
+    distances = distances[rank]
     distances[~vectors.any(axis=1)] = np.inf  # rows without a vector are last
     return distances
 
@@ -79,6 +116,8 @@ def distances_by_columns(
     field: EnergyField,
     query: NDArray[np.float32],
     results: pa.Table,
+    *,
+    words: Words | None = None,
 ) -> NDArray[np.float32] | None:
     """Energy distance of every candidate to one query by its own stored columns, (n,).
 
@@ -106,10 +145,15 @@ def distances_by_columns(
         _, first, same = np.unique(prints, return_index=True, return_inverse=True)
         kept = np.sort(first)  # in the order of the first search, which decides ties
         index = EnergyIndex.from_columns(field, columns.take(kept), device=reader.device)
-        found = index.search(query, k=len(kept), n_probe="all")
+        rank = np.full(stored.num_rows, -1, dtype=np.int64)
+        rank[places] = np.searchsorted(kept, first)[same]
+        lexical, weight = _lexical(words, rank, len(kept))
+        found = index.search(
+            query, k=len(kept), n_probe="all", lexical=lexical, lexical_weight=weight
+        )
         ranked = np.empty(len(kept), dtype=np.float32)
         ranked[found.ids[0]] = found.distances[0]
-        distances[places] = ranked[np.searchsorted(kept, first)][same]
+        distances[places] = ranked[rank[places]]
     return distances
 
 
@@ -137,18 +181,24 @@ def _stored(host: Host, pointer: Pointer, results: pa.Table, *, held: bool) -> p
 
 
 def distances_in_field(
-    snapshot: Snapshot, queries: NDArray[np.float32], results: pa.Table
+    snapshot: Snapshot,
+    queries: NDArray[np.float32],
+    results: pa.Table,
+    words: Words | None = None,
 ) -> NDArray[np.float32]:
     """Energy distance of every candidate to one query by the field of its table, (n,)."""
     if results.num_rows == 0:
         return np.empty(0, dtype=np.float32)
     rows, known = _row_numbers(snapshot, results)
     if not known.all() and snapshot.pointer.vector_column in results.column_names:
-        return _mixed_distances(snapshot, queries, results, rows, known)
+        return _mixed_distances(snapshot, queries, results, rows, known, words=words)
     distances = np.full(len(rows), np.inf, dtype=np.float32)  # rows without a vector are last
     if known.any():
         distinct, places = np.unique(rows[known], return_inverse=True)
-        found = snapshot.index.search(queries, k=len(distinct), rows=distinct)
+        lexical, weight = _lexical(words, np.where(known, rows, -1), len(snapshot.rowids))
+        found = snapshot.index.search(
+            queries, k=len(distinct), rows=distinct, lexical=lexical, lexical_weight=weight
+        )
         ranked = np.empty(len(distinct), dtype=np.float32)
         ranked[np.searchsorted(distinct, found.ids[0])] = found.distances[0]
         distances[known] = ranked[places]
@@ -179,6 +229,8 @@ def _mixed_distances(
     results: pa.Table,
     rows: NDArray[np.int64],
     known: NDArray[np.bool_],
+    *,
+    words: Words | None,
 ) -> NDArray[np.float32]:
     """As `distances_in_field`, where some candidates are not rows of the table."""
     from energy_plugin.energy import EnergyColumns, EnergyIndex
@@ -186,8 +238,16 @@ def _mixed_distances(
     unknown = snapshot.index.encode(_vectors(snapshot, results)[~known])
     columns = EnergyColumns.concat([snapshot.columns_of(rows[known]), unknown])
     index = EnergyIndex.from_columns(snapshot.field, columns, device=snapshot.index.device)
-    found = index.search(queries, k=len(columns))
     places = np.concatenate([np.flatnonzero(known), np.flatnonzero(~known)])
+    lexical, weight = _lexical(words, np.argsort(places), len(columns))
+    found = index.search(queries, k=len(columns), lexical=lexical, lexical_weight=weight)
     distances = np.full(len(columns), np.inf, dtype=np.float32)
     distances[places[found.ids[0]]] = found.distances[0]
     return distances
+
+
+def _lexical(words: Words | None, places: NDArray[np.int64], n: int) -> tuple[Any, float | None]:
+    """Scores of n rows, of which each candidate is one, and the share that they get."""
+    if words is None or not words.scores.any():
+        return None, None
+    return words.of(places, n)[None], words.weight

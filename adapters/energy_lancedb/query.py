@@ -81,22 +81,13 @@ class EnergyQuery:
 
     def vector(self, vector: Any) -> EnergyQuery:
         """Set the vector of a hybrid search; array_like of shape (d,) or (q, d)."""
-        self._hybrid_only("vector")
-        self._asked.source = vector
+        self._asked.set_vector(vector)
         return self
 
     def text(self, text: Any) -> EnergyQuery:
         """Set the words of a hybrid search; a str, or a full-text query object of LanceDB's."""
-        self._hybrid_only("text")
         self._asked.set_text(text)
         return self
-
-    def _hybrid_only(self, name: str) -> None:
-        if self._asked.kind != "hybrid":
-            raise InvalidInputError(
-                f".{name}() belongs to a hybrid search: search(query_type='hybrid').vector(v)"
-                ".text(s)."
-            )
 
     def where(self, where: Any, prefilter: bool | None = None) -> EnergyQuery:
         """Keep rows that match an SQL condition; several calls are joined by AND.

@@ -13,6 +13,7 @@ from lancedb.rerankers import Reranker
 from numpy.typing import NDArray
 
 from energy_lancedb.candidates import (
+    Words,
     distances_alone,
     distances_by_columns,
     distances_in_field,
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from energy_plugin.energy import EnergyField
 
 SCORE = "_relevance_score"
+WORDS = "_score"
+LEAST = 0.05  # score of the last match of a list that LanceDB has scaled to 0 to 1
 QUERY_INDEX = "query_index"
 CACHED_QUERIES = 64
 
@@ -61,6 +64,9 @@ class EnergyReranker(Reranker):  # type: ignore[misc,unused-ignore]
         so ``limit(200)`` with ``top_k=10`` ranks 200 and returns 10.
     return_score : {"relevance", "all"}, default "relevance"
         Whether the columns ``_distance`` and ``_score`` of LanceDB's search stay.
+    lexical_weight : float, optional
+        Share of the words in the ranking of full-text and hybrid results, 0 (none) to 1; one
+        that suits most tables if not given.
     device : str, optional
         "cuda", "mps" or "cpu" for tables that are not an `EnergyTable` yet.
 
@@ -85,6 +91,7 @@ class EnergyReranker(Reranker):  # type: ignore[misc,unused-ignore]
         column: str | None = None,
         top_k: int | None = None,
         return_score: str = "relevance",
+        lexical_weight: float | None = None,
         device: str | None = None,
     ) -> None:
         super().__init__(return_score)
@@ -93,6 +100,7 @@ class EnergyReranker(Reranker):  # type: ignore[misc,unused-ignore]
         )
         self.column = column
         self.device = device
+        self.lexical_weight = lexical_weight
         self.top_k = None if top_k is None else as_k(top_k, name="top_k")
         self._vector: NDArray[np.float32] | None = None
         if embed is None and self.energy is not None:
@@ -116,18 +124,22 @@ class EnergyReranker(Reranker):  # type: ignore[misc,unused-ignore]
         return self._rerank(query, vector_results)
 
     def rerank_fts(self, query: str, fts_results: pa.Table) -> pa.Table:
-        """Order the results of a full-text search."""
+        """Order the results of a full-text search, by energy and ``_score``."""
         return self._rerank(query, fts_results)
 
     def rerank_hybrid(
         self, query: str, vector_results: pa.Table, fts_results: pa.Table
     ) -> pa.Table:
-        """Order the union of the results of a vector and a full-text search."""
-        if self.score == "all":
+        """Order the union of the results of a vector and a full-text search.
+
+        By energy and ``_score``, which LanceDB hands over scaled to 0 to 1.
+        """
+        if fts_results.num_rows == 0:
+            return self._rerank(query, vector_results)
+        merged = fts_results
+        if vector_results.num_rows:
             merged = _merge_with_scores(vector_results, fts_results)
-        else:
-            merged = self.merge_results(vector_results, fts_results)
-        return self._rerank(query, merged)
+        return self._rerank(query, merged, scaled=True)
 
     def rerank_multivector(
         self, vector_results: Any, query: str | None = None, deduplicate: bool = True
@@ -162,17 +174,17 @@ class EnergyReranker(Reranker):  # type: ignore[misc,unused-ignore]
             merged = self._deduplicate(merged)
         return self._rerank(query, merged)
 
-    def _rerank(self, query: str | None, results: pa.Table) -> pa.Table:
+    def _rerank(self, query: str | None, results: pa.Table, *, scaled: bool = False) -> pa.Table:
         if SCORE in results.column_names:
             results = results.drop_columns([SCORE])
         if results.num_rows == 0:
             ranked = results.append_column(SCORE, pa.array([], pa.float32()))
             return self._keep_relevance_score(ranked)
         if self.energy is None:
-            parts = self._ranked_parts(query, results, None)
+            parts = self._ranked_parts(query, results, None, scaled=scaled)
         else:
             with self.energy.lock:
-                parts = self._ranked_parts(query, results, self._opened())
+                parts = self._ranked_parts(query, results, self._opened(), scaled=scaled)
         return self._keep_relevance_score(pa.concat_tables(parts))
 
     def _opened(self) -> tuple[Pointer, EnergyField] | None:
@@ -193,7 +205,12 @@ class EnergyReranker(Reranker):  # type: ignore[misc,unused-ignore]
         return np.asarray(self._embed(query), dtype=np.float32)
 
     def _ranked_parts(
-        self, query: str | None, results: pa.Table, opened: tuple[Pointer, EnergyField] | None
+        self,
+        query: str | None,
+        results: pa.Table,
+        opened: tuple[Pointer, EnergyField] | None,
+        *,
+        scaled: bool,
     ) -> list[pa.Table]:
         """The candidates of each query in their order, with their scores."""
         vector = self._query_vector(query)
@@ -214,23 +231,28 @@ class EnergyReranker(Reranker):  # type: ignore[misc,unused-ignore]
             )
         parts = []
         for one, group in zip(queries, groups, strict=True):
+            words = _words_of(group, self.lexical_weight, scaled=scaled)
             if opened is None:
-                distances = distances_alone(one, group, column, dim, self.device)
+                distances = distances_alone(one, group, column, dim, self.device, words=words)
             else:
-                distances = self._distances(opened, one[None], group)
+                distances = self._distances(opened, one[None], group, words)
             order = np.argsort(distances, kind="stable")[: self.top_k]
             scores = pa.array(-distances[order], pa.float32())
             parts.append(group.take(pa.array(order)).append_column(SCORE, scores))
         return parts
 
     def _distances(
-        self, opened: tuple[Pointer, EnergyField], query: NDArray[np.float32], results: pa.Table
+        self,
+        opened: tuple[Pointer, EnergyField],
+        query: NDArray[np.float32],
+        results: pa.Table,
+        words: Words | None,
     ) -> NDArray[np.float32]:
         """Distances by the candidates' own columns, or else by those of all rows."""
         assert self.energy is not None
-        found = distances_by_columns(self.energy, *opened, query, results)
+        found = distances_by_columns(self.energy, *opened, query, results, words=words)
         if found is None:
-            found = distances_in_field(self.energy.snapshot(), query, results)
+            found = distances_in_field(self.energy.snapshot(), query, results, words)
         return found
 
     def _column(self, results: pa.Table) -> str:
@@ -243,7 +265,7 @@ class EnergyReranker(Reranker):  # type: ignore[misc,unused-ignore]
 
 def _merge_with_scores(vector_results: pa.Table, fts_results: pa.Table) -> pa.Table:
     """Union by ``_rowid`` that keeps ``_distance`` of one side and ``_score`` of the other."""
-    names = [n for n in fts_results.column_names if n != "_score"]
+    names = [n for n in fts_results.column_names if n != WORDS]
     both = pa.concat_tables([vector_results, fts_results.select(names)], promote_options="default")
     _, first = np.unique(both[ROWID].to_numpy(), return_index=True)
     merged = both.take(pa.array(np.sort(first)))
@@ -251,5 +273,22 @@ def _merge_with_scores(vector_results: pa.Table, fts_results: pa.Table) -> pa.Ta
         fts_results[ROWID].to_numpy().astype(np.uint64),
         merged[ROWID].to_numpy().astype(np.uint64),
     )
-    scores = fts_results["_score"].combine_chunks().take(pa.array(positions, mask=~known))
-    return merged.append_column("_score", scores)
+    scores = fts_results[WORDS].combine_chunks().take(pa.array(positions, mask=~known))
+    return merged.append_column(WORDS, scores)
+
+
+def _words_of(results: pa.Table, weight: float | None, *, scaled: bool) -> Words | None:
+    """Scores of the candidates in a full-text search, where there was one.
+
+    LanceDB hands a hybrid reranker scores from 0 to 1. There the least is lifted above 0, which
+    stands for no match at all.
+    """
+    if WORDS not in results.column_names or weight == 0:
+        return None
+    scores = results[WORDS].to_numpy(zero_copy_only=False).astype(np.float32)
+    matched = ~np.isnan(scores)
+    if scaled and matched.any():
+        highest = scores[matched].max()
+        share = scores / highest if highest > 0 else np.ones_like(scores)
+        scores = LEAST + np.float32(1 - LEAST) * share
+    return Words(np.where(matched, scores, np.float32(0)), weight)

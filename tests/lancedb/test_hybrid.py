@@ -5,10 +5,10 @@ import asyncio
 import lancedb
 import numpy as np
 import pytest
-from energy_lancedb import AsyncEnergyTable, EnergyTable
-from support.lancedb_data import embed, ngrams, plain_rows, rows_of, text_schema
+from energy_lancedb import AsyncEnergyTable, EnergyReranker, EnergyTable
 from lancedb.query import MatchQuery
 from lancedb.rerankers import RRFReranker
+from support.lancedb_data import embed, ngrams, plain_rows, rows_of, text_schema
 
 from energy_plugin.errors import InvalidInputError
 
@@ -35,12 +35,13 @@ def hybrid(energy, text, **options):
 
 
 def test_a_row_that_only_words_find_wins(energy):
-    assert 7 not in ids(energy.search(VECTOR).limit(20))
-    found = hybrid(energy, "quokka").limit(20).with_terms().to_list()
-    assert 7 in ids(found)
+    before = ids(energy.search(VECTOR).limit(120)).index(7)
+    found = hybrid(energy, "quokka").limit(120).with_terms().to_list()
+    assert ids(found).index(7) < before
     assert ids(hybrid(energy, "quokka", lexical_weight=0.8).limit(3))[0] == 7
     row = next(one for one in found if one["id"] == 7)
-    assert row["_score"] > 0 and row["_term_lexical"] < 0
+    assert row["_score"] > 0
+    assert row["_term_lexical"] < 0
     names = ("_term_lambda", "_term_dispersion", "_term_dirichlet", "_term_lexical")
     for one in found:
         assert sum(one[name] for name in names) == pytest.approx(one["_distance"], abs=1e-5)
@@ -82,7 +83,8 @@ def test_odd_questions_are_ranked_by_what_is_there(energy, text):
 
 def test_filters_offset_and_select(energy):
     every = hybrid(energy, "quiet old river").where("year < 2010").limit(20).to_list()
-    assert len(every) == 20 and all(row["year"] < 2010 for row in every)
+    assert len(every) == 20
+    assert all(row["year"] < 2010 for row in every)
     later = hybrid(energy, "quiet old river").where("year < 2010").offset(5).limit(7)
     assert ids(later.select(["id"])) == ids(every)[5:12]
     assert set(later.select(["id"]).to_arrow().column_names) == {"id", "_distance", "_score"}
@@ -94,7 +96,9 @@ def test_postfilter_as_in_lancedb(energy, kind):
     def search():
         if kind == "vector":
             return energy.search(VECTOR)
-        return energy.search("river", query_type="fts") if kind == "fts" else hybrid(energy, "river")
+        return (
+            energy.search("river", query_type="fts") if kind == "fts" else hybrid(energy, "river")
+        )
 
     first = search().limit(12).to_list()
     expected = [row["id"] for row in first if row["year"] < 2010]
@@ -109,7 +113,8 @@ def test_full_text_search_is_lancedbs_own(energy):
     found = energy.search("quiet river", query_type="fts").limit(6).to_list()
     assert [row["_score"] for row in found] == [row["_score"] for row in plain]
     assert set(ids(found)[:1]) <= {row["id"] for row in plain}
-    assert "_distance" not in found[0] and "energy_lambda" not in found[0]
+    assert "_distance" not in found[0]
+    assert "energy_lambda" not in found[0]
     assert ids(energy.search(MatchQuery("quokka", "text"))) == [7]
     assert ids(energy.search("quokka")) == [7]  # nothing embeds a text here
     one = energy.search("quokka", query_type="fts").select(["energy_cell", "id"]).to_list()[0]
@@ -139,7 +144,7 @@ def test_bad_questions(energy):
         (lambda: energy.search(VECTOR, query_type="fts"), "takes a text"),
         (lambda: energy.search(VECTOR).text("a"), "hybrid search"),
         (lambda: hybrid(energy, 7), "text must be a str"),
-        (lambda: energy.search(), "query must be"),
+        (energy.search, "query must be"),
         (lambda: hybrid(energy, ["a", "b", "c"]).to_list(), "1 vectors and 3 texts"),
     ):
         with pytest.raises(InvalidInputError, match=message):
@@ -177,9 +182,11 @@ def test_texts_that_the_table_embeds_and_several_of_them(tmp_path):
 
 def test_another_reranker_gets_both_lists(energy):
     found = hybrid(energy, "quokka").rerank(RRFReranker()).limit(8).to_list()
-    assert len(found) == 8 and 7 in ids(found)
+    assert len(found) == 8
+    assert 7 in ids(found)
     scores = [row["_relevance_score"] for row in found]
-    assert scores == sorted(scores, reverse=True) and "_rowid" not in found[0]
+    assert scores == sorted(scores, reverse=True)
+    assert "_rowid" not in found[0]
 
 
 def test_asynchronous(tmp_path):
@@ -196,3 +203,39 @@ def test_asynchronous(tmp_path):
     energy = EnergyTable(lancedb.connect(tmp_path).open_table("pages"))
     assert ids(found) == ids(hybrid(energy, "river").limit(4))
     assert [row["_score"] for row in words] == sorted((r["_score"] for r in words), reverse=True)
+
+
+def test_a_reranker_uses_the_scores_of_words(energy):
+    words = "court rapid quokka"
+    ranker = EnergyReranker(energy).for_vector(VECTOR)
+
+    def search(kind, reranker):
+        query = energy.table.search(words, query_type="fts")
+        if kind == "hybrid":
+            query = energy.table.search(query_type="hybrid").vector(VECTOR).text(words)
+        return query.rerank(reranker).limit(120).to_list()
+
+    for kind in ("hybrid", "fts"):
+        found = search(kind, ranker)
+        scores = [row["_relevance_score"] for row in found]
+        assert scores == sorted(scores, reverse=True)
+        assert "_score" not in found[0]
+        assert "_distance" not in found[0]
+        without = search(kind, EnergyReranker(energy, lexical_weight=0.0).for_vector(VECTOR))
+        only = search(kind, EnergyReranker(energy, lexical_weight=1.0).for_vector(VECTOR))
+        assert ids(only)[0] == 7 != ids(without)[0]
+        assert ids(only).index(7) <= ids(found).index(7) <= ids(without).index(7)
+
+
+def test_a_reranker_of_candidates_alone_uses_them_too(energy):
+    query = energy.table.search("quokka", query_type="fts").limit(1).to_arrow()
+    near = energy.table.search(VECTOR).limit(30).with_row_id(True).to_arrow()
+    far = energy.table.search("quokka", query_type="fts").with_row_id(True).to_arrow()
+    assert query.num_rows == 1
+    ranker = EnergyReranker(lexical_weight=0.9).for_vector(VECTOR)
+    assert ids(ranker.rerank_hybrid("quokka", near, far).to_pylist())[0] == 7
+    assert ids(ranker.rerank_vector("quokka", near).to_pylist())[0] != 7
+    nothing = far.slice(0, 0)
+    assert ranker.rerank_hybrid("", near, nothing).num_rows == 30
+    assert ids(ranker.rerank_hybrid("quokka", near.slice(0, 0), far).to_pylist()) == [7]
+    assert ranker.rerank_hybrid("", near.slice(0, 0), nothing).num_rows == 0

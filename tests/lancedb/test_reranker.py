@@ -89,7 +89,7 @@ def test_reranking_every_row_gives_the_tables_own_search(table, energy):
 
 def test_full_text_search(table, energy):
     query = table.search("river quiet river rapid river", query_type="fts").with_row_id(True)
-    result = query.limit(40).rerank(EnergyReranker(energy)).to_arrow()
+    result = query.limit(40).rerank(EnergyReranker(energy, lexical_weight=0)).to_arrow()
     assert_reranked(result, energy)
     assert "_score" not in result.column_names
     kept = query.rerank(EnergyReranker(energy, return_score="all")).to_arrow()
@@ -113,7 +113,7 @@ def test_hybrid_union(table, energy):
     text = table.search("metal", query_type="fts").with_row_id(True).limit(8).to_arrow()
     both = set(vector["_rowid"].to_pylist()) | set(text["_rowid"].to_pylist())
     for score in ("relevance", "all"):
-        ranker = EnergyReranker(energy, return_score=score)
+        ranker = EnergyReranker(energy, return_score=score, lexical_weight=0)
         result = ranker.rerank_hybrid(QUERY, vector, text)
         assert sorted(result["_rowid"].to_pylist()) == sorted(both)
         assert_reranked(result, energy)
@@ -167,7 +167,7 @@ def test_candidates_bring_their_own_columns(database, energy, kind, monkeypatch)
     got = lines(search.limit(25).rerank(EnergyReranker(fresh)).to_arrow())
     assert len(got) == 25
     assert fresh._live._snapshot is None
-    monkeypatch.setattr("energy_lancedb.reranker.distances_by_columns", lambda *_: None)
+    monkeypatch.setattr("energy_lancedb.reranker.distances_by_columns", lambda *_, **__: None)
     slow = lines(SEARCHES[kind](table).limit(25).rerank(EnergyReranker(fresh)).to_arrow())
     assert fresh._live._snapshot is not None
     assert [name for name, _ in got] == [name for name, _ in slow]

@@ -191,11 +191,9 @@ def test_texts_of_any_make(energy, query):
         assert set(single[0]) == {"id", "_distance"}
 
 
-def test_prefilter_is_taken_and_postfilter_refused(energy):
+def test_prefilter_is_the_default(energy):
     plain = energy.search(QUERY).where("id < 50").limit(3).to_list()
     assert energy.search(QUERY).where("id < 50", prefilter=True).limit(3).to_list() == plain
-    with pytest.raises(InvalidInputError, match="prefilter=False"):
-        energy.search(QUERY).where("id < 50", prefilter=False)
 
 
 @pytest.mark.parametrize("library", ["pandas", "polars"])
