@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from energy_chroma import view
+from energy_chroma.chunks import unpack
 from energy_chroma.fields import ChromaField
 from energy_chroma.host import ChromaHost
 from energy_chroma.pointer import embedder_of
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 def describe(field: ChromaField, store: FieldStore) -> FieldInfo:
     """Measure a loaded field and its records."""
     pointer, blob, chunks = store.read()
+    worded = [unpack(chunk, pointer.dim).worded for chunk in chunks] if pointer.words else []
+    word_bytes = sum(len(one.words) + one.prints.nbytes for one in worded if one is not None)
     return FieldInfo(
         **described(field.index),
         name=field.host.name,
@@ -31,10 +35,12 @@ def describe(field: ChromaField, store: FieldStore) -> FieldInfo:
         layout="companion and metadata" if pointer.row_columns else "companion",
         embedder=None if embedder_of(pointer) is None else pointer.embedder,
         field_bytes=len(blob),
-        column_bytes=sum(len(chunk) for chunk in chunks),
+        column_bytes=sum(len(chunk) for chunk in chunks) - word_bytes,
         pending=field.pending,
         without_vector=len(field.unreadable),
         chunks=pointer.chunks,
+        words=pointer.language,
+        word_bytes=word_bytes,
     )
 
 
@@ -71,16 +77,58 @@ def _alike(got: tuple[Any, ...], expected: tuple[Any, ...]) -> bool:
     return None not in got and bool(np.allclose(got, expected, rtol=0, atol=1e-6))
 
 
-def salvage(store: FieldStore) -> tuple[EnergyConfig | None, bool]:
-    """Configuration and choice of row columns of a damaged field, as far as they can be read."""
+def other_documents(field: ChromaField) -> Iterator[str]:
+    """Ids of rows whose words are not those of their document, or not there; reads all."""
+    if field.words is None:
+        return
+    for page in field.host.record_pages(["documents"]):
+        for name in field.words.differing(page["ids"], page["documents"]):
+            if name in field.rows:
+                yield name
+
+
+def worded_otherwise(field: ChromaField) -> Iterator[Finding]:
+    """Rows whose stored words are not those of their documents."""
+    if field.words is None:
+        return
+    behind = list(other_documents(field))
+    if behind:
+        message = f"{len(behind)} rows have words of another document, or none."
+        yield Finding("pending", message, "refresh()", tuple(behind))
+    wrong: list[str] = []
+    known = set(behind)
+    for page in field.host.record_pages(["documents"]):
+        some = {
+            name: text
+            for name, text in zip(page["ids"], page["documents"], strict=True)
+            if name in field.rows and name not in known
+        }
+        wrong += field.words.altered(field.words.encode(list(some), list(some.values())))
+    if wrong:
+        message = f"The stored words of {len(wrong)} rows differ from those of their documents."
+        yield Finding("altered", message, "repair()", tuple(wrong))
+
+
+@dataclass(frozen=True)
+class Salvage:
+    """Settings of a damaged field, as far as they can be read."""
+
+    config: EnergyConfig | None = None
+    row_columns: bool = True
+    language: str | None = None  # of the words, None without any
+
+
+def salvage(store: FieldStore) -> Salvage:
+    """What can be read of the settings of a field that cannot be used."""
     from energy_plugin.energy import EnergyField
 
-    row_columns = True
+    found = Salvage()
     try:
         pointer = store.pointer()
         if pointer is not None:
-            row_columns = pointer.row_columns
-            return EnergyField.from_bytes(store.field_blob(pointer)).config, row_columns
+            found = Salvage(None, pointer.row_columns, pointer.language)
+            config = EnergyField.from_bytes(store.field_blob(pointer)).config
+            return Salvage(config, pointer.row_columns, pointer.language)
     except CorruptFieldError:
         pass
-    return None, row_columns
+    return found

@@ -10,13 +10,13 @@ from chromadb.api.models.Collection import Collection
 from chromadb.api.types import GetResult, QueryResult, Where, WhereDocument
 from numpy.typing import NDArray
 
-from energy_chroma import checkup, query, reembedding, result, writing
+from energy_chroma import checkup, query, questions, reembedding, result
 from energy_chroma.host import ChromaHost
 from energy_chroma.keeper import CollectionKeeper
+from energy_chroma.writes import CollectionWrites
 from energy_plugin.energy.config import as_config
-from energy_plugin.stored import Changes, FieldVerbs
 from energy_plugin.stored.passing import passed_on
-from energy_plugin.validation import as_k, as_queries
+from energy_plugin.validation import as_k
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -29,7 +29,7 @@ PASSED_ON = frozenset(
 )
 
 
-class EnergyCollection(FieldVerbs):
+class EnergyCollection(CollectionWrites):
     """Energy ranking for a Chroma collection.
 
     The collection stays an ordinary Chroma collection: everything the plugin knows stands in
@@ -95,6 +95,7 @@ class EnergyCollection(FieldVerbs):
         config: EnergyConfig | None = None,
         *,
         row_columns: bool = True,
+        lexical: bool | str | None = None,
         memory_limit: int | str | None = None,
         show_progress_bar: bool = False,
     ) -> Self:
@@ -110,6 +111,10 @@ class EnergyCollection(FieldVerbs):
             Also write ``energy_lambda``, ``energy_dispersion`` and ``energy_cell`` into each
             row's metadata, for people and for ``where`` (25 s per 100,000 rows). Search does
             not need them.
+        lexical : bool or str, optional
+            Also keep the words of the documents, for ``query(hybrid=True)``: True for English,
+            or the language of the texts, see `energy_plugin.lexical.Tokenizer`. Some 200 bytes
+            a row of a hundred different words. As in the present field if not given.
         memory_limit : int or str, optional
             Bytes, or ``"2 GB"``, that the build may take beyond what process and Chroma hold.
             Where all rows need more, the field is fitted on a sample, the rest page by page.
@@ -123,14 +128,16 @@ class EnergyCollection(FieldVerbs):
         Raises
         ------
         InvalidInputError
-            The collection is empty, the limit is too small, `config` is no EnergyConfig, or rows
-            have metadata of their own under the names of the row columns.
+            The collection is empty, the limit is too small, `config` is no EnergyConfig, the
+            language is unknown, or rows have metadata of their own under the names of the row
+            columns.
         """
         self._keeper.build(
             as_config(config),
             row_columns=row_columns,
             memory_limit=memory_limit,
             show_progress_bar=show_progress_bar,
+            language=self._keeper.language(lexical),
         )
         return self
 
@@ -168,12 +175,13 @@ class EnergyCollection(FieldVerbs):
         beside = reembedding.copied(host, embedding_function, show_progress_bar=show_progress_bar)
         fresh = CollectionKeeper(ChromaHost(beside), watch=former.watch, device=former.device)
         if pointer is not None:
-            config, row_columns = checkup.salvage(former.store)
+            left = checkup.salvage(former.store)
             fresh.build(
-                as_config(config),
-                row_columns=row_columns,
+                as_config(left.config),
+                row_columns=left.row_columns,
                 memory_limit=None,
                 show_progress_bar=show_progress_bar,
+                language=left.language,
             )
         with former.lock:
             late = reembedding.swap(host, beside)
@@ -198,6 +206,9 @@ class EnergyCollection(FieldVerbs):
         *,
         n_probe: int | Literal["all"] | None = None,
         candidates: int | None = None,
+        hybrid: bool = False,
+        lexical_weight: float | None = None,
+        min_relevance: float | None = None,
     ) -> QueryResult:
         """The rows of least energy distance to each query.
 
@@ -214,61 +225,71 @@ class EnergyCollection(FieldVerbs):
         candidates : int, optional
             Rank this many rows of Chroma's own search, in place of the field's. Where that
             finds fewer than `n_results`, as it may with filters, the field is searched.
+        hybrid : bool, default False
+            Rank by the words of `query_texts` too, after ``build(lexical=True)``. Query vectors
+            of another model may be given along with the texts, one for each.
+        lexical_weight : float, optional
+            Share of the words, 0 (vectors alone) to 1 (words alone). Learned from the rows when
+            the field was built, if not given.
+        min_relevance : float, optional
+            Leave out hits of a smaller relevance, 0 to 1; below
+            `energy_plugin.energy.result.CUT_OFF` a hit has probably nothing to do with the query.
 
         Returns
         -------
         QueryResult
-            ``distances`` are energy distances, ascending.
+            ``distances`` are energy distances, ascending; one key more, ``relevance``, has 0 to 1
+            for every hit, on the same scale in every collection.
 
         Raises
         ------
         NotBuiltError
-            The collection has no energy field.
+            The collection has no energy field, or no words for a hybrid query.
         InvalidInputError
-            A query vector has the wrong dimension or is not finite, or `include` is no list of
-            names.
+            A query vector has the wrong dimension or is not finite, `include` is no list of
+            names, or a hybrid query has no texts.
         CorruptFieldError, ForeignFieldError
             The stored field cannot be used; the message says what to do.
         """
+        from energy_plugin.energy.search.relevance import as_relevance
+
         include = result.checked(include)
+        given = {
+            "query_embeddings": query_embeddings,
+            "query_texts": query_texts,
+            "query_images": query_images,
+            "query_uris": query_uris,
+            "ids": ids,
+            "n_results": n_results,
+            "where": where,
+            "where_document": where_document,
+        }
+        texts = questions.words_of(given, hybrid=hybrid, weight=lexical_weight)
         if candidates is not None:
             candidates = as_k(candidates, name="candidates")
         with self._keeper.lock:
             # before the texts are embedded, which may take longer than anything else
             field = self._keeper.open(check=self._keeper.watch)
-        request = self._keeper.host.prepare_query(
-            query_embeddings=query_embeddings,
-            query_texts=query_texts,
-            query_images=query_images,
-            query_uris=query_uris,
-            ids=ids,
-            n_results=n_results,
-            where=where,
-            where_document=where_document,
-            include=result.split(include),
-        )
-        queries = as_queries(np.asarray(request["embeddings"], dtype=np.float32), field.dim)
-        filters = {
-            name: request[name]
-            for name in ("ids", "where", "where_document")
-            if request[name] is not None
-        }
-        include = result.extended(include, request["include"])
-        fields = result.fetched(include, loader=self._keeper.host.has_loader)
+            if hybrid:
+                questions.require_words(field)
+        asked = questions.prepared(field, given, include, texts)
         with self._keeper.lock:
             hits = query.find(
                 field,
-                queries,
+                asked.vectors,
                 query.Plan(
                     k=n_results,
-                    filters=filters,
-                    include=fields,
+                    filters=asked.filters,
+                    include=asked.fields,
                     watch=self._keeper.watch,
                     n_probe=n_probe,
                     candidates=candidates,
+                    texts=asked.texts,
+                    lexical_weight=lexical_weight,
+                    min_relevance=as_relevance(min_relevance),
                 ),
             )
-        return result.assemble(hits, include)
+        return result.assemble(hits, asked.include)
 
     def get(self, *args: Any, **kwargs: Any) -> GetResult:
         """Rows by id or filter: ``collection.get``."""
@@ -281,98 +302,6 @@ class EnergyCollection(FieldVerbs):
     def count(self) -> int:
         """Rows in the collection: ``collection.count``."""
         return self._keeper.host.count()
-
-    # -- writing
-
-    def add(  # noqa: PLR0917 - Chroma's own signature
-        self,
-        ids: Any,
-        embeddings: Any = None,
-        metadatas: Any = None,
-        documents: Any = None,
-        images: Any = None,
-        uris: Any = None,
-    ) -> None:
-        """Add rows with their energy columns: ``collection.add``.
-
-        As in Chroma, ids that exist already are left as they are.
-        """
-        self._write(
-            "add",
-            ids=ids,
-            embeddings=embeddings,
-            metadatas=metadatas,
-            documents=documents,
-            images=images,
-            uris=uris,
-        )
-
-    def upsert(  # noqa: PLR0917 - Chroma's own signature
-        self,
-        ids: Any,
-        embeddings: Any = None,
-        metadatas: Any = None,
-        documents: Any = None,
-        images: Any = None,
-        uris: Any = None,
-    ) -> None:
-        """Add or replace rows with their energy columns: ``collection.upsert``."""
-        self._write(
-            "upsert",
-            ids=ids,
-            embeddings=embeddings,
-            metadatas=metadatas,
-            documents=documents,
-            images=images,
-            uris=uris,
-        )
-
-    def update(  # noqa: PLR0917 - Chroma's own signature
-        self,
-        ids: Any,
-        embeddings: Any = None,
-        metadatas: Any = None,
-        documents: Any = None,
-        images: Any = None,
-        uris: Any = None,
-    ) -> None:
-        """Change rows and, where their vector changes, their energy columns: ``collection.update``.
-
-        Metadata is merged, as Chroma does; ids that do not exist are ignored.
-        """
-        self._write(
-            "update",
-            ids=ids,
-            embeddings=embeddings,
-            metadatas=metadatas,
-            documents=documents,
-            images=images,
-            uris=uris,
-        )
-
-    def delete(
-        self,
-        ids: Any = None,
-        where: Where | None = None,
-        where_document: WhereDocument | None = None,
-        limit: int | None = None,
-    ) -> Any:
-        """Delete rows: ``collection.delete``."""
-        with self._keeper.lock:
-            field = self._keeper.open_if_built()
-            limited = {} if limit is None else {"limit": limit}  # unknown to Chroma 1.5.0
-            answer = self._keeper.host.patience.call(
-                lambda: self.collection.delete(ids, where, where_document, **limited)
-            )
-            if field is not None:
-                scope = [ids] if isinstance(ids, str) else ids
-                present = set(self._keeper.host.ids(ids=scope))
-                touched = field.rows.ids if scope is None else scope
-                gone = [n for n in touched if n in field.rows and n not in present]
-                field.discard(gone)
-                # their stored columns are idle until the next generation leaves them out
-                field.pending = field.pending | Changes(removed=tuple(gone))
-        return answer
 
     def modify(
         self, name: str | None = None, metadata: Any = None, configuration: Any = None
@@ -394,17 +323,3 @@ class EnergyCollection(FieldVerbs):
             if function is not None:
                 reembedding.refuse_other(self._keeper.host, function, self._keeper.store.pointer())
             self._keeper.host.modify(name, metadata, configuration)
-
-    # -- inside
-
-    def _write(self, verb: str, **given: Any) -> None:
-        with self._keeper.lock:
-            field = self._keeper.open_if_built()
-        # without the lock, as embedding can take longer than anything else
-        request: Any = None if field is None else self._keeper.host.prepare_write(verb, **given)
-        with self._keeper.lock:
-            field = None if request is None else self._keeper.open_if_built()
-            if field is None or request["embeddings"] is None:
-                getattr(self.collection, verb)(**given)
-            elif not writing.write(self._keeper.store, field, verb, request):
-                self._keeper.live = None

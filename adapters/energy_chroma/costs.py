@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import subprocess
 import sys
@@ -66,8 +67,12 @@ def clustered(n: int, dim: int, seed: int = 0) -> NDArray[np.float32]:
     return out
 
 
-def collection(folder: Path, rows: int, dim: int) -> tuple[Collection, NDArray[np.float32]]:
+def collection(
+    folder: Path, rows: int, dim: int, documents: list[str] | None = None
+) -> tuple[Collection, NDArray[np.float32]]:
     """The collection of a folder, made where it is missing, and queries near its rows.
+
+    Rows have the given documents, or short ones that are all alike.
 
     Raises
     ------
@@ -91,7 +96,9 @@ def collection(folder: Path, rows: int, dim: int) -> tuple[Collection, NDArray[n
         made.add(
             ids=[f"r{i}" for i in part],
             embeddings=vectors[part.start : part.stop],
-            documents=[f"document {i} of the benchmark" for i in part],
+            documents=[
+                documents[i] if documents else f"document {i} of the benchmark" for i in part
+            ],
             metadatas=[{"n": i} for i in part],
         )
     rng = np.random.default_rng(1)
@@ -99,14 +106,14 @@ def collection(folder: Path, rows: int, dim: int) -> tuple[Collection, NDArray[n
     return made, near + 0.01 * rng.normal(size=near.shape).astype(np.float32)
 
 
-def build(made: Collection, *, row_columns: bool) -> dict[str, Any]:
+def build(made: Collection, *, row_columns: bool, lexical: bool = False) -> dict[str, Any]:
     """Build the field, and time that and the writing of all its chunks, in seconds."""
     from energy_chroma import EnergyCollection, fields
     from energy_chroma.host import ChromaHost
     from energy_chroma.store import FieldStore
 
     start = time.perf_counter()
-    energy = EnergyCollection(made).build(row_columns=row_columns)
+    energy = EnergyCollection(made).build(row_columns=row_columns, lexical=lexical)
     total = time.perf_counter() - start
     host = ChromaHost(made)
     store = FieldStore(host)
@@ -122,6 +129,7 @@ def build(made: Collection, *, row_columns: bool) -> dict[str, Any]:
         "write_cpu_seconds": writing[1],
         "field_bytes": info.field_bytes,
         "row_bytes": info.column_bytes / info.rows,
+        "word_bytes": info.word_bytes / info.rows,
     }
 
 
@@ -139,8 +147,10 @@ def first_query(folder: Path, queries: NDArray[np.float32]) -> dict[str, float]:
     return found
 
 
-def ways(made: Collection, candidates: int) -> dict[str, Callable[[Any], Any]]:
-    """Ways to ask, by name; the first is Chroma's own."""
+def ways(
+    made: Collection, candidates: int, texts: list[str] | None = None
+) -> dict[str, Callable[[Any], Any]]:
+    """Ways to ask, by name; the first is Chroma's own. With texts, hybrid ones too."""
     from energy_chroma import EnergyCollection
 
     quick, careful = EnergyCollection(made, watch=False), EnergyCollection(made)
@@ -148,6 +158,16 @@ def ways(made: Collection, candidates: int) -> dict[str, Callable[[Any], Any]]:
     def asked(energy: EnergyCollection, **how: Any) -> Callable[[Any], Any]:
         return lambda query: energy.query(query_embeddings=[query], n_results=RESULTS, **how)
 
+    def worded(energy: EnergyCollection) -> Callable[[Any], Any]:
+        following = itertools.cycle(texts or [""])
+        return lambda query: energy.query(
+            query_embeddings=[query],
+            query_texts=[next(following)],
+            hybrid=True,
+            n_results=RESULTS,
+        )
+
+    hybrid = {} if texts is None else {"hybrid": worded(quick), "hybrid, verified": worded(careful)}
     return {
         "collection.query": lambda query: made.query(query_embeddings=[query], n_results=RESULTS),
         "field": asked(quick),
@@ -155,6 +175,7 @@ def ways(made: Collection, candidates: int) -> dict[str, Callable[[Any], Any]]:
         "field, every row exactly": asked(quick, n_probe="all"),
         f"{candidates} candidates of Chroma": asked(quick, candidates=candidates),
         f"{candidates} candidates, verified": asked(careful, candidates=candidates),
+        **hybrid,
     }
 
 

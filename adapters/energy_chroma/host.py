@@ -5,8 +5,8 @@ Every use of an interface that Chroma does not document stands in this module.
 
 from __future__ import annotations
 
-import json
 import logging
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -16,6 +16,7 @@ from chromadb.api.types import EmbeddingFunction
 from chromadb.errors import InternalError, NotFoundError
 from numpy.typing import NDArray
 
+from energy_chroma.identity import identity
 from energy_chroma.patience import Patience
 from energy_plugin.errors import InvalidInputError
 
@@ -26,19 +27,9 @@ PAGE = 5_000
 # Chroma keeps every write in its log until that many rows of the collection have changed, and reads
 # the whole log again in each write: a companion has few rows, and large ones.
 SYNC: Any = {"sync_threshold": 4, "batch_size": 2}
-# Settings of an embedding function that do not change its vectors.
-_NOT_SEMANTIC = frozenset(
-    {
-        "api_key",
-        "api_key_env_var",
-        "batch_size",
-        "device",
-        "encoder",
-        "max_retries",
-        "show_progress_bar",
-        "timeout",
-    }
-)
+# Collection metadata that tells everybody what a companion is.
+ABOUT = "energy_about"
+_COMPANION = re.compile(r"energy-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 class ChromaHost:
@@ -79,7 +70,7 @@ class ChromaHost:
         described = getattr(type(own), "get_config", None)
         configured = described not in (None, EmbeddingFunction.get_config) and hasattr(own, "name")
         if own is not None and configured and own.name() != "default":
-            return _identity(own.name(), own.get_config())
+            return identity(own.name(), own.get_config())
         return self.stored_embedder()
 
     def stored_embedder(self) -> dict[str, Any] | None:
@@ -87,7 +78,7 @@ class ChromaHost:
         stored = self.collection.configuration_json.get("embedding_function")
         if not stored or stored.get("type") != "known":
             return None
-        return _identity(stored["name"], stored.get("config") or {})
+        return identity(stored["name"], stored.get("config") or {})
 
     @property
     def name(self) -> str:
@@ -139,6 +130,11 @@ class ChromaHost:
         found = self.records(ids, ["embeddings"])["embeddings"]
         kept = [row for row in ids if row in found]
         return kept, _matrix([found[row] for row in kept])
+
+    def documents(self, ids: Sequence[str]) -> dict[str, str | None]:
+        """Documents of those of the given rows that are there."""
+        found = self.records(ids, ["documents"])
+        return {name: found["documents"].get(name) for name in found["ids"]}
 
     def pages(self, rows: int = PAGE) -> Iterator[tuple[list[str], NDArray[np.float32]]]:
         """All rows, a page of ids and (m, d) float32 vectors at a time."""
@@ -331,6 +327,19 @@ class ChromaHost:
         """Named by the uuid, so that it survives a rename of the user's collection."""
         return f"energy-{self.collection.id}"
 
+    @property
+    def about_companion(self) -> dict[str, Any]:
+        """What stands in the metadata of the companion, whoever lists the collections."""
+        return {
+            ABOUT: f"Energy columns of collection {self.collection.id}, written by energy-plugin. "
+            "It has no documents. EnergyCollection(...).drop() on that collection removes it."
+        }
+
+    @property
+    def is_companion(self) -> bool:
+        """Whether the collection itself holds energy columns of another one."""
+        return ABOUT in (self.collection.metadata or {}) or is_companion(self.name)
+
     def companion(self, *, create: bool = False) -> Collection | None:
         """The collection that holds the energy columns, read anew at every call."""
         place = self._place()
@@ -345,6 +354,7 @@ class ChromaHost:
             model = server.create_collection(
                 name=self.companion_name,
                 configuration={"hnsw": index, "embedding_function": None},
+                metadata=self.about_companion,
                 get_or_create=True,
                 **place,
             )
@@ -362,6 +372,11 @@ class ChromaHost:
         return {"tenant": self.collection.tenant, "database": self.collection.database}
 
 
+def is_companion(name: str) -> bool:
+    """Whether a collection of that name holds energy columns of another one."""
+    return _COMPANION.fullmatch(name) is not None
+
+
 def _pages(ids: Sequence[str] | None) -> Iterator[list[str] | None]:
     if ids is None:
         yield None
@@ -373,25 +388,3 @@ def _pages(ids: Sequence[str] | None) -> Iterator[list[str] | None]:
 def _matrix(vectors: Any) -> NDArray[np.float32]:
     matrix = np.asarray(vectors, dtype=np.float32)
     return matrix if len(matrix) else np.zeros((0, 0), dtype=np.float32)
-
-
-def identity_of(function: Any) -> dict[str, Any]:
-    """Name and semantic configuration of an embedding function.
-
-    Raises
-    ------
-    InvalidInputError
-        It has neither, so that Chroma could not store and restore it.
-    """
-    if not isinstance(function, EmbeddingFunction) or function.is_legacy():
-        raise InvalidInputError(
-            f"{type(function).__name__} is no embedding function that Chroma can store: it needs "
-            "name(), get_config() and build_from_config()."
-        )
-    return _identity(function.name(), function.get_config())
-
-
-def _identity(name: str, config: dict[str, Any]) -> dict[str, Any]:
-    semantic = {key: value for key, value in config.items() if key not in _NOT_SEMANTIC}
-    identity = {"name": name, "config": semantic}
-    return dict(json.loads(json.dumps(identity, sort_keys=True, default=str)))

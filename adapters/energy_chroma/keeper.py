@@ -16,8 +16,8 @@ from energy_chroma.store import FieldStore
 from energy_plugin.errors import CorruptFieldError, InvalidInputError, NotBuiltError
 from energy_plugin.stored import Changes, FieldInfo, Finding, Taken
 from energy_plugin.stored.comparing import scan
-from energy_plugin.stored.live import LiveField
 from energy_plugin.stored.rows import RowMap
+from energy_plugin.stored.words import tokenizer_of
 
 if TYPE_CHECKING:
     from energy_plugin.energy import EnergyConfig, EnergyField, EnergyIndex
@@ -104,23 +104,43 @@ class CollectionKeeper:
         row_columns: bool,
         memory_limit: int | str | None,
         show_progress_bar: bool,
+        language: str | None = None,
     ) -> None:
         """Fit a field to all rows and publish it; the lock is free meanwhile."""
+        if self.host.is_companion:
+            raise InvalidInputError(
+                f"{self.host.name!r} holds the energy columns of another collection and has no "
+                "documents to rank. Build on that collection; leave out companions by "
+                "energy_chroma.stored.is_companion(name)."
+            )
         shown = self._shows_columns()
         if row_columns and not shown:
             view.refuse_foreign(self.host)
-        live = self._fitted(config, row_columns, memory_limit, show_progress_bar)
+        live = self._fitted(config, row_columns, memory_limit, show_progress_bar, language)
         with self.lock:
             live.catch_up()
             self._replace(live, show_progress_bar=show_progress_bar)
             if shown and not row_columns:
                 view.clear(self.host, show_progress_bar=show_progress_bar)
 
+    def language(self, lexical: bool | str | None) -> str | None:
+        """Language of the words to build; None without words.
+
+        Parameters
+        ----------
+        lexical : bool or str, optional
+            As in the present field if not given; True is English.
+        """
+        if lexical is None:
+            return checkup.salvage(self.store).language
+        return None if lexical is False else tokenizer_of(lexical).language
+
     def publish(self, taken: Taken, index: EnergyIndex, *, show_progress_bar: bool = False) -> None:
         """See `Keeper.publish`; what rows show is written where it changes."""
         former, names, before = taken.origin
         rows = RowMap(names, taken.fingerprints)
-        live: ChromaField = LiveField(self.host, index, rows, former.pointer)
+        live = ChromaField(self.host, index, rows, former.pointer)
+        live.words = former.words
         moved: list[Any] | None = None
         if former.pointer.viewed == former.pointer.generation and len(before) == len(names):
             after = index.columns
@@ -148,7 +168,11 @@ class CollectionKeeper:
         bits = former.fidelity()
         with self.others_go_on():
             live = self._fitted(
-                settings, former.pointer.row_columns, memory_limit, show_progress_bar
+                settings,
+                former.pointer.row_columns,
+                memory_limit,
+                show_progress_bar,
+                former.pointer.language,
             )
         live.catch_up()
         live.lower(bits)
@@ -160,6 +184,7 @@ class CollectionKeeper:
         row_columns: bool,
         memory_limit: int | str | None,
         show_progress_bar: bool,
+        language: str | None,
     ) -> ChromaField:
         return fields.fit(
             self.host,
@@ -168,6 +193,7 @@ class CollectionKeeper:
             show_progress_bar=show_progress_bar,
             device=self.device,
             memory_limit=memory_limit,
+            language=language,
         )
 
     def _replace(
@@ -184,6 +210,7 @@ class CollectionKeeper:
         """See `Keeper.refresh`; reads all vectors (0.4 s per 10,000 rows)."""
         live = self.open()
         live.apply(scan(self.host, live.rows))
+        live.apply(Changes(changed=tuple(checkup.other_documents(live))))
         changes = live.pending.without(live.unreadable)
         loose = live.pointer.chunks > 1 + len(live) // chunks.CHUNK_ROWS
         shown = live.pointer.viewed == live.pointer.generation
@@ -215,6 +242,7 @@ class CollectionKeeper:
     def findings(self, taken: Taken) -> Iterator[Finding]:
         """See `Keeper.findings`."""
         yield from checkup.shown_otherwise(self.host, taken.origin[0])
+        yield from checkup.worded_otherwise(taken.origin[0])
         records = self.store.leftovers()
         if records:
             message = f"{len(records)} records of a write that was cut short."
@@ -226,6 +254,9 @@ class CollectionKeeper:
         live = self.open()
         self.store.tidy()
         altered = [name for one in findings if one.kind == "altered" for name in one.ids]
+        if altered and live.words is not None:
+            live.read_words(altered)
+            fields.publish(live, self.store)
         if altered:
             self._show(live, altered, show_progress_bar=False)
 
@@ -233,12 +264,13 @@ class CollectionKeeper:
         """See `Keeper.rebuild`."""
         from energy_plugin.energy.config import as_config
 
-        config, row_columns = checkup.salvage(self.store)
+        left = checkup.salvage(self.store)
         self.build(
-            as_config(config),
-            row_columns=row_columns,
+            as_config(left.config),
+            row_columns=left.row_columns,
             memory_limit=None,
             show_progress_bar=show_progress_bar,
+            language=left.language,
         )
 
     def info(self) -> FieldInfo:

@@ -10,6 +10,8 @@ from energy_plugin.energy.codec import packing
 from energy_plugin.errors import CorruptFieldError
 
 FORMAT_VERSION = 1
+NO_SHARE = -1.0
+_LATER = ("words", "share")  # keys that fields have since they can hold words
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,10 @@ class Pointer:
         Grows with every change, so that readers see that there was one.
     viewed : int
         Generation whose values all rows' metadata show; below `generation` after a crash.
+    words : str
+        Identity of the tokenizer that read the words of the documents; empty without words.
+    share : float
+        Share of the words in a hybrid query that names none; `NO_SHARE` where none was learned.
     """
 
     of: str
@@ -44,6 +50,13 @@ class Pointer:
     chunks: int = 0
     version: int = 0
     viewed: int = 0
+    words: str = ""
+    share: float = NO_SHARE
+
+    @property
+    def language(self) -> str | None:
+        """Language of the stored words, None without any."""
+        return self.words.rpartition("/")[0] or None
 
 
 def identity_text(identity: dict[str, Any] | None) -> str:
@@ -72,7 +85,13 @@ def pointer_in(metadata: dict[str, Any], name: str) -> Pointer | None:
         what = f"The energy field in {name!r}"
         raise CorruptFieldError(packing.newer(what, version, FORMAT_VERSION))
     try:
-        pointer = Pointer(**{key: metadata[key] for key in Pointer.__dataclass_fields__})
+        pointer = Pointer(
+            **{
+                key: metadata[key]
+                for key in Pointer.__dataclass_fields__
+                if key in metadata or key not in _LATER
+            }
+        )
         _check(pointer)
     except (KeyError, ValueError, RecursionError) as error:
         raise CorruptFieldError(
@@ -98,6 +117,8 @@ def _check(pointer: Pointer) -> None:
     for name, value in asdict(pointer).items():
         if name in least:
             right = is_whole(value, least[name])
+        elif name == "share":
+            right = isinstance(value, float) and (value == NO_SHARE or 0 <= value <= 1)
         else:
             right = isinstance(value, bool if name == "row_columns" else str)
         if not right:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -48,6 +48,12 @@ class Plan:
         Cells of the field to look into, see `EnergyIndex.search`.
     candidates : int, optional
         Rank that many rows of Chroma's own search instead.
+    texts : list of str, optional
+        Words of the queries, that join the ranking.
+    lexical_weight : float, optional
+        Their share; that of the field if not given.
+    min_relevance : float, optional
+        Leave out hits of less.
     """
 
     k: int
@@ -56,15 +62,19 @@ class Plan:
     watch: bool
     n_probe: int | Literal["all"] | None = None
     candidates: int | None = None
+    texts: list[str] | None = None
+    lexical_weight: float | None = None
+    min_relevance: float | None = None
 
 
 @dataclass(frozen=True)
 class Ranked:
-    """Rows of one query, nearest first: ids, distances, and the terms of each distance."""
+    """Rows of one query, nearest first: ids, distances and their terms, relevance."""
 
     ids: list[str]
     distances: list[float]
     energies: list[dict[str, float]]
+    relevance: list[float]
 
 
 @dataclass(frozen=True)
@@ -77,7 +87,9 @@ class Hits:
     distances : list of list of float
         Energy distances, ascending.
     energies : list of list of dict
-        The distance's terms: ``lambda``, ``dispersion``, ``dirichlet``.
+        The distance's terms: ``lambda``, ``dispersion``, ``dirichlet``, ``lexical``.
+    relevance : list of list of float
+        See `energy_plugin.energy.result.SearchResult`.
     records : dict
         ``{field: {id: value}}`` of all hits, and of ids that are there.
     """
@@ -85,6 +97,7 @@ class Hits:
     ids: list[list[str]]
     distances: list[list[float]]
     energies: list[list[dict[str, float]]]
+    relevance: list[list[float]]
     records: dict[str, dict[str, Any]]
 
 
@@ -94,11 +107,17 @@ def find(live: ChromaField, queries: NDArray[np.float32], plan: Plan) -> Hits:
         of_host = None if plan.candidates is None else _of_host(live, queries, plan)
         ranked = _of_field(live, queries, plan) if of_host is None else of_host
         wanted = list(dict.fromkeys(name for one in ranked for name in one.ids))
-        # the vectors of watched candidates have just been read
-        compared = plan.watch and of_host is not None
+        # the vectors of watched candidates have just been read, but for those that words found
+        compared = plan.watch and of_host is not None and plan.texts is None
         checks = [] if compared else ["embeddings"]
+        if plan.texts is not None:
+            checks.append("documents")
         records = live.host.records(wanted, list(dict.fromkeys([*plan.include, *checks])))
         stale = _compare(live, wanted, records)
+        if plan.texts is not None and live.words is not None:
+            found = records["documents"]
+            other = live.words.differing(list(found), list(found.values()))
+            stale = stale | Changes(changed=tuple(other))
         if not stale:
             break
         if attempt == MENDING_ROUNDS:
@@ -114,8 +133,8 @@ def _of_field(live: ChromaField, queries: NDArray[np.float32], plan: Plan) -> li
     allowed = _allowed(live, plan.filters)
     if plan.watch and _notice(live, queries, plan.k, plan.filters):
         allowed = _allowed(live, plan.filters)
-    search = live.search(queries, plan.k, allowed, plan.n_probe)
-    return [_ranked(live, search, row) for row in range(len(queries))]
+    search = live.search(queries, plan.k, allowed, plan.n_probe, **_words(live, plan, allowed))
+    return [_ranked(live, search, row, plan.min_relevance) for row in range(len(queries))]
 
 
 def _of_host(live: ChromaField, queries: NDArray[np.float32], plan: Plan) -> list[Ranked] | None:
@@ -132,11 +151,33 @@ def _of_host(live: ChromaField, queries: NDArray[np.float32], plan: Plan) -> lis
     unknown = [name for names in lists for name in names if name not in live.rows]
     if unknown:
         live.apply(Changes(added=tuple(dict.fromkeys(unknown))))
+    allowed = None if plan.texts is None else _allowed(live, plan.filters)
     found = []
-    for query, names in zip(queries, lists, strict=True):
-        search = live.search(query[None], plan.k, live.rows.rows(names))
-        found.append(_ranked(live, search, 0))
+    for place, (query, names) in enumerate(zip(queries, lists, strict=True)):
+        rows = live.rows.rows(names)
+        words = _words(live, plan, allowed, slice(place, place + 1))
+        if words:  # rows that words find join those of Chroma
+            scores = words["lexical"]
+            best = np.argsort(-scores.data, kind="stable")[:count]
+            rows = np.union1d(rows, scores.indices[best])
+        search = live.search(query[None], plan.k, rows, **words)
+        found.append(_ranked(live, search, 0, plan.min_relevance))
     return found
+
+
+def _words(
+    live: ChromaField,
+    plan: Plan,
+    allowed: NDArray[np.int64] | None,
+    asked: slice = slice(None),
+) -> dict[str, Any]:
+    """Lexical scores of some of the queries, and their share; nothing where words take no part."""
+    if plan.texts is None or live.words is None:
+        return {}
+    names = None if allowed is None else live.rows.names(allowed.tolist())
+    weight = live.words.share if plan.lexical_weight is None else plan.lexical_weight
+    scores = live.words.scores(plan.texts[asked], live.rows, live.index.next_row, names)
+    return {"lexical": scores, "lexical_weight": weight}
 
 
 def _allowed(live: ChromaField, filters: dict[str, Any]) -> NDArray[np.int64] | None:
@@ -186,19 +227,41 @@ def _compare(live: ChromaField, wanted: list[str], records: dict[str, dict[str, 
     return found | Changes(removed=gone) if gone else found
 
 
-def _ranked(live: ChromaField, search: SearchResult | None, row: int) -> Ranked:
+def _ranked(
+    live: ChromaField, search: SearchResult | None, row: int, least: float | None
+) -> Ranked:
     if search is None:
-        return Ranked([], [], [])
+        return Ranked([], [], [], [])
+    if least is not None:
+        kept = search.relevance[row] >= least
+        if not kept.all():
+            search = _only(search, row, kept)
+            row = 0
     terms = zip(
         search.terms.lambda_[row].tolist(),
         search.terms.dispersion[row].tolist(),
         search.terms.dirichlet[row].tolist(),
+        search.terms.lexical[row].tolist(),
         strict=True,
     )
     return Ranked(
         live.rows.names(search.ids[row].tolist()),
         search.distances[row].tolist(),
-        [{"lambda": a, "dispersion": b, "dirichlet": c} for a, b, c in terms],
+        [{"lambda": a, "dispersion": b, "dirichlet": c, "lexical": d} for a, b, c, d in terms],
+        search.relevance[row].tolist(),
+    )
+
+
+def _only(search: SearchResult, row: int, kept: NDArray[np.bool_]) -> SearchResult:
+    """Some hits of one query."""
+    terms = search.terms
+    columns = (terms.lambda_, terms.dispersion, terms.dirichlet, terms.lexical)
+    return replace(
+        search,
+        ids=search.ids[row, kept][None],
+        distances=search.distances[row, kept][None],
+        terms=type(terms)(*(column[row, kept][None] for column in columns)),
+        relevance=search.relevance[row, kept][None],
     )
 
 
@@ -213,4 +276,6 @@ def _hits(ranked: list[Ranked], records: dict[str, dict[str, Any]]) -> Hits:
             for one, places in zip(ranked, kept, strict=True)
         ]
 
-    return Hits(column("ids"), column("distances"), column("energies"), records)
+    return Hits(
+        column("ids"), column("distances"), column("energies"), column("relevance"), records
+    )

@@ -23,7 +23,8 @@ from chromadb.api.models.Collection import Collection
 from tqdm.auto import tqdm
 
 from energy_chroma import view
-from energy_chroma.host import ChromaHost, identity_of
+from energy_chroma.host import ChromaHost
+from energy_chroma.identity import identity_of
 from energy_plugin.errors import ForeignFieldError, InvalidInputError
 
 if TYPE_CHECKING:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 ENERGIES = "energies"
 SCORES = "scores"
+RELEVANCE = "relevance"
 _FETCHED = ("documents", "metadatas", "uris", "data", "embeddings")
 
 
@@ -54,9 +55,9 @@ def fetched(include: Sequence[str], *, loader: bool) -> list[str]:
 def assemble(hits: Hits, include: Sequence[str]) -> QueryResult:
     """What ``collection.query`` returns, with energy distances.
 
-    Fields that were not asked for are None, and so is data that nothing loads. With
-    ``"energies"`` in `include` there is one key more: per query and hit, the three terms whose
-    sum is the distance.
+    Fields that were not asked for are None, and so is data that nothing loads. One key more,
+    ``"relevance"``, has 0 to 1 for every hit; with ``"energies"`` in `include` another has the
+    terms whose sum is the distance.
     """
 
     def column(name: str) -> Any:
@@ -75,6 +76,7 @@ def assemble(hits: Hits, include: Sequence[str]) -> QueryResult:
         "data": column("data"),
         "metadatas": column("metadatas"),
         "distances": hits.distances if "distances" in include else None,
+        RELEVANCE: hits.relevance,
     }
     if ENERGIES in include:
         result[ENERGIES] = hits.energies
@@ -84,11 +86,12 @@ def assemble(hits: Hits, include: Sequence[str]) -> QueryResult:
 def terms_of(terms: EnergyTerms) -> list[dict[str, float]]:
     """The terms of one query's hits as dictionaries."""
     return [
-        {"lambda": lambda_, "dispersion": dispersion, "dirichlet": dirichlet}
-        for lambda_, dispersion, dirichlet in zip(
+        {"lambda": lambda_, "dispersion": dispersion, "dirichlet": dirichlet, "lexical": lexical}
+        for lambda_, dispersion, dirichlet, lexical in zip(
             terms.lambda_.tolist(),
             terms.dispersion.tolist(),
             terms.dirichlet.tolist(),
+            terms.lexical.tolist(),
             strict=True,
         )
     ]

@@ -307,7 +307,8 @@ class FieldStore:
         )
 
     def _flip(self, companion: Collection, pointer: Pointer) -> None:
-        companion.modify(metadata={"energy_format": FORMAT_VERSION, **asdict(pointer)})
+        stored = {"energy_format": FORMAT_VERSION, **asdict(pointer)}
+        companion.modify(metadata={**self._host.about_companion, **stored})
 
     def _moves(self, companion: Collection, pointer: Pointer) -> bool:
         """Whether there is, or will soon be, another field than one that cannot be read.

@@ -11,7 +11,9 @@ if TYPE_CHECKING:
 
 def is_companion(name: str) -> bool:
     """Tell whether a collection of that name holds the plugin's own records."""
-    return name.startswith("energy-")
+    from energy_chroma import host
+
+    return host.is_companion(name)
 
 
 def stored_rows(energy: EnergyCollection) -> tuple[EnergyField, EnergyColumns, list[str]]:

@@ -39,11 +39,13 @@ class FieldInfo:
     without_vector: int  # rows in no result, as they have no vector, or none that can be read
     vector_column: str | None = None  # LanceDB: the column that the field was built on
     chunks: int | None = None  # Chroma: records that hold the columns
+    words: str | None = None  # language of the stored words, None without any
+    word_bytes: int = 0  # of the words of all documents, as they are stored
 
     @property
     def bytes(self) -> int:
-        """Field and columns together."""
-        return self.field_bytes + self.column_bytes
+        """Field, columns and words together."""
+        return self.field_bytes + self.column_bytes + self.word_bytes
 
 
 def column_bytes_of(known: dict[str, Any]) -> int:

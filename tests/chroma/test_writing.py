@@ -8,6 +8,7 @@ import pytest
 from chromadb.api.models.Collection import Collection
 from chromadb.errors import DuplicateIDError
 from energy_chroma import Changes, EnergyCollection, writing
+from energy_chroma.stored import is_companion
 from support.chroma_cases import GramEmbedding, client, create, stored, texts, vectors
 
 from energy_plugin.energy import EnergyIndex
@@ -279,3 +280,41 @@ def test_threads_may_share_one_object(energy):
     assert errors == []
     assert energy.count() == 136
     assert EnergyCollection(energy.collection).refresh() == Changes()
+
+
+def test_deleting_leaves_nothing_behind(energy):
+    energy.delete(ids=["r3", "r4"])
+    energy.delete(where={"n": {"$gte": 110}})
+    for one in (energy, EnergyCollection(energy.collection)):
+        assert not one.info().pending
+        assert one.verify() == []
+        assert one.refresh() == Changes()
+    energy.add(ids=["r3"], embeddings=NEW[:1])
+    reopened = EnergyCollection(energy.collection)
+    assert reopened.query(query_embeddings=NEW[:1], n_results=1)["ids"] == [["r3"]]
+    assert reopened.verify() == []
+
+
+def test_a_crash_after_a_delete_is_mended(energy, monkeypatch, caplog):
+    def fail(*_):
+        raise OSError("disk full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("energy_chroma.store.FieldStore._write", fail)
+        energy.delete(ids=["r3"])
+    assert "refresh() removes them" in caplog.text
+    fresh = EnergyCollection(energy.collection)
+    assert "r3" not in fresh.query(query_embeddings=vectors(120)[3:4], n_results=200)["ids"][0]
+    assert [finding.kind for finding in fresh.verify()] == ["pending"]
+    assert energy.refresh() == Changes(removed=("r3",))
+    assert EnergyCollection(energy.collection).verify() == []
+
+
+def test_a_companion_is_marked_and_cannot_be_built(energy):
+    companion = energy._keeper.host.companion()
+    assert str(energy.collection.id) in companion.metadata["energy_about"]
+    with pytest.raises(InvalidInputError, match="energy columns of another collection"):
+        EnergyCollection(companion).build()
+    assert energy.verify() == []
+    assert not is_companion("energy-reports")
+    assert is_companion(companion.name)

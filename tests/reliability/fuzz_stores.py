@@ -165,9 +165,9 @@ def _chroma() -> Iterator[Target]:
         blob = pack(ids, made.columns, prints)
 
         def chunk(data: bytes, made: Any = made) -> None:
-            names, columns, prints = unpack_all([data], DIM)
-            assert len(names) == len(columns) == len(prints)
-            _answers(made.field, columns)
+            rows, _ = unpack_all([data], DIM)
+            assert len(rows.ids) == len(rows.columns) == len(rows.fingerprints)
+            _answers(made.field, rows.columns)
 
         yield Target(name, blob, lambda rng, blob=blob: _sealed(blob, rng), chunk)
 

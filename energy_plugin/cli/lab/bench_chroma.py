@@ -24,22 +24,65 @@ def command(
     rebuild: Annotated[
         bool, typer.Option("--rebuild", help="Build the field even if there is one.")
     ] = False,
+    texts: Annotated[
+        Path | None,
+        typer.Option(help="Text file with a document a line: ask hybrid questions of them too."),
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(help="Judged collection, ranked in Chroma in place of the timing."),
+    ] = None,
+    vectors: Annotated[
+        Path | None, typer.Option(help="Vectors of the judged collection, as of eval.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Time building, opening and asking in a collection of clustered random vectors."""
-    from energy_chroma import EnergyCollection, costs
+    from energy_chroma import EnergyCollection, costs, judged
     from energy_chroma.stored import is_built
 
-    made, asked = costs.collection(folder, rows, dim)
+    if data is not None:
+        _judge(data, vectors, as_json=as_json)
+        return
+    documents = None if texts is None else judged.lines(texts, rows)
+    made, asked = costs.collection(folder, rows, dim, documents)
     result: dict[str, Any] = {"rows": rows, "dim": dim}
     if rebuild or not is_built(EnergyCollection(made)):
-        result["build"] = costs.build(made, row_columns=row_columns)
+        lexical = documents is not None
+        result["build"] = costs.build(made, row_columns=row_columns, lexical=lexical)
     result["first_query"] = costs.first_query(folder, asked)
-    result["query"] = costs.latencies(costs.ways(made, candidates), asked[:queries])
+    words = None if documents is None else judged.questions(documents, queries)
+    result["query"] = costs.latencies(costs.ways(made, candidates, words), asked[:queries])
     if as_json:
         print_json(result)
     else:
         _show(result)
+
+
+def _judge(data: Path, vectors: Path | None, *, as_json: bool) -> None:
+    from energy_chroma import judged
+
+    from energy_plugin.errors import InvalidInputError
+    from energy_plugin.evaluation.collection import load_collection
+    from energy_plugin.evaluation.vectors import load_vectors
+
+    if vectors is None:
+        raise InvalidInputError("--data needs --vectors, the file of its vectors.")
+    collection = load_collection(data)
+    result = judged.quality(collection, load_vectors(vectors, collection))
+    if as_json:
+        print_json(result)
+        return
+    lines = table("query", *result["plain"], "nDCG@10 over plain")
+    for kind in ("plain", "energy", "hybrid"):
+        gain = result[kind]["ndcg@10"] / max(result["plain"]["ndcg@10"], 1e-9) - 1
+        values = [f"{value:.3f}" for value in result[kind].values()]
+        lines.add_row(kind, *values, f"{100 * gain:+.1f} %")
+    console().print(lines)
+    console().print(
+        f"words {result['word_bytes_a_row']:.0f} bytes a row, columns "
+        f"{result['column_bytes_a_row']:.0f}, share of the words {result['share']:.2f}"
+    )
 
 
 def _show(result: dict[str, Any]) -> None:
@@ -61,7 +104,8 @@ def _show(result: dict[str, Any]) -> None:
     if "build" in result:
         out.print(
             f"field {result['build']['field_bytes'] / 1e6:.1f} MB, "
-            f"columns {result['build']['row_bytes']:.0f} bytes a row"
+            f"columns {result['build']['row_bytes']:.0f} bytes a row, "
+            f"words {result['build']['word_bytes']:.0f} bytes a row"
         )
     lines = table("way to ask", "p50 ms", "p90 ms", "CPU p50 ms", "times plain", "of CPU")
     for name, one in result["query"].items():
