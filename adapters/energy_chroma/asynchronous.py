@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from chromadb.api.models.AsyncCollection import AsyncCollection
@@ -35,6 +36,8 @@ class AsyncEnergyCollection:
         See `EnergyCollection`.
     device : str, optional
         Where the numerics run: ``"cuda"``, ``"mps"``, ``"cpu"``.
+    read_consistency_interval : float or timedelta, optional
+        See `EnergyCollection`.
 
     Raises
     ------
@@ -48,7 +51,12 @@ class AsyncEnergyCollection:
     """
 
     def __init__(
-        self, collection: AsyncCollection, *, watch: bool = True, device: str | None = None
+        self,
+        collection: AsyncCollection,
+        *,
+        watch: bool = True,
+        device: str | None = None,
+        read_consistency_interval: float | timedelta | None = None,
     ) -> None:
         if not isinstance(collection, AsyncCollection):
             raise InvalidInputError(
@@ -58,7 +66,12 @@ class AsyncEnergyCollection:
             )
         self._collection = collection
         self._worker = Worker()
-        self._energy = EnergyCollection(bridged(collection), watch=watch, device=device)
+        self._energy = EnergyCollection(
+            bridged(collection),
+            watch=watch,
+            device=device,
+            read_consistency_interval=read_consistency_interval,
+        )
 
     def __repr__(self) -> str:
         return f"AsyncEnergyCollection(name={self.name})"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -44,11 +46,15 @@ class EnergyCollection(CollectionWrites):
         (about 2 to 5 ms a query). Hits are always checked, so that deleted rows never appear.
     device : str, optional
         Where the numerics run: ``"cuda"``, ``"mps"``, ``"cpu"``.
+    read_consistency_interval : float or timedelta, optional
+        How old a view of the collection may be, in seconds: queries within that time of one that
+        looked for changes do not look again. Writes of this object are always seen, and rows
+        that are gone are never shown. Every query looks if not given.
 
     Raises
     ------
     InvalidInputError
-        Not a Chroma collection.
+        Not a Chroma collection, or the interval is no time.
 
     Examples
     --------
@@ -57,10 +63,17 @@ class EnergyCollection(CollectionWrites):
     """
 
     def __init__(
-        self, collection: Collection, *, watch: bool = True, device: str | None = None
+        self,
+        collection: Collection,
+        *,
+        watch: bool = True,
+        device: str | None = None,
+        read_consistency_interval: float | timedelta | None = None,
     ) -> None:
         self._keeper: CollectionKeeper
-        super().__init__(CollectionKeeper(ChromaHost(collection), watch=watch, device=device))
+        interval = questions.as_interval(read_consistency_interval)
+        host = ChromaHost(collection)
+        super().__init__(CollectionKeeper(host, watch=watch, device=device, interval=interval))
 
     def __repr__(self) -> str:
         return f"EnergyCollection(name={self.name})"
@@ -268,8 +281,9 @@ class EnergyCollection(CollectionWrites):
         if candidates is not None:
             candidates = as_k(candidates, name="candidates")
         with self._keeper.lock:
+            due, now = self._keeper.due(), time.monotonic()
             # before the texts are embedded, which may take longer than anything else
-            field = self._keeper.open(check=self._keeper.watch)
+            field = self._keeper.open(check=self._keeper.watch and due)
             if hybrid:
                 questions.require_words(field)
         asked = questions.prepared(field, given, include, texts)
@@ -281,7 +295,8 @@ class EnergyCollection(CollectionWrites):
                     k=n_results,
                     filters=asked.filters,
                     include=asked.fields,
-                    watch=self._keeper.watch,
+                    watch=self._keeper.watch and due,
+                    check=due,
                     n_probe=n_probe,
                     candidates=candidates,
                     texts=asked.texts,
@@ -289,6 +304,8 @@ class EnergyCollection(CollectionWrites):
                     min_relevance=as_relevance(min_relevance),
                 ),
             )
+            if due:
+                self._keeper.seen = now
         return result.assemble(hits, asked.include)
 
     def get(self, *args: Any, **kwargs: Any) -> GetResult:

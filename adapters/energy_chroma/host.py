@@ -359,9 +359,10 @@ class ChromaHost:
                 **place,
             )
         companion = Collection(client=server, model=model, embedding_function=None)
-        stored = companion.configuration_json.get("hnsw") or SYNC
-        if create and stored["sync_threshold"] != SYNC["sync_threshold"]:
-            companion.modify(configuration={"hnsw": SYNC})
+        if create:
+            stored = companion.configuration_json.get("hnsw") or SYNC
+            if stored["sync_threshold"] != SYNC["sync_threshold"]:
+                companion.modify(configuration={"hnsw": SYNC})
         return companion
 
     def delete_companion(self) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -32,15 +34,25 @@ class CollectionKeeper:
     watch : bool
         Whether to look for another field, as of another process, whenever one is needed.
     device : str, optional
+    interval : float, default 0
+        Seconds that a view of the collection may be old.
     """
 
-    def __init__(self, host: ChromaHost, *, watch: bool, device: str | None) -> None:
+    def __init__(
+        self, host: ChromaHost, *, watch: bool, device: str | None, interval: float = 0.0
+    ) -> None:
         self.host = host
         self.store = FieldStore(host)
         self.watch = watch
         self.device = device
+        self.interval = interval
+        self.seen = -math.inf  # when a query last looked for changes, by a monotonic clock
         self.lock = threading.RLock()
         self.live: ChromaField | None = None  # the field in memory
+
+    def due(self) -> bool:
+        """Whether the next query has to look for changes."""
+        return self.live is None or time.monotonic() >= self.seen + self.interval
 
     def open(self, *, check: bool = True) -> ChromaField:
         """The loaded field; with `check` read again where another process built a new one."""

@@ -44,6 +44,8 @@ class Plan:
         Fields of the hits to fetch.
     watch : bool
         Look for rows that were changed elsewhere, also beyond the hits.
+    check : bool
+        Compare the hits with what the host holds; else only leave out those that are gone.
     n_probe : int, "all" or None
         Cells of the field to look into, see `EnergyIndex.search`.
     candidates : int, optional
@@ -65,6 +67,7 @@ class Plan:
     texts: list[str] | None = None
     lexical_weight: float | None = None
     min_relevance: float | None = None
+    check: bool = True
 
 
 @dataclass(frozen=True)
@@ -104,17 +107,16 @@ class Hits:
 def find(live: ChromaField, queries: NDArray[np.float32], plan: Plan) -> Hits:
     """Search until every hit is what the host holds."""
     for attempt in range(MENDING_ROUNDS + 2):
-        of_host = None if plan.candidates is None else _of_host(live, queries, plan)
-        ranked = _of_field(live, queries, plan) if of_host is None else of_host
+        compared: set[str] = set()  # rows whose vectors have just been read
+        of_host = None if plan.candidates is None else _of_host(live, queries, plan, compared)
+        ranked = _of_field(live, queries, plan, compared) if of_host is None else of_host
         wanted = list(dict.fromkeys(name for one in ranked for name in one.ids))
-        # the vectors of watched candidates have just been read, but for those that words found
-        compared = plan.watch and of_host is not None and plan.texts is None
-        checks = [] if compared else ["embeddings"]
-        if plan.texts is not None:
+        checks = ["embeddings"] if plan.check and not compared.issuperset(wanted) else []
+        if plan.check and plan.texts is not None:
             checks.append("documents")
         records = live.host.records(wanted, list(dict.fromkeys([*plan.include, *checks])))
         stale = _compare(live, wanted, records)
-        if plan.texts is not None and live.words is not None:
+        if plan.check and plan.texts is not None and live.words is not None:
             found = records["documents"]
             other = live.words.differing(list(found), list(found.values()))
             stale = stale | Changes(changed=tuple(other))
@@ -128,16 +130,20 @@ def find(live: ChromaField, queries: NDArray[np.float32], plan: Plan) -> Hits:
     return _hits(ranked, records)
 
 
-def _of_field(live: ChromaField, queries: NDArray[np.float32], plan: Plan) -> list[Ranked]:
+def _of_field(
+    live: ChromaField, queries: NDArray[np.float32], plan: Plan, compared: set[str]
+) -> list[Ranked]:
     """Nearest rows of the whole field."""
     allowed = _allowed(live, plan.filters)
-    if plan.watch and _notice(live, queries, plan.k, plan.filters):
+    if plan.watch and _notice(live, queries, plan.k, plan.filters, compared):
         allowed = _allowed(live, plan.filters)
     search = live.search(queries, plan.k, allowed, plan.n_probe, **_words(live, plan, allowed))
     return [_ranked(live, search, row, plan.min_relevance) for row in range(len(queries))]
 
 
-def _of_host(live: ChromaField, queries: NDArray[np.float32], plan: Plan) -> list[Ranked] | None:
+def _of_host(
+    live: ChromaField, queries: NDArray[np.float32], plan: Plan, compared: set[str]
+) -> list[Ranked] | None:
     """Chroma's own nearest rows in energy order; None where it found fewer than were asked for.
 
     Its graph loses rows where a filter leaves few, and may not reach rows that were updated.
@@ -148,6 +154,7 @@ def _of_host(live: ChromaField, queries: NDArray[np.float32], plan: Plan) -> lis
         return None
     if plan.watch:
         live.apply(by_vectors(live.rows, vectors))
+        compared.update(vectors)
     unknown = [name for names in lists for name in names if name not in live.rows]
     if unknown:
         live.apply(Changes(added=tuple(dict.fromkeys(unknown))))
@@ -192,7 +199,11 @@ def _allowed(live: ChromaField, filters: dict[str, Any]) -> NDArray[np.int64] | 
 
 
 def _notice(
-    live: ChromaField, queries: NDArray[np.float32], k: int, filters: dict[str, Any]
+    live: ChromaField,
+    queries: NDArray[np.float32],
+    k: int,
+    filters: dict[str, Any],
+    compared: set[str],
 ) -> bool:
     """Find rows added, deleted or changed elsewhere, by count and near the queries."""
     changes = Changes()
@@ -209,6 +220,7 @@ def _notice(
         if len(found.changed) > MANY * len(near):
             found = scan(live.host, live.rows)
         changes = changes | live.apply(found)
+        compared.update(near)
     return bool(changes)
 
 

@@ -61,7 +61,8 @@ def test_result_has_chromas_shape(built, include, where):
     arguments = {"query_embeddings": QUERIES[:2], "n_results": 3, "where": where}
     plain = built.collection.query(**arguments, include=list(include))
     energy = built.query(**arguments, include=list(include))
-    assert list(energy) == list(plain)
+    assert list(energy) == [*plain, "relevance"]
+    assert [len(line) for line in energy["relevance"]] == [len(line) for line in energy["ids"]]
     assert energy["included"] == plain["included"]
     for key, value in plain.items():
         assert type(energy[key]) is type(value), key

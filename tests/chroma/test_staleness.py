@@ -2,14 +2,18 @@
 
 import subprocess
 import sys
+from datetime import timedelta
+from functools import partial
 
 import chromadb
 import numpy as np
 import pytest
+from chromadb.api.models.Collection import Collection
 from energy_chroma import Changes, EnergyCollection, query
 from support.chroma_cases import client, create, vectors
 
 from energy_plugin.energy import EnergyIndex
+from energy_plugin.errors import InvalidInputError
 from energy_plugin.stored.live import LiveField
 
 NEW = vectors(6, seed=5)
@@ -225,3 +229,50 @@ def test_changes_in_a_row():
     assert not Changes()
     assert len(Changes(("a", "b"), ("c",), ("d",))) == 4
     assert Changes(("a", "b"), ("c",), ("d",)).without(["b", "c"]) == Changes(("a",), (), ("d",))
+
+
+def trips(monkeypatch, ask):
+    """What a query asks of Chroma: names of calls, and what is included in them."""
+    made = []
+    for name in ("get", "query", "count"):
+        call = getattr(Collection, name)
+
+        def counted(self, *args, _call=call, _name=name, **kwargs):
+            made.append((_name, tuple(kwargs.get("include", ()))))
+            return _call(self, *args, **kwargs)
+
+        monkeypatch.setattr(Collection, name, counted)
+    ask()
+    monkeypatch.undo()
+    return made
+
+
+def test_a_view_may_be_as_old_as_the_interval(made, monkeypatch):
+    energy = EnergyCollection(made, read_consistency_interval=timedelta(hours=1)).build()
+    assert first(energy, NEW[0]) != ["a"]  # looks for changes
+    made.add(ids=["a"], embeddings=NEW[:1])
+    made.delete(ids=["r3"])
+    assert first(energy, NEW[0]) != ["a"]
+    assert "r3" not in energy.query(query_embeddings=ROWS[3:4], n_results=5)["ids"][0]
+    energy.add(ids=["b"], embeddings=NEW[1:2])
+    assert first(energy, NEW[1]) == ["b"]
+    ask = partial(energy.query, query_embeddings=NEW[:1], include=["documents"])
+    assert trips(monkeypatch, ask) == [("get", ("documents",))]
+    energy._keeper.interval = 0.0
+    assert first(energy, NEW[0]) == ["a"]
+
+
+def test_vectors_of_hits_are_read_once(energy, monkeypatch):
+    ask = partial(energy.query, query_embeddings=ROWS[:1], n_results=5, include=["documents"])
+    ask()
+    assert trips(monkeypatch, ask) == [
+        ("count", ()),
+        ("query", ("embeddings",)),
+        ("get", ("documents",)),
+    ]
+
+
+@pytest.mark.parametrize("interval", [-1, "1 s", float("nan"), True])
+def test_an_interval_is_a_time(made, interval):
+    with pytest.raises(InvalidInputError, match="read_consistency_interval"):
+        EnergyCollection(made, read_consistency_interval=interval)
