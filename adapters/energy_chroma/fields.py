@@ -200,11 +200,10 @@ def publish(live: ChromaField, store: FieldStore) -> None:
     def chunks() -> Iterator[bytes]:
         return pack_all(ids, columns, prints, words)
 
-    learned = words is not None and words.share is not None
     pointer = replace(
         live.pointer,
         words="" if words is None else words.tokenizer.identity,
-        share=words.share if learned else NO_SHARE,
+        share=NO_SHARE if words is None or words.share is None else words.share,
     )
     try:
         live.pointer = live.host.patience.call(

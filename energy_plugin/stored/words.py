@@ -234,7 +234,8 @@ class LiveWords:
             for number, row in place.values():
                 kept.setdefault(number, []).append(row)
             ids: list[Any] = []
-            words, prints = [], [np.empty(0, dtype=np.uint32)]
+            words: list[RowWords] = []
+            prints: list[NDArray[np.uint32]] = [np.empty(0, dtype=np.uint32)]
             for number, places in sorted(kept.items()):
                 part = self._log[number]
                 assert isinstance(part, Worded)
