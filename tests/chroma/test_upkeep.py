@@ -80,7 +80,7 @@ def test_maintain_that_fails_leaves_the_stored_field(made, monkeypatch):
     energy = EnergyCollection(made).build()
     before = answer(energy)
     energy.add(ids=["g"], embeddings=QUERIES[:1])
-    energy.delete(ids=["g"])
+    made.delete(ids=["g"])
     with monkeypatch.context() as patch:
         patch.setattr(
             "energy_chroma.store.FieldStore._flip", lambda *_: (_ for _ in ()).throw(OSError)
