@@ -16,7 +16,7 @@ from energy_plugin.optical.weights.checkpoint import locate, read_config
 from energy_plugin.validation import as_device, as_k
 
 if TYPE_CHECKING:
-    from energy_plugin.optical import OpticalEncoder
+    from energy_plugin.optical import BaseEncoder
 
 CONFIG_VERSION = 1
 
@@ -126,7 +126,7 @@ class OpticalEmbeddingFunction(EmbeddingFunction[Documents | Images]):
         norms = np.linalg.norm(short, axis=1, keepdims=True)
         return np.asarray(short / np.where(norms > 0, norms, 1), dtype=np.float32)
 
-    def _encoder(self) -> OpticalEncoder:
+    def _encoder(self) -> BaseEncoder:
         """The shared encoder, after comparing its fingerprint with the configuration's."""
         from energy_plugin.optical import load_encoder
 

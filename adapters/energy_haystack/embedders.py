@@ -12,7 +12,7 @@ from haystack import Document, component, default_from_dict, default_to_dict
 from energy_plugin.validation import as_device, as_k
 
 if TYPE_CHECKING:
-    from energy_plugin.optical import OpticalEncoder
+    from energy_plugin.optical import BaseEncoder
 
 
 class _Settings:
@@ -30,7 +30,7 @@ class _Settings:
         if device is not None:
             as_device(device)
 
-    def encoder(self) -> OpticalEncoder:
+    def encoder(self) -> BaseEncoder:
         from energy_plugin.optical import load_encoder
 
         return load_encoder(self.model, self.device)

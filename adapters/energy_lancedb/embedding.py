@@ -14,7 +14,7 @@ from energy_plugin.errors import EnergyPluginError, ForeignFieldError, InvalidIn
 from energy_plugin.validation import as_k
 
 if TYPE_CHECKING:
-    from energy_plugin.optical import OpticalEncoder
+    from energy_plugin.optical import BaseEncoder
 
 ALIAS = "energy-optical"
 FORMAT_VERSION = 1
@@ -31,7 +31,7 @@ def error_behind(error: Exception) -> EnergyPluginError | None:
     return next((own for own in reversed(_raised) if str(own) in text), None)
 
 
-def _encoder(model: str, device: str | None) -> OpticalEncoder:
+def _encoder(model: str, device: str | None) -> BaseEncoder:
     from energy_plugin.optical import load_encoder
 
     return load_encoder(model, device)
@@ -106,7 +106,7 @@ class OpticalEmbeddingFunction(TextEmbeddingFunction):  # type: ignore[misc,unus
         """Dimensions of the vectors."""
         return self.dim
 
-    def encoder(self) -> OpticalEncoder:
+    def encoder(self) -> BaseEncoder:
         """The encoder of this process, checked against the stored fingerprint.
 
         Raises

@@ -9,7 +9,7 @@ from langchain_core.embeddings import Embeddings
 from energy_plugin.validation import as_device, as_k
 
 if TYPE_CHECKING:
-    from energy_plugin.optical import OpticalEncoder
+    from energy_plugin.optical import BaseEncoder
 
 
 class OpticalEmbeddings(Embeddings):
@@ -79,7 +79,7 @@ class OpticalEmbeddings(Embeddings):
         )
         return vector
 
-    def _encoder(self) -> OpticalEncoder:
+    def _encoder(self) -> BaseEncoder:
         from energy_plugin.optical import load_encoder
 
         return load_encoder(self.model, self.device)

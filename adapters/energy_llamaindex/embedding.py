@@ -9,7 +9,7 @@ from llama_index.core.base.embeddings.base import BaseEmbedding
 from pydantic import Field
 
 if TYPE_CHECKING:
-    from energy_plugin.optical import OpticalEncoder
+    from energy_plugin.optical import BaseEncoder
 
 
 class OpticalEmbedding(BaseEmbedding):
@@ -39,7 +39,7 @@ class OpticalEmbedding(BaseEmbedding):
         """Name under which LlamaIndex serialises it."""
         return "OpticalEmbedding"
 
-    def _encoder(self) -> OpticalEncoder:
+    def _encoder(self) -> BaseEncoder:
         from energy_plugin.optical import load_encoder
 
         return load_encoder(self.model_name, self.device)

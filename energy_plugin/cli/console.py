@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
-    from energy_plugin.optical import OpticalEncoder
+    from energy_plugin.optical import BaseEncoder
 
 _PLAIN_WIDTH = 110  # columns when the output is a file or a pipe
 
@@ -79,7 +79,7 @@ def log_progress() -> None:
         logging.getLogger("energy_plugin.library").setLevel(logging.INFO)
 
 
-def load_encoder(name: str) -> OpticalEncoder:
+def load_encoder(name: str) -> BaseEncoder:
     """Load an encoder by name or folder."""
     from energy_plugin.optical import OpticalEncoder
 

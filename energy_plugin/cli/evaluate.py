@@ -5,18 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from statistics import fmean
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from energy_plugin.cli import evaluate_tables
+from energy_plugin.cli import evaluate_pages, evaluate_tables
 from energy_plugin.cli.console import (
     console,
     heading,
     print_json,
     show_progress,
-    table,
     warn,
 )
 from energy_plugin.errors import InvalidInputError
@@ -24,7 +22,6 @@ from energy_plugin.errors import InvalidInputError
 if TYPE_CHECKING:
     from energy_plugin.energy import EnergyConfig
     from energy_plugin.evaluation import CollectionVectors, JudgedCollection, SetReport
-    from energy_plugin.evaluation.pages import PagesReport
 
 Folders = Annotated[
     list[Path],
@@ -104,7 +101,9 @@ def command(
     Wilcoxon's, corrected for all comparisons of the run (Benjamini and Hochberg).
     """
     if pages:
-        _print_pages(_paged(folders, pages, encoder, peer or [], limit), as_json)
+        evaluate_pages.print_reports(
+            evaluate_pages.reports(folders, pages, encoder, peer or [], limit), as_json
+        )
         return
     settings = None if config is None else _settings(config)
     options = {"k": k, "config": settings, "ablate": ablate, "rerank_first": rerank}
@@ -152,57 +151,6 @@ def _reports(
             warn(f"{collection.name}: {collection.n_empty} documents have no text.")
         reports.append(evaluate(collection, found, show_progress_bar=show_progress(), **options))
     return reports
-
-
-def _paged(
-    folders: Sequence[Path],
-    pages: Sequence[Path],
-    encoder: str,
-    peers: Sequence[str],
-    limit: int | None,
-) -> list[PagesReport]:
-    from energy_plugin.evaluation import load_collection
-    from energy_plugin.evaluation.pages import evaluate_pages, load_pages, with_pages
-    from energy_plugin.optical import load_encoder
-
-    if len(folders) != len(pages):
-        raise InvalidInputError(
-            f"{len(folders)} collections and {len(pages)} folders of pages, expected a --pages "
-            "for each"
-        )
-    model = load_encoder(encoder)
-    reports = []
-    for folder, where in zip(folders, pages, strict=True):
-        listed = load_pages(where)
-        collection = with_pages(load_collection(folder), listed, limit)
-        reports.append(
-            evaluate_pages(
-                collection, listed, model, peers=peers, show_progress_bar=show_progress()
-            )
-        )
-    return reports
-
-
-def _print_pages(reports: Sequence[PagesReport], as_json: bool) -> None:
-    if as_json:
-        print_json({"sets": [report.to_dict() for report in reports]})
-        return
-    columns = ("collection", "pages", "reader", "ndcg@10", "of text", "words", "unread", "pages/s")
-    made = table(*columns)
-    for report in reports:
-        made.add_row(report.name, "", "text", f"{report.text:.3f}", "100.0%", "", "", "")
-        for name, score in report.readers.items():
-            made.add_row(
-                *(report.name, f"{report.pages:,}", name, f"{score.ndcg:.3f}"),
-                *(f"{score.share:.1%}", f"{score.words:.1%}", str(score.unread)),
-                f"{score.pages_per_second:.2f}",
-            )
-    console().print(made)
-    for name in reports[0].readers:
-        share = fmean(report.readers[name].ndcg for report in reports) / fmean(
-            report.text for report in reports
-        )
-        console().print(f"{name}: {share:.1%} of the text's mean nDCG@10")
 
 
 def _settings(path: Path) -> EnergyConfig:

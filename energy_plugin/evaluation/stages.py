@@ -19,8 +19,8 @@ from energy_plugin.errors import InvalidInputError
 from energy_plugin.evaluation.collection import JudgedCollection
 from energy_plugin.evaluation.ranking import cosine_ndcg
 from energy_plugin.evaluation.vectors import normalise
+from energy_plugin.optical.base import BaseEncoder
 from energy_plugin.optical.batching import pooled
-from energy_plugin.optical.encoder import OpticalEncoder
 from energy_plugin.optical.network.compact import CompactEncoder
 from energy_plugin.optical.page_reader import CompactReader
 from energy_plugin.optical.typesetting.lines import PageBatch
@@ -84,14 +84,14 @@ class _StageReader(CompactReader):
 
 
 def stage_scores(
-    collection: JudgedCollection, encoder: OpticalEncoder, *, show_progress_bar: bool = False
+    collection: JudgedCollection, encoder: BaseEncoder, *, show_progress_bar: bool = False
 ) -> Mapping[str, StageScore]:
     """Measure the stages of a compact encoder on a judged collection.
 
     Parameters
     ----------
     collection : JudgedCollection
-    encoder : OpticalEncoder
+    encoder : BaseEncoder
     show_progress_bar : bool, default=False
 
     Returns

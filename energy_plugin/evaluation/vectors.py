@@ -17,7 +17,7 @@ from energy_plugin.errors import InvalidInputError
 from energy_plugin.evaluation.collection import JudgedCollection
 
 if TYPE_CHECKING:
-    from energy_plugin.optical import OpticalEncoder
+    from energy_plugin.optical import BaseEncoder
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -63,7 +63,7 @@ def normalise(vectors: npt.ArrayLike) -> FloatArray:
 
 def embed_collection(
     collection: JudgedCollection,
-    encoder: OpticalEncoder,
+    encoder: BaseEncoder,
     *,
     batch_size: int = 64,
     show_progress_bar: bool = False,

@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from energy_plugin.optical.base import BaseEncoder as BaseEncoder
     from energy_plugin.optical.config import DeepEncoderConfig as DeepEncoderConfig
     from energy_plugin.optical.encoder import OpticalEncoder as OpticalEncoder
     from energy_plugin.optical.encoder import load_encoder as load_encoder
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from energy_plugin.optical.typesetting.tiles import Typesetter as Typesetter
 
 _HOMES = {
+    "BaseEncoder": "base",
     "TYPESETTER_VERSION": "typesetting.tiles",
     "DeepEncoder": "network.deepencoder",
     "DeepEncoderConfig": "config",
@@ -29,6 +31,7 @@ _HOMES = {
 
 __all__ = [
     "TYPESETTER_VERSION",
+    "BaseEncoder",
     "DeepEncoder",
     "DeepEncoderConfig",
     "OpticalEncoder",

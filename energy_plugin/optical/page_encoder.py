@@ -16,9 +16,9 @@ from torch import Tensor
 
 from energy_plugin.errors import InvalidInputError
 from energy_plugin.neutral import neutral
+from energy_plugin.optical.base import BaseEncoder
 from energy_plugin.optical.batching import Reader
 from energy_plugin.optical.density import text_tokens
-from energy_plugin.optical.encoder import OpticalEncoder
 from energy_plugin.optical.halving import halved
 from energy_plugin.optical.images import Picture, as_pictures
 from energy_plugin.optical.modes import AUTO, MAX_TILES, MODES, PAGE_MODES, Mode, as_mode
@@ -35,7 +35,7 @@ LAYOUTS = ("page", "tiles")
 BATCH_PIXELS = {"cuda": 64 * 1024**2, "cpu": 4 * 512**2}  # of one forward pass
 
 
-class PageEncoder(OpticalEncoder):
+class PageEncoder(BaseEncoder):
     """A full DeepEncoder with its typesetter and modes; see `OpticalEncoder.from_pretrained`.
 
     Parameters

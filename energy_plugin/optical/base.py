@@ -1,0 +1,321 @@
+"""What encoders of both sizes share: checks, batches, images, and print that is read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal, overload
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from energy_plugin.errors import InvalidInputError
+from energy_plugin.neutral import neutral
+from energy_plugin.optical.batching import Reader, all_tokens, as_array, finished, pooled
+from energy_plugin.optical.images import Picture, as_documents, as_pictures
+from energy_plugin.optical.typesetting.overflow import POOL, as_overflow
+from energy_plugin.optical.typesetting.tiles import (
+    Typesetter,
+    check_texts,
+)
+from energy_plugin.threads import threads_for
+from energy_plugin.validation import as_device, as_k
+
+if TYPE_CHECKING:
+    from energy_plugin.optical.printed.reader import PrintReader
+    from energy_plugin.optical.printed.reading import Reading
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+class BaseEncoder:
+    """What encoders of both sizes share: texts and pages in, vectors and tokens out.
+
+    Made by `OpticalEncoder.from_pretrained`. Only pixels reach the network: a text is typeset
+    first, and a page image gives the same vectors as the text that is set on it.
+
+    Parameters
+    ----------
+    model : CompactEncoder or FullEncoder
+    name : str
+        What the model is called in stored configurations.
+    fingerprint : str
+        Provenance of its vectors, 16 hexadecimal digits.
+    device : str, optional
+        ``cuda``, ``mps`` or ``cpu``; the first of these that is there unless given.
+    dtype : {"float32", "bfloat16"}, default="float32"
+        Precision of the matrix products. bfloat16 is about twice as fast on CPUs and
+        GPUs that have it and moves a vector by less than 1e-4 in cosine.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        *,
+        name: str,
+        fingerprint: str,
+        device: str | None = None,
+        dtype: str = "float32",
+        on_overflow: str = POOL,
+    ) -> None:
+        if dtype not in DTYPES:
+            raise InvalidInputError(f"dtype is {dtype!r}, expected one of {sorted(DTYPES)}")
+        self.on_overflow = as_overflow(on_overflow)
+        self.device = as_device(device)
+        self.model: Any = model.to(self.device).eval()
+        self.name = name
+        self.fingerprint = fingerprint
+        self.dtype = dtype
+        self.typesetter: Any = Typesetter()
+
+    @property
+    def dim(self) -> int:
+        """Width of an embedding."""
+        raise NotImplementedError
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """Everything that a vector depends on, in JSON primitives."""
+        raise NotImplementedError
+
+    @overload
+    def encode(
+        self,
+        texts: str | Sequence[str],
+        *,
+        batch_size: int = ...,
+        show_progress_bar: bool = ...,
+        normalize_embeddings: bool = ...,
+        convert_to_tensor: Literal[False] = ...,
+        truncate_dim: int | None = ...,
+    ) -> NDArray[np.float32]: ...
+
+    @overload
+    def encode(
+        self,
+        texts: str | Sequence[str],
+        *,
+        batch_size: int = ...,
+        show_progress_bar: bool = ...,
+        normalize_embeddings: bool = ...,
+        convert_to_tensor: Literal[True],
+        truncate_dim: int | None = ...,
+    ) -> Tensor: ...
+
+    @overload
+    def encode(
+        self,
+        texts: str | Sequence[str],
+        *,
+        batch_size: int = ...,
+        show_progress_bar: bool = ...,
+        normalize_embeddings: bool = ...,
+        truncate_dim: int | None = ...,
+        output: Literal["tokens"],
+    ) -> list[NDArray[np.float32]]: ...
+
+    @neutral()
+    def encode(
+        self,
+        texts: str | Sequence[str],
+        *,
+        batch_size: int = 64,
+        show_progress_bar: bool = False,
+        normalize_embeddings: bool = True,
+        convert_to_tensor: bool = False,
+        truncate_dim: int | None = None,
+        output: str = "embedding",
+    ) -> NDArray[np.float32] | Tensor | list[NDArray[np.float32]]:
+        """Typeset and embed texts.
+
+        Parameters
+        ----------
+        texts : str or sequence of str
+            Texts of any length; one that overflows a page goes on on further pages,
+            and the tokens of all its pages are pooled.
+        batch_size : int, default=64
+            Texts in a forward pass.
+        show_progress_bar : bool, default=False
+        normalize_embeddings : bool, default=True
+            Scale to unit norm.
+        convert_to_tensor : bool, default=False
+            Return a tensor on the encoder's device.
+        truncate_dim : int, optional
+            Keep this many leading dimensions.
+        output : {"embedding", "tokens"}, default="embedding"
+            ``"tokens"``: all vision tokens of each text that show something, in reading
+            order, for multi-vector search.
+
+        Returns
+        -------
+        ndarray of shape (dim,) for one text, (n_texts, dim) for several, float32
+            Of ``output="tokens"`` a list with an ndarray (n_tokens, dim) for each text.
+
+        Raises
+        ------
+        InvalidInputError
+            A text is not a string, is empty or white space, or overflows its page and
+            `on_overflow` is "raise".
+        DeviceMemoryError
+            Even one page at a time is too much for the device.
+        """
+        if output not in ("embedding", "tokens"):
+            raise InvalidInputError(f"output is {output!r}, expected 'embedding' or 'tokens'")
+        batch_size = as_k(batch_size, name="batch_size")
+        batch = check_texts(texts)
+        pages_of, sizes = self._set(batch)
+        bar = show_progress_bar
+        if output == "tokens":
+            with threads_for(self._work(sizes)):
+                tokens = all_tokens(self._reader(), pages_of, len(batch), batch_size, bar)
+            return [
+                as_array(finished(found, normalize_embeddings, truncate_dim)) for found in tokens
+            ]
+        with threads_for(self._work(sizes)):
+            out = pooled(self._reader(), pages_of, sizes, batch_size, bar)
+        done = finished(
+            out if not isinstance(texts, str) else out[0], normalize_embeddings, truncate_dim
+        )
+        return done if convert_to_tensor else as_array(done)
+
+    encode_query = encode
+    encode_document = encode
+
+    @neutral()
+    def encode_images(
+        self,
+        images: Sequence[Picture],
+        *,
+        batch_size: int = 64,
+        show_progress_bar: bool = False,
+        normalize_embeddings: bool = True,
+    ) -> NDArray[np.float32]:
+        """Embed page images: print, scans, or pages of the typesetter.
+
+        The vectors lie in the space of the texts'. A page of the typesetter gives the vector
+        of its text; print is read line by line, set again and read as any text is.
+
+        Parameters
+        ----------
+        images : sequence of PIL images, (h, w) or (h, w, 3) uint8 arrays, or paths
+
+        Returns
+        -------
+        ndarray of shape (n_images, dim), float32
+
+        Raises
+        ------
+        UnreadablePageError
+            A picture is blank, or shows no text that can be read.
+        InvalidInputError
+            A picture cannot be opened.
+        """
+        batch_size = as_k(batch_size, name="batch_size")
+        pages_of, sizes = self._cut(as_pictures(images))
+        out = pooled(self._reader(), pages_of, sizes, batch_size, show_progress_bar)
+        return as_array(finished(out, normalize_embeddings))
+
+    @neutral()
+    def encode_pages(
+        self,
+        documents: Sequence[Sequence[Picture]],
+        *,
+        batch_size: int = 64,
+        show_progress_bar: bool = False,
+        normalize_embeddings: bool = True,
+    ) -> NDArray[np.float32]:
+        """Embed documents of several page images, one vector a document.
+
+        Parameters
+        ----------
+        documents : sequence of sequences of images
+            Pages of each document in their order, as `encode_images` takes them. Blank pages
+            count nothing.
+
+        Returns
+        -------
+        ndarray of shape (n_documents, dim), float32
+
+        Raises
+        ------
+        UnreadablePageError
+            No page of a document shows text that can be read.
+        InvalidInputError
+            A picture cannot be opened, or a document has no page.
+        """
+        batch_size = as_k(batch_size, name="batch_size")
+        pages_of, sizes = self._cut_documents(as_documents(documents))
+        out = pooled(self._reader(), pages_of, sizes, batch_size, show_progress_bar)
+        return as_array(finished(out, normalize_embeddings))
+
+    @neutral()
+    def read(self, images: Sequence[Picture], *, show_progress_bar: bool = False) -> list[Reading]:
+        """Read the words of printed or scanned pages.
+
+        Parameters
+        ----------
+        images : sequence of PIL images, (h, w) or (h, w, 3) uint8 arrays, or paths
+
+        Returns
+        -------
+        list of Reading
+            One an image, with words, their boxes and confidences, and `text`; a picture
+            without text has no words.
+
+        Raises
+        ------
+        InvalidInputError
+            A picture cannot be opened.
+        """
+        from tqdm.auto import tqdm
+
+        pictures = as_pictures(images)
+        bar = tqdm(pictures, desc="Reading pages", unit="page", disable=not show_progress_bar)
+        return [
+            self.print_reader.read(picture, f"images[{position}]")
+            for position, picture in enumerate(bar)
+        ]
+
+    def encode_tokens(self, texts: str | Sequence[str]) -> list[NDArray[np.float32]]:
+        """Vision tokens of each text as they come from the projector.
+
+        Returns
+        -------
+        list of ndarray of shape (n_tokens, dim), float32
+            Those that show something, in reading order, not normalised; of the compact
+            encoder one a tile.
+        """
+        return self.encode(texts, output="tokens", normalize_embeddings=False)
+
+    # What another size of encoder does in its own way: pages, their cost, their reading.
+
+    @cached_property
+    def print_reader(self) -> PrintReader:
+        """What finds and reads the words of printed pages."""
+        from energy_plugin.optical.printed.reader import PrintReader
+
+        return PrintReader.bundled(self.device)
+
+    def _work(self, sizes: Sequence[int]) -> float:
+        """Multiply-adds of reading items of such sizes: each weight about once a line."""
+        return float(sum(sizes)) * sum(weight.numel() for weight in self.model.parameters())
+
+    def _set(self, texts: list[str]) -> tuple[Callable[[int], Iterator[Any]], list[int]]:
+        """Pages of each text, and how large each text is."""
+        raise NotImplementedError
+
+    def _cut(self, images: Sequence[Picture]) -> tuple[Callable[[int], Iterator[Any]], list[int]]:
+        """Pages of each image, and how large each image is."""
+        raise NotImplementedError
+
+    def _cut_documents(
+        self, documents: list[list[Picture]]
+    ) -> tuple[Callable[[int], Iterator[Any]], list[int]]:
+        """Pages of each document of several images, and how large each document is."""
+        raise NotImplementedError
+
+    def _reader(self) -> Reader:
+        """What reads the pages of one call."""
+        raise NotImplementedError
