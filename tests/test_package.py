@@ -37,7 +37,7 @@ _BELOW = {
     "optical": set(),
     "forgetting": {"energy", "optical"},
     "lexical": {"energy"},
-    "stored": {"energy", "forgetting"},
+    "stored": {"energy", "forgetting", "lexical"},
     "candidates": {"energy", "stored"},
     "evaluation": {"energy", "optical", "forgetting", "lexical"},
     "chroma": {"energy", "optical", "stored", "lexical"},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import itertools
 import json
 import subprocess
@@ -208,3 +209,28 @@ def latencies(
         }
         for name in asking
     }
+
+
+def lines(file: Path, count: int) -> list[str]:
+    """The first lines of a text file, gzipped or not.
+
+    Raises
+    ------
+    InvalidInputError
+        It has fewer, or cannot be read.
+    """
+    try:
+        with gzip.open(file, "rt") if file.suffix == ".gz" else file.open() as opened:
+            found = [line.strip() for line in itertools.islice(opened, count)]
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidInputError(f"{file} cannot be read as text ({error}).") from error
+    if len(found) < count:
+        raise InvalidInputError(f"{file} has {len(found)} lines, expected {count}. Ask for fewer.")
+    return found
+
+
+def questions(documents: list[str], count: int, words: int = 6, seed: int = 0) -> list[str]:
+    """Some words of some documents, as questions."""
+    rng = np.random.default_rng(seed)
+    some = [documents[row].split() for row in rng.integers(len(documents), size=count)]
+    return [" ".join(rng.choice(each, size=words)) if each else "" for each in some]

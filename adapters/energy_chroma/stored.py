@@ -39,3 +39,9 @@ def stored_rows(energy: EnergyCollection) -> tuple[EnergyField, EnergyColumns, l
 def is_built(energy: EnergyCollection) -> bool:
     """Tell whether the collection has a field."""
     return energy._keeper.store.pointer() is not None
+
+
+def word_share(energy: EnergyCollection) -> float | None:
+    """Tell how much words count in a hybrid query that says nothing; None without words."""
+    words = energy._keeper.open().words
+    return None if words is None else words.share

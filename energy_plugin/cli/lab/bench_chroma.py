@@ -38,20 +38,20 @@ def command(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Time building, opening and asking in a collection of clustered random vectors."""
-    from energy_chroma import EnergyCollection, costs, judged
+    from energy_chroma import EnergyCollection, costs
     from energy_chroma.stored import is_built
 
     if data is not None:
         _judge(data, vectors, as_json=as_json)
         return
-    documents = None if texts is None else judged.lines(texts, rows)
+    documents = None if texts is None else costs.lines(texts, rows)
     made, asked = costs.collection(folder, rows, dim, documents)
     result: dict[str, Any] = {"rows": rows, "dim": dim}
     if rebuild or not is_built(EnergyCollection(made)):
         lexical = documents is not None
         result["build"] = costs.build(made, row_columns=row_columns, lexical=lexical)
     result["first_query"] = costs.first_query(folder, asked)
-    words = None if documents is None else judged.questions(documents, queries)
+    words = None if documents is None else costs.questions(documents, queries)
     result["query"] = costs.latencies(costs.ways(made, candidates, words), asked[:queries])
     if as_json:
         print_json(result)
@@ -60,8 +60,7 @@ def command(
 
 
 def _judge(data: Path, vectors: Path | None, *, as_json: bool) -> None:
-    from energy_chroma import judged
-
+    from energy_plugin.cli.lab import judged_chroma
     from energy_plugin.errors import InvalidInputError
     from energy_plugin.evaluation.collection import load_collection
     from energy_plugin.evaluation.vectors import load_vectors
@@ -69,7 +68,7 @@ def _judge(data: Path, vectors: Path | None, *, as_json: bool) -> None:
     if vectors is None:
         raise InvalidInputError("--data needs --vectors, the file of its vectors.")
     collection = load_collection(data)
-    result = judged.quality(collection, load_vectors(vectors, collection))
+    result = judged_chroma.quality(collection, load_vectors(vectors, collection))
     if as_json:
         print_json(result)
         return
@@ -81,7 +80,7 @@ def _judge(data: Path, vectors: Path | None, *, as_json: bool) -> None:
     console().print(lines)
     console().print(
         f"words {result['word_bytes_a_row']:.0f} bytes a row, columns "
-        f"{result['column_bytes_a_row']:.0f}, share of the words {result['share']:.2f}"
+        f"{result['column_bytes_a_row']:.0f}, share of the words {result['share'] or 0:.2f}"
     )
 
 

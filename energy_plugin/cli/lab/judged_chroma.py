@@ -2,15 +2,8 @@
 
 from __future__ import annotations
 
-import gzip
 import tempfile
-from itertools import islice
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
-
-from energy_plugin.errors import InvalidInputError
 
 if TYPE_CHECKING:
     from energy_plugin.evaluation.collection import JudgedCollection
@@ -30,8 +23,9 @@ def quality(judged: JudgedCollection, vectors: CollectionVectors) -> dict[str, A
         all columns; ``"share"``, what words have learned to count.
     """
     import chromadb
-
     from energy_chroma import EnergyCollection
+    from energy_chroma.stored import word_share
+
     from energy_plugin.evaluation.measures import measure_run
 
     with tempfile.TemporaryDirectory() as folder:
@@ -58,7 +52,7 @@ def quality(judged: JudgedCollection, vectors: CollectionVectors) -> dict[str, A
         found: dict[str, Any] = {
             "word_bytes_a_row": info.word_bytes / info.rows,
             "column_bytes_a_row": info.column_bytes / info.rows,
-            "share": energy._keeper.open().pointer.share,
+            "share": word_share(energy),
         }
         for kind, got in results.items():
             run = {
@@ -67,28 +61,3 @@ def quality(judged: JudgedCollection, vectors: CollectionVectors) -> dict[str, A
             }
             found[kind] = measure_run(judged.qrels, run, names).mean
     return found
-
-
-def lines(file: Path, count: int) -> list[str]:
-    """The first lines of a text file, gzipped or not.
-
-    Raises
-    ------
-    InvalidInputError
-        It has fewer, or cannot be read.
-    """
-    try:
-        with gzip.open(file, "rt") if file.suffix == ".gz" else file.open() as opened:
-            found = [line.strip() for line in islice(opened, count)]
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidInputError(f"{file} cannot be read as text ({error}).") from error
-    if len(found) < count:
-        raise InvalidInputError(f"{file} has {len(found)} lines, expected {count}. Ask for fewer.")
-    return found
-
-
-def questions(documents: list[str], count: int, words: int = 6, seed: int = 0) -> list[str]:
-    """Some words of some documents, as questions."""
-    rng = np.random.default_rng(seed)
-    some = [documents[row].split() for row in rng.integers(len(documents), size=count)]
-    return [" ".join(rng.choice(each, size=words)) if each else "" for each in some]
