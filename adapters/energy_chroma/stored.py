@@ -45,3 +45,9 @@ def word_share(energy: EnergyCollection) -> float | None:
     """Tell how much words count in a hybrid query that says nothing; None without words."""
     words = energy._keeper.open().words
     return None if words is None else words.share
+
+
+def has_words(energy: EnergyCollection) -> bool:
+    """Tell whether the collection's field was built with the words of its documents."""
+    pointer = energy._keeper.store.pointer()
+    return pointer is not None and pointer.language is not None

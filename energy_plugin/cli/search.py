@@ -18,8 +18,11 @@ if TYPE_CHECKING:
 class Ranking(str, Enum):
     """Orders of a result."""
 
+    hybrid = "hybrid"
     energy = "energy"
     cosine = "cosine"
+    words = "words"
+    fusion = "fusion"
 
 
 def command(
@@ -32,7 +35,10 @@ def command(
         ),
     ] = None,
     limit: Annotated[int, typer.Option(min=1, help="Most results to print.")] = 5,
-    ranking: Annotated[Ranking, typer.Option(help="Order of the results.")] = Ranking.energy,
+    ranking: Annotated[
+        Ranking | None,
+        typer.Option(help="Order of the results. Default: hybrid, or energy without words."),
+    ] = None,
     full: Annotated[bool, typer.Option("--full", help="Print the whole passages.")] = False,
     embedder: Annotated[
         str | None, typer.Option(help="module:Class, where the index was made with one.")
@@ -42,17 +48,18 @@ def command(
 ) -> None:
     """Search an index.
 
-    Distances of the two rankings do not compare.
+    Distances of different rankings do not compare.
     """
     from energy_plugin.library.searching import ask
 
-    hits = ask(path, name, text, limit, where=where, ranking=ranking.value, embedder=embedder)
+    order = None if ranking is None else ranking.value
+    hits = ask(path, name, text, limit, where=where, ranking=order, embedder=embedder)
     if as_json:
         print_json([asdict(hit) for hit in hits])
     elif full:
         _print_whole(hits)
     else:
-        _print_table(hits, ranking.value)
+        _print_table(hits, order or "distance")
 
 
 def _print_table(hits: list[Hit], ranking: str) -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from energy_plugin.errors import InvalidInputError
 
+Key = TypeVar("Key", int, str)
 RANKINGS = ("cosine", "words", "fusion", "energy", "hybrid")
 PLAIN = ("cosine", "words", "fusion")  # what a host's user has without energy
 DEPTH = 100  # a right row further down counts as not found
@@ -213,12 +214,18 @@ def _best(scores: Any, query: int, depth: int) -> NDArray[np.int64]:
     return np.asarray(row.col[order], dtype=np.int64)
 
 
-def _fused(orders: Sequence[NDArray[np.int64]], depth: int) -> NDArray[np.int64]:
-    total: dict[int, float] = {}
+def fused(orders: Sequence[Sequence[Key]]) -> dict[Key, float]:
+    """Scores of reciprocal rank fusion, the highest first; equal ones in order of their keys."""
+    total: dict[Key, float] = {}
     for order in orders:
-        for place, row in enumerate(order.tolist(), 1):
+        for place, row in enumerate(order, 1):
             total[row] = total.get(row, 0.0) + 1 / (RRF_K + place)
-    return np.array(sorted(total, key=lambda row: (-total[row], row))[:depth], dtype=np.int64)
+    ranked = sorted(total, key=lambda row: (-total[row], row))
+    return {row: total[row] for row in ranked}
+
+
+def _fused(orders: Sequence[NDArray[np.int64]], depth: int) -> NDArray[np.int64]:
+    return np.array(list(fused([order.tolist() for order in orders]))[:depth], dtype=np.int64)
 
 
 def _place(order: NDArray[np.int64], right: frozenset[int]) -> float:

@@ -17,7 +17,7 @@ def ask(
     k: int,
     *,
     where: str | None = None,
-    ranking: str = "energy",
+    ranking: str | None = None,
     embedder: str | None = None,
 ) -> list[Hit]:
     """The rows nearest to a text.
@@ -32,7 +32,8 @@ def ask(
     k : int
     where : str, optional
         Filter in the host's language.
-    ranking : {"energy", "cosine"}
+    ranking : {"cosine", "words", "fusion", "energy", "hybrid"}, optional
+        Hybrid where the words of the texts are indexed, energy elsewhere.
     embedder : str, optional
         Must be given where the index was made with a class of the user's own: no code runs
         because a database names it.
@@ -48,7 +49,7 @@ def ask(
     if not text.strip():
         raise InvalidInputError("The question is empty. Give some words.")
     store = open_store(path, name)
-    question: object = text
+    vector: object = None
     made_with = store.embedder_name
     if embedder is not None and embedder != (made_with or "compact"):
         raise InvalidInputError(
@@ -63,10 +64,11 @@ def ask(
                 f"{store.name!r} was embedded by the class {made_with}, which runs only if you "
                 f"name it. Add: --embedder {made_with}"
             )
-        question = load_embedder(made_with).encode_query(text)
+        vector = load_embedder(made_with).encode_query(text)
     try:
         with commands_as_remedies(path, name):
-            return store.search(question, k, where=where, ranking=ranking)
+            chosen = ranking or ("hybrid" if store.has_words else "energy")
+            return store.search(text, k, vector=vector, where=where, ranking=chosen)
     except (EnergyPluginError, OSError):
         raise
     except Exception as error:  # each host refuses filters in its own way

@@ -199,3 +199,21 @@ def test_passages_lose_nothing(size):
     cut = passages(text, size)
     assert all(len(each) <= 2 * size for each in cut)
     assert "".join("".join(cut).split()) == "".join(text.split())
+
+
+@pytest.mark.parametrize("ranking", ["cosine", "words", "fusion", "energy", "hybrid"])
+def test_every_ranking_finds_the_page(call, made, ranking):
+    _, _, into = made
+    code, out, err = call("search", into, "tails of comets", "--ranking", ranking, "--json")
+    assert code == 0, err
+    hits = json.loads(out)
+    assert "comets" in hits[0]["text"].lower()
+    assert [hit["distance"] for hit in hits] == sorted(hit["distance"] for hit in hits)
+
+
+def test_hybrid_is_the_default_where_words_are_indexed(call, made):
+    _, _, into = made
+    default = call("search", into, "what carves deep valleys", "--json")
+    hybrid = call("search", into, "what carves deep valleys", "--ranking", "hybrid", "--json")
+    assert default == hybrid
+    assert default[0] == 0

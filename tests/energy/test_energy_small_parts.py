@@ -46,7 +46,7 @@ def test_import_without_torch(module):
 def test_config_round_trip():
     config = EnergyConfig(n_anchors=7, bits=2, seed=3, tau_mode="mean")
     data = json.loads(json.dumps(config.to_dict()))
-    assert data["format_version"] == 1
+    assert data["format_version"] == 2
     assert EnergyConfig.from_dict(data) == config
 
 
@@ -54,8 +54,8 @@ def test_config_refuses_what_it_does_not_know():
     data = EnergyConfig().to_dict()
     with pytest.raises(InvalidInputError, match="unknown keys"):
         EnergyConfig.from_dict({**data, "colour": 1})
-    with pytest.raises(InvalidInputError, match="format version 2"):
-        EnergyConfig.from_dict({**data, "format_version": 2})
+    with pytest.raises(InvalidInputError, match="format version 3"):
+        EnergyConfig.from_dict({**data, "format_version": 3})
 
 
 @pytest.mark.parametrize(

@@ -160,7 +160,7 @@ def _questions(store: Store, rows: Content, rng: np.random.Generator) -> list[Qu
         if vector is None:  # another model embedded the rows, which may be far away
             vector = rows.vectors[row]
         hits = {
-            ranking: store.search(vector, 5, where=None, ranking=ranking)
+            ranking: store.search("", 5, vector=vector, where=None, ranking=ranking)
             for ranking in ("cosine", "energy")
         }
         found.append(Question(text, **hits))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from energy_plugin.library.embedders import Embedder
 
 _PAGE = 5000  # rows of one read
+
+FUSED = 60  # results of either side that a fusion looks at
 
 
 def client(path: Path) -> Any:
@@ -134,13 +137,41 @@ class ChromaStore(Store):
             return None
         return np.asarray(self.energy.embed_query(text), dtype=np.float32)
 
-    def search(self, question: Any, k: int, *, where: str | None, ranking: str) -> list[Hit]:
-        """The k nearest rows."""
-        host = self.energy if ranking == "energy" else self.collection
-        key = "query_texts" if isinstance(question, str) else "query_embeddings"
-        asked: dict[str, Any] = {key: [question], "n_results": k}
+    @property
+    def has_words(self) -> bool:
+        """The companion keeps the words of the documents."""
+        from energy_chroma.stored import has_words
+
+        return has_words(self.energy)
+
+    def _build(self, show_progress_bar: bool) -> None:
+        self.energy.build(lexical=True, show_progress_bar=show_progress_bar)
+
+    def search(
+        self, text: str, k: int, *, vector: Any | None, where: str | None, ranking: str
+    ) -> list[Hit]:
+        """The k best rows of one ranking."""
+        if ranking == "fusion":
+            from energy_plugin.library.comparison import fused
+
+            first = [
+                self.search(text, max(k, FUSED), vector=vector, where=where, ranking=each)
+                for each in ("cosine", "words")
+            ]
+            known = {hit.id: hit for hits in first for hit in hits}
+            scores = fused([[hit.id for hit in hits] for hits in first])
+            return [replace(known[name], distance=-scores[name]) for name in list(scores)[:k]]
+        asked: dict[str, Any] = {"n_results": k}
+        if vector is None or ranking in ("words", "hybrid"):
+            asked["query_texts"] = [text]
+        if vector is not None:
+            asked["query_embeddings"] = [vector]
         if where is not None:
             asked["where"] = _filter(where)
+        if ranking in ("words", "hybrid"):
+            asked["hybrid"] = True
+            asked["lexical_weight"] = 1.0 if ranking == "words" else None
+        host = self.collection if ranking == "cosine" else self.energy
         found = host.query(**asked, include=["documents", "metadatas", "distances"])
         rows = zip(
             *(found[name][0] for name in ("ids", "documents", "distances", "metadatas")),

@@ -173,17 +173,54 @@ class LanceStore(Store):
             return None
         return np.asarray(config.function.compute_query_embeddings(text)[0], dtype=np.float32)
 
-    def search(self, question: Any, k: int, *, where: str | None, ranking: str) -> list[Hit]:
-        """The k nearest rows."""
-        if ranking == "energy":
-            asked = self.energy.search(question)
-        else:
-            asked = self.table.search(question, vector_column_name=self._column)
-            asked = asked.distance_type("cosine")
+    @property
+    def has_words(self) -> bool:
+        """A full-text index stands on the texts."""
+        return any(
+            each.index_type == "FTS" and "text" in each.columns
+            for each in self.table.list_indices()
+        )
+
+    def search(
+        self, text: str, k: int, *, vector: Any | None, where: str | None, ranking: str
+    ) -> list[Hit]:
+        """The k best rows of one ranking; fusion is LanceDB's own."""
+        asked, score = self._asked(text, vector, ranking)
         if where is not None:
             asked = asked.where(where)
-        found = asked.select(self._shown("_distance", ranking)).limit(k).to_arrow().to_pylist()
+        found = asked.select(self._shown(score, ranking)).limit(k).to_arrow().to_pylist()
+        for row in found:  # scores fall where distances rise
+            row["_distance"] = row[score] if score == "_distance" else -row[score]
         return [_hit(row, number) for number, row in enumerate(found)]
+
+    def _asked(self, text: str, vector: Any | None, ranking: str) -> tuple[Any, str]:
+        """A search that is ready to run, and the column of its score."""
+        column = self._column
+        question = text if vector is None else vector
+        if ranking == "energy":
+            return self.energy.search(question), "_distance"
+        if ranking == "hybrid":
+            if vector is None:
+                return self.energy.search(text, query_type="hybrid"), "_distance"
+            return self.energy.search(query_type="hybrid").vector(vector).text(text), "_distance"
+        if ranking == "words":
+            return self.table.search(text, query_type="fts", fts_columns="text"), "_score"
+        if ranking == "fusion":
+            from lancedb.rerankers import RRFReranker
+
+            known = self.embed_query(text) if vector is None else vector
+            asked = self.table.search(query_type="hybrid", vector_column_name=column)
+            both = asked.vector(known).text(text).rerank(RRFReranker())
+            return both, "_relevance_score"
+        asked = self.table.search(question, vector_column_name=column)
+        return asked.distance_type("cosine"), "_distance"
+
+    def build_or_refresh(self, *, show_progress_bar: bool) -> str:
+        """Give every row its energy columns, and every text its place in a full-text index."""
+        done = super().build_or_refresh(show_progress_bar=show_progress_bar)
+        if not self.has_words:
+            self.energy.create_fts_index("text")
+        return done
 
     def content(self) -> Content:
         """All rows with a vector."""
@@ -231,7 +268,7 @@ class LanceStore(Store):
             and not name.startswith("energy_")
             and (_plain(schema.field(name).type))
         ]
-        return shown if ranking == "energy" else [*shown, distance]
+        return [*shown, distance] if ranking in ("cosine", "words") else shown
 
 
 def _hit(row: dict[str, Any], number: int) -> Hit:

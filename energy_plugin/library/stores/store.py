@@ -133,9 +133,28 @@ class Store(ABC):
             The encoder at hand is not the one that embedded the rows.
         """
 
+    @property
     @abstractmethod
-    def search(self, question: Any, k: int, *, where: str | None, ranking: str) -> list[Hit]:
-        """The k nearest rows by "energy" or "cosine" to a text or a vector."""
+    def has_words(self) -> bool:
+        """Whether the host can rank by words: the texts are indexed too."""
+
+    @abstractmethod
+    def search(
+        self, text: str, k: int, *, vector: Any | None, where: str | None, ranking: str
+    ) -> list[Hit]:
+        """The k best rows of one ranking.
+
+        Parameters
+        ----------
+        text : str
+            The question.
+        k : int
+        vector : array of shape (d,) or None
+            Of the question, where the host does not embed it itself.
+        where : str, optional
+            Filter in the host's language.
+        ranking : {"cosine", "words", "fusion", "energy", "hybrid"}
+        """
 
     @abstractmethod
     def content(self) -> Content:
@@ -213,6 +232,9 @@ class Store(ABC):
         try:
             self.energy.refresh()
         except NotBuiltError:
-            self.energy.build(show_progress_bar=show_progress_bar)
+            self._build(show_progress_bar)
             return "built"
         return "refreshed"
+
+    def _build(self, show_progress_bar: bool) -> None:
+        self.energy.build(show_progress_bar=show_progress_bar)
