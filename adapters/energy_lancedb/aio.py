@@ -177,6 +177,18 @@ class AsyncEnergyQuery:
         self._query.nprobes(nprobes)
         return self
 
+    def min_relevance(self, least: float) -> AsyncEnergyQuery:
+        """As `EnergyQuery.min_relevance`."""
+        self._query.min_relevance(least)
+        return self
+
+    def distance_range(
+        self, lower_bound: float | None = None, upper_bound: float | None = None
+    ) -> AsyncEnergyQuery:
+        """As `EnergyQuery.distance_range`."""
+        self._query.distance_range(lower_bound, upper_bound)
+        return self
+
     def with_row_id(self, with_row_id: bool = True) -> AsyncEnergyQuery:
         """As `EnergyQuery.with_row_id`."""
         self._query.with_row_id(with_row_id)

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from energy_lancedb.columns import NAMES, RowFormat
+from energy_lancedb.fulltext import SCORE
 from energy_lancedb.host import ROWID
+
+if TYPE_CHECKING:
+    from energy_plugin.energy import SearchResult
+
+DISTANCE = "_distance"
+RELEVANCE = "_relevance"
+TERMS = ("_term_lambda", "_term_dispersion", "_term_dirichlet")
+LEXICAL_TERM = "_term_lexical"
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,6 +76,46 @@ class Hits:
         starts = np.searchsorted(self.query, self.query)
         rank = np.arange(len(self)) - starts
         return self.take(np.flatnonzero((rank >= offset) & (rank < offset + limit)))
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """What a result must have beside its rank; None: anything."""
+
+    relevance: float | None = None  # the least
+    lower: float | None = None  # of the distance
+    upper: float | None = None  # of the distance, which it must not reach
+
+    def of(self, hits: Hits) -> Hits:
+        """Those within."""
+        keep = np.ones(len(hits), dtype=bool)
+        if self.relevance is not None:
+            keep &= hits.numbers[RELEVANCE] >= self.relevance
+        if self.lower is not None:
+            keep &= hits.numbers[DISTANCE] >= self.lower
+        if self.upper is not None:
+            keep &= hits.numbers[DISTANCE] < self.upper
+        return hits if keep.all() else hits.take(np.flatnonzero(keep))
+
+
+def names_of(kind: str, *, terms: bool) -> list[str]:
+    """Columns that a search by energy adds."""
+    names = [DISTANCE, RELEVANCE]
+    if terms:
+        names += [*TERMS, LEXICAL_TERM] if kind == "hybrid" else TERMS
+    return [*names, SCORE] if kind == "hybrid" else names
+
+
+def numbers_of(result: SearchResult, names: list[str]) -> dict[str, NDArray[np.float32]]:
+    """Those of the columns that an index gives."""
+    terms = result.terms
+    parts = {
+        DISTANCE: result.distances,
+        RELEVANCE: result.relevance,
+        **dict(zip(TERMS, (terms.lambda_, terms.dispersion, terms.dirichlet), strict=True)),
+        LEXICAL_TERM: terms.lexical,
+    }
+    return {name: part.reshape(-1) for name, part in parts.items() if name in names}
 
 
 def read_rows(table: Any, rowids: NDArray[np.uint64], columns: Any) -> pa.Table | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,9 +13,20 @@ from numpy.typing import NDArray
 from energy_lancedb.asked import Asked
 from energy_lancedb.columns import NAMES
 from energy_lancedb.fulltext import LEXICAL_ROWS, SCORE, Matches
-from energy_lancedb.hits import Hits, read_rows, with_energies, with_numbers
+from energy_lancedb.hits import (
+    DISTANCE,
+    RELEVANCE,
+    Bounds,
+    Hits,
+    names_of,
+    numbers_of,
+    read_rows,
+    with_energies,
+    with_numbers,
+)
 from energy_lancedb.host import ROWID
 from energy_plugin._lazy import optional
+from energy_plugin.energy.search.relevance import as_relevance
 from energy_plugin.errors import InvalidInputError
 from energy_plugin.validation import as_k
 
@@ -22,11 +34,8 @@ if TYPE_CHECKING:
     from energy_lancedb.live import LiveTable
     from energy_lancedb.pointer import Pointer
     from energy_lancedb.snapshot import Snapshot
-    from energy_plugin.energy import SearchResult, SearchWork
+    from energy_plugin.energy import SearchWork
 
-DISTANCE = "_distance"
-TERMS = ("_term_lambda", "_term_dispersion", "_term_dirichlet")
-LEXICAL_TERM = "_term_lexical"
 DEFAULT_LIMIT = 10
 ATTEMPTS = 15  # rows may be deleted or replaced between ranking and reading them
 
@@ -35,7 +44,8 @@ class EnergyQuery:
     """A search that runs when a result is asked for.
 
     Made by `EnergyTable.search`. Results are ordered by energy distance, which is the column
-    ``_distance``; a hybrid search adds ``_score``, what the full-text search gave the row, null
+    ``_distance``; ``_relevance``, 0 to 1, says whether a row has to do with the question at all.
+    A hybrid search adds ``_score``, what the full-text search gave the row, null
     where no word matches. A full-text search is LanceDB's own, ordered by ``_score`` alone.
 
     Without `select` results hold every column but the energy columns; those can be selected by
@@ -72,6 +82,7 @@ class EnergyQuery:
         self._probes: int | None = None
         self._row_id = False
         self._terms = False
+        self._bounds = Bounds()
         self._reranker: Any | None = None
         self._query_string: str | None = None
         self.work: SearchWork | None = None
@@ -96,9 +107,8 @@ class EnergyQuery:
         ----------
         where : str or lancedb.expr.Expr
         prefilter : bool, optional
-            True, the default: only matching rows are ranked, and the result has `limit` rows
-            whenever that many match. False, as in LanceDB: the first `limit` rows (and `offset`)
-            are found among all, and those that do not match are left out of the result.
+            True, the default: only matching rows are ranked. False, as in LanceDB: those that do
+            not match are left out of the first `limit` (and `offset`) of all.
         """
         self._filters.append(where)
         if prefilter is not None:
@@ -127,10 +137,21 @@ class EnergyQuery:
     def nprobes(self, nprobes: int) -> EnergyQuery:
         """Score the rows of that many nearest cells; decided by the configuration if not given.
 
-        More cells cost time and find more; a result has `limit` rows in any case where that
-        many match.
+        More cells cost time and find more.
         """
         self._probes = as_k(nprobes, name="nprobes")
+        return self
+
+    def min_relevance(self, least: float) -> EnergyQuery:
+        """Leave out rows of a smaller ``_relevance``, 0 to 1; see "How to read the numbers"."""
+        self._bounds = replace(self._bounds, relevance=as_relevance(least))
+        return self
+
+    def distance_range(
+        self, lower_bound: float | None = None, upper_bound: float | None = None
+    ) -> EnergyQuery:
+        """Only rows whose energy distance is in [lower, upper), as in LanceDB."""
+        self._bounds = replace(self._bounds, lower=lower_bound, upper=upper_bound)
         return self
 
     def with_row_id(self, with_row_id: bool = True) -> EnergyQuery:
@@ -141,8 +162,7 @@ class EnergyQuery:
     def with_terms(self, with_terms: bool = True) -> EnergyQuery:
         """Return the terms that add up to the distance.
 
-        They are ``_term_lambda``, ``_term_dispersion``, ``_term_dirichlet`` and, in a hybrid
-        search, ``_term_lexical``: what the words took off.
+        ``_term_lambda``, ``_term_dispersion``, ``_term_dirichlet``; of words ``_term_lexical``.
         """
         self._terms = with_terms
         return self
@@ -150,8 +170,7 @@ class EnergyQuery:
     def rerank(self, reranker: Any, query_string: str | None = None) -> EnergyQuery:
         """Hand the result to one of LanceDB's rerankers, with the text of the query.
 
-        As in LanceDB, a hybrid search then hands over two lists, of `limit` rows each: that by
-        energy without words and that of the full-text search.
+        A hybrid search hands over two lists: by energy without words, and by words.
         """
         self._reranker = reranker
         text = self._asked.text
@@ -240,7 +259,9 @@ class EnergyQuery:
                 if queries is None:
                     hits = self._by_words(snapshot, words)
                 else:
-                    hits = self._rank(snapshot, queries, words, kind, offset + limit)
+                    every = self._bounds.lower is not None  # the nearest are left out
+                    count = max(len(snapshot), 1) if every else offset + limit
+                    hits = self._bounds.of(self._rank(snapshot, queries, words, kind, count))
                 if not self._prefilter and self._filters:
                     hits = hits.among(self._matching())
             found = self._fetch(snapshot, hits.window(offset, limit))
@@ -285,7 +306,7 @@ class EnergyQuery:
         count: int,
     ) -> Hits:
         """The best `count` rows of each query by energy."""
-        rows = None
+        rows, names = None, names_of(kind, terms=self._terms)
         if self._filters and self._prefilter:
             found, known = snapshot.find_rowids(self._matching())
             rows = found[known]
@@ -298,7 +319,7 @@ class EnergyQuery:
                 )
             lexical = snapshot.lexical(words * (len(queries) // len(words)))
         if len(snapshot) == 0 or (rows is not None and len(rows) == 0):
-            return Hits.none(snapshot.pointer.format, self._names(kind))
+            return Hits.none(snapshot.pointer.format, names)
         result = snapshot.index.search(
             queries,
             k=count,
@@ -310,7 +331,7 @@ class EnergyQuery:
         self.work = result.work
         q, each = result.ids.shape
         ids = result.ids.reshape(-1)
-        numbers = self._numbers(result, kind)
+        numbers = numbers_of(result, names)
         of = np.repeat(np.arange(q, dtype=np.int32), each)
         if lexical is not None:
             scores = np.asarray(lexical[of, ids]).reshape(-1).astype(np.float32)
@@ -330,20 +351,6 @@ class EnergyQuery:
         scores = np.concatenate([one.scores for one in words])
         return Hits(of, rowids, {SCORE: scores}, energies)
 
-    def _names(self, kind: str) -> list[str]:
-        """Columns that a search by energy adds."""
-        names = [DISTANCE]
-        if self._terms:
-            names += [*TERMS, LEXICAL_TERM] if kind == "hybrid" else TERMS
-        return [*names, SCORE] if kind == "hybrid" else names
-
-    def _numbers(self, result: SearchResult, kind: str) -> dict[str, NDArray[np.float32]]:
-        terms = result.terms
-        parts = (result.distances, terms.lambda_, terms.dispersion, terms.dirichlet, terms.lexical)
-        numbers = dict(zip((DISTANCE, *TERMS, LEXICAL_TERM), parts, strict=True))
-        wanted = self._names(kind)
-        return {name: part.reshape(-1) for name, part in numbers.items() if name in wanted}
-
     def _energies(self, snapshot: Snapshot, ids: NDArray[np.int64]) -> list[pa.Array]:
         """Energy columns of row numbers, if they were selected."""
         if self._projection(snapshot.pointer)[1] is None:
@@ -360,7 +367,7 @@ class EnergyQuery:
         if columns is not None:
             found = with_energies(found, columns, hits.energies)
         shown = dict(hits.numbers)
-        for name in (DISTANCE, SCORE):
+        for name in (DISTANCE, RELEVANCE, SCORE):
             if name in shown:
                 found = with_numbers(found, {name: shown.pop(name)})
         if self._row_id:
@@ -378,7 +385,7 @@ class EnergyQuery:
             return [name for name in names if name not in energies], None
         if isinstance(self._selected, dict):
             return self._selected, None
-        added = (DISTANCE, SCORE)
+        added = (DISTANCE, RELEVANCE, SCORE)
         wanted = list(dict.fromkeys(name for name in self._selected if name not in added))
         if ROWID in wanted:
             wanted.remove(ROWID)

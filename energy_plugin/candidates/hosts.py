@@ -165,7 +165,7 @@ class _Lance:
     def find(self, query: Any, k: int, where: Any = None) -> list[Hit]:
         if not self._ranked:
             raise _only_lends("LanceDB table", "EnergyTable(table)")
-        asked = self._host.search(query)
+        asked = self._host.search(query, query_type="vector")
         if where is not None:
             asked = asked.where(where)
         hits = []
@@ -173,6 +173,7 @@ class _Lance:
         for row in asked.limit(k).to_list():
             name, text = row.pop(self._id, None), row.pop(self._text, None)
             distance = float(row.pop("_distance"))
+            row.pop("_relevance", None)
             row.pop(vector_column, None)
             hits.append(Hit(None if name is None else str(name), text or "", distance, row))
         return hits

@@ -104,7 +104,7 @@ def test_nothing_found_in_every_form(tmp_path):
     beyond = energy.search(QUERY).limit(5).offset(10 * N).to_arrow()
     assert beyond.num_rows == 0
     selected = energy.search(QUERY).where("id < 0").select(["energy_cell", "id"]).to_arrow()
-    assert selected.column_names == ["energy_cell", "id", "_distance"]
+    assert selected.column_names == ["energy_cell", "id", "_distance", "_relevance"]
 
 
 def test_all_rows_deleted_and_others_added(tmp_path):

@@ -87,7 +87,12 @@ def test_filters_offset_and_select(energy):
     assert all(row["year"] < 2010 for row in every)
     later = hybrid(energy, "quiet old river").where("year < 2010").offset(5).limit(7)
     assert ids(later.select(["id"])) == ids(every)[5:12]
-    assert set(later.select(["id"]).to_arrow().column_names) == {"id", "_distance", "_score"}
+    assert set(later.select(["id"]).to_arrow().column_names) == {
+        "id",
+        "_distance",
+        "_relevance",
+        "_score",
+    }
     assert ids(hybrid(energy, "river").where("year < 1900")) == []
 
 
@@ -239,3 +244,20 @@ def test_a_reranker_of_candidates_alone_uses_them_too(energy):
     assert ranker.rerank_hybrid("", near, nothing).num_rows == 30
     assert ids(ranker.rerank_hybrid("quokka", near.slice(0, 0), far).to_pylist()) == [7]
     assert ranker.rerank_hybrid("", near.slice(0, 0), nothing).num_rows == 0
+
+
+def test_relevance_and_distances_cut_a_result(energy):
+    every = energy.search(VECTOR).limit(120).to_list()
+    expected = energy._live.snapshot().index.search(VECTOR, 120).relevance[0]
+    np.testing.assert_allclose([row["_relevance"] for row in every], expected, rtol=1e-6)
+    middle = float(np.median(expected))
+    found = energy.search(VECTOR).min_relevance(middle).limit(120).to_list()
+    assert ids(found) == [row["id"] for row in every if row["_relevance"] >= middle]
+    assert 0 < len(found) < 120
+    low, high = every[10]["_distance"], every[20]["_distance"]
+    between = energy.search(VECTOR).distance_range(low, high).limit(120)
+    assert ids(between) == [row["id"] for row in every if low <= row["_distance"] < high]
+    assert ids(between.limit(3)) == ids(every[10:13])
+    assert all(row["_relevance"] is not None for row in hybrid(energy, "river").to_list())
+    with pytest.raises(InvalidInputError, match="min_relevance"):
+        energy.search(VECTOR).min_relevance(2)

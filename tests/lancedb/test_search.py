@@ -107,7 +107,7 @@ def test_filters_are_handed_over_as_one(energy, monkeypatch):
 def test_a_filter_that_matches_nothing_gives_an_empty_result(energy):
     got = energy.search(QUERY).where("year = 1900").select(["id", "text"]).to_arrow()
     assert got.num_rows == 0
-    assert got.column_names == ["id", "text", "_distance"]
+    assert got.column_names == ["id", "text", "_distance", "_relevance"]
 
 
 def test_filter_on_an_energy_column(energy):
@@ -127,15 +127,23 @@ def test_offset_continues_where_limit_stopped(energy):
 
 def test_select_names_expressions_and_energy_columns(energy):
     plain = energy.search(QUERY).limit(4)
-    assert plain.to_arrow().column_names == ["id", "text", "year", "topic", "vector", "_distance"]
+    assert plain.to_arrow().column_names == [
+        "id",
+        "text",
+        "year",
+        "topic",
+        "vector",
+        "_distance",
+        "_relevance",
+    ]
     ids = plain.to_arrow()["id"].to_pylist()
     named = energy.search(QUERY).select(["year", "id"]).limit(4).to_arrow()
-    assert named.column_names == ["year", "id", "_distance"]
+    assert named.column_names == ["year", "id", "_distance", "_relevance"]
     assert named["id"].to_pylist() == ids
     computed = energy.search(QUERY).select({"next": "id + 1"}).limit(4).to_arrow()
     assert computed["next"].to_pylist() == [i + 1 for i in ids]
     mixed = energy.search(QUERY).select(["energy_lambda", "id", "_rowid"]).limit(4).to_arrow()
-    assert mixed.column_names == ["energy_lambda", "id", "_distance", "_rowid"]
+    assert mixed.column_names == ["energy_lambda", "id", "_distance", "_relevance", "_rowid"]
     stored = {
         row["id"]: row["energy_lambda"]
         for row in energy.table.search().select(["id", "energy_lambda"]).to_list()
@@ -146,13 +154,13 @@ def test_select_names_expressions_and_energy_columns(energy):
 def test_select_of_nothing_but_energy_columns(energy):
     lambdas = energy.search(QUERY).select(["id", "energy_lambda"]).limit(4).to_arrow()
     only = energy.search(QUERY).select(["energy_lambda"]).limit(4).to_arrow()
-    assert only.column_names == ["energy_lambda", "_distance"]
+    assert only.column_names == ["energy_lambda", "_distance", "_relevance"]
     assert only["energy_lambda"].to_pylist() == lambdas["energy_lambda"].to_pylist()
     rowids = energy.search(QUERY).select(["_rowid"]).limit(4).to_arrow()
-    assert rowids.column_names == ["_distance", "_rowid"]
+    assert rowids.column_names == ["_distance", "_relevance", "_rowid"]
     assert rowids.num_rows == 4
     none = energy.search(QUERY).where("id < 0").select(["energy_lambda", "id"]).to_arrow()
-    assert none.column_names == ["energy_lambda", "id", "_distance"]
+    assert none.column_names == ["energy_lambda", "id", "_distance", "_relevance"]
     assert none.num_rows == 0
 
 
@@ -168,7 +176,7 @@ def test_several_queries_have_an_index(energy):
     texts = [QUERY, "music heavy music old", "wing plain wing"]
     vectors = np.stack([ngrams().embed(text) for text in texts])
     got = energy.search(vectors).select(["id"]).limit(3).to_arrow()
-    assert got.column_names == ["query_index", "id", "_distance"]
+    assert got.column_names == ["query_index", "id", "_distance", "_relevance"]
     assert got["query_index"].to_pylist() == [0, 0, 0, 1, 1, 1, 2, 2, 2]
     single = [r["id"] for v in vectors for r in energy.search(v).limit(3).to_list()]
     assert got["id"].to_pylist() == single
@@ -188,7 +196,7 @@ def test_texts_of_any_make(energy, query):
     for one in (np.str_("heavy music"), np.array("heavy music")):
         single = energy.search(one).select(["id"]).limit(2).to_list()
         assert [row["id"] for row in single] == [row["id"] for row in want[:2]]
-        assert set(single[0]) == {"id", "_distance"}
+        assert set(single[0]) == {"id", "_distance", "_relevance"}
 
 
 def test_prefilter_is_the_default(energy):

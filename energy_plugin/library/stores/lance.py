@@ -272,7 +272,7 @@ class LanceStore(Store):
 
 
 def _hit(row: dict[str, Any], number: int) -> Hit:
-    own = {*FIELDS, "_distance"}
+    own = {*FIELDS, "_distance", "_relevance"}
     return Hit(
         id=str(row.get("id", number)),
         text=str(row.get("text") or ""),
