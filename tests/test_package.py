@@ -241,5 +241,4 @@ def test_no_two_modules_import_each_other():
         graph[module] = (named & set(files)) - {module}
     assert len(graph) > 200
     in_circles = set().union(*_circles(graph))
-    # what LanceDB keeps of one layout knows the other's: still to be cut
-    assert {name for name in in_circles if not name.startswith("energy_lancedb.")} == set()
+    assert in_circles == set()

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from energy_lancedb.blocks import HostRows, fitted_rows, plan_of
 from energy_lancedb.companion_layout import keys_of
 from energy_lancedb.fragments import SAMPLE_ROWS, SampledRows, read_sample
-from energy_lancedb.host import ROWID, prints_of
-from energy_lancedb.keeper import TableKeeper
+from energy_lancedb.host import ROWID, Host, prints_of
 from energy_lancedb.layout import FittedRows
-from energy_lancedb.pointer import replaced_pointer
+from energy_lancedb.live import LiveTable
+from energy_lancedb.pointer import Pointer, replaced_pointer
 from energy_plugin.energy.config import as_config
 from energy_plugin.errors import InvalidInputError
 from energy_plugin.validation import as_k, as_memory_limit
@@ -36,6 +36,26 @@ class BuildTimes:
     write: float  # of columns and field; mapping of rows outside the sample included
 
 
+class Publisher(Protocol):
+    """What a builder needs of a `TableKeeper`."""
+
+    @property
+    def live(self) -> LiveTable:
+        """The table's field, as this process sees it."""
+
+    @property
+    def host(self) -> Host:
+        """The table."""
+
+    def publish_rows(
+        self, field: Any, rows: Any, layout: str, column: str, previous: Pointer | None
+    ) -> Any:
+        """Write field and rows as a new generation."""
+
+    def refresh(self) -> Any:
+        """Write what came meanwhile."""
+
+
 class Builder:
     """Fits a field to a table and publishes it.
 
@@ -44,7 +64,7 @@ class Builder:
     keeper : TableKeeper
     """
 
-    def __init__(self, keeper: TableKeeper) -> None:
+    def __init__(self, keeper: Publisher) -> None:
         self.keeper = keeper
         self.live = keeper.live
         self.host = keeper.host

@@ -11,10 +11,12 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from energy_lancedb.blocks import HostRows, host_bytes, plan_of
+from energy_lancedb.building import Builder
 from energy_lancedb.companion_layout import keys_of
 from energy_lancedb.fragments import SampledRows
 from energy_lancedb.host import ROWID, prints_of
-from energy_lancedb.layout import FittedRows, layout_of, match
+from energy_lancedb.layout import FittedRows, match
+from energy_lancedb.layouts import layout_of
 from energy_lancedb.live import LiveTable
 from energy_lancedb.pointer import Pointer, embedder_of, replaced_pointer
 from energy_plugin.errors import InvalidInputError
@@ -218,8 +220,6 @@ class TableKeeper:
 
     def rebuild(self, *, show_progress_bar: bool = False) -> None:
         """See `Keeper.rebuild`."""
-        from energy_lancedb.building import Builder
-
         previous = replaced_pointer(self.host.schema)
         Builder(self).build(
             _config_of(previous),

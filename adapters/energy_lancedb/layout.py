@@ -10,7 +10,6 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from energy_lancedb.host import Host
 from energy_lancedb.pointer import Pointer
 from energy_plugin.energy import EnergyColumns
 from energy_plugin.stored import Changes
@@ -109,16 +108,6 @@ class Layout(Protocol):
 
     def drop(self) -> None:
         """Remove columns and pointer."""
-
-
-def layout_of(name: str, host: Host) -> Layout:
-    """The layout of that name, over a host table."""
-    from energy_lancedb.column_layout import ColumnLayout
-    from energy_lancedb.companion_layout import CompanionLayout
-
-    makers: dict[str, Any] = {"columns": ColumnLayout, "companion": CompanionLayout}
-    layout: Layout = makers[name](host)
-    return layout
 
 
 def match(known: NDArray[Any], wanted: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from energy_lancedb.artefacts import Artefacts
 from energy_lancedb.fulltext import FullText
 from energy_lancedb.host import ATTEMPTS, Host
-from energy_lancedb.layout import layout_of, match
+from energy_lancedb.layout import match
+from energy_lancedb.layouts import layout_of
 from energy_lancedb.pointer import Pointer, embedder_of, pointer_of, replaced_pointer
 from energy_lancedb.snapshot import Snapshot, snapshot_of
 from energy_plugin.errors import (

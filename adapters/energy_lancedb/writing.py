@@ -10,7 +10,7 @@ from typing import Any
 
 from energy_lancedb.embedding import error_behind
 from energy_lancedb.keeper import TableKeeper
-from energy_lancedb.layout import layout_of
+from energy_lancedb.layouts import layout_of
 from energy_lancedb.pointer import pointer_of
 
 log = logging.getLogger(__name__)
