@@ -65,10 +65,12 @@ def command(
 def _print_table(hits: list[Hit], ranking: str) -> None:
     from rich.text import Text
 
-    made = table("", ranking, "source", "text", numbers_from=4)
+    known = any(hit.relevance is not None for hit in hits)
+    made = table("", ranking, *(["relevance"] if known else []), "source", "text", numbers_from=5)
     for place, hit in enumerate(hits, 1):
         shown = Text(" ".join(hit.text.split()), no_wrap=True, overflow="ellipsis")
-        made.add_row(str(place), f"{hit.distance:.3f}", Text(_source(hit)), shown)
+        relevance = [f"{hit.relevance or 0:.2f}"] if known else []
+        made.add_row(str(place), f"{hit.distance:.3f}", *relevance, Text(_source(hit)), shown)
     console().print(made)
 
 

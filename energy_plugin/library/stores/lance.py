@@ -272,13 +272,14 @@ class LanceStore(Store):
 
 
 def _hit(row: dict[str, Any], number: int) -> Hit:
-    own = {*FIELDS, "_distance", "_relevance"}
+    own = {*FIELDS, "_distance", "_relevance", "_score", "_relevance_score"}
     return Hit(
         id=str(row.get("id", number)),
         text=str(row.get("text") or ""),
         distance=float(row["_distance"]),
         source=row.get("source"),
         page=row.get("page"),
+        relevance=row.get("_relevance"),
         fields={k: value for k, value in row.items() if k not in own and value is not None},
     )
 

@@ -48,6 +48,7 @@ class Hit:
     source: str | None
     page: int | None = None
     fields: Mapping[str, Any] = field(default_factory=dict)
+    relevance: float | None = None  # 0 to 1; of energy and hybrid alone
 
 
 @dataclass(frozen=True)
