@@ -173,10 +173,10 @@ class ChromaStore(Store):
             asked["lexical_weight"] = 1.0 if ranking == "words" else None
         host = self.collection if ranking == "cosine" else self.energy
         found = host.query(**asked, include=["documents", "metadatas", "distances"])
-        known = found.get("relevance") or [[None] * len(found["ids"][0])]
+        relevances = found.get("relevance") or [[None] * len(found["ids"][0])]
         rows = zip(
             *(found[name][0] for name in ("ids", "documents", "distances", "metadatas")),
-            known[0],
+            relevances[0],
             strict=True,
         )
         return [
