@@ -12,7 +12,7 @@ from haystack.core.serialization import component_to_dict
 from haystack.utils import deserialize_callable, serialize_callable
 from haystack.utils.deserialization import deserialize_component_inplace
 
-from energy_plugin.candidates import CandidateRanker, Candidates
+from energy_plugin.candidates import CandidateRanker, Candidates, lexical_scores
 from energy_plugin.errors import InvalidInputError
 from energy_plugin.validation import as_k
 
@@ -39,6 +39,12 @@ class EnergyRanker:
         What made the host's vectors.
     top_k : int, default 10
         Documents to keep.
+    lexical_key : str, optional
+        Where a document has its score by words, as of a BM25 retriever: "score" is its own, any
+        other a key of its meta. The scores join the ranking; a document without one matches no
+        word.
+    lexical_weight : float, optional
+        Share of the words, 0 to 1; a middle one if not given.
     id_column : str, default "id"
         LanceDB's column of ids.
     device : str, optional
@@ -61,6 +67,8 @@ class EnergyRanker:
         text_embedder: Any = None,
         document_embedder: Any = None,
         top_k: int = 10,
+        lexical_key: str | None = None,
+        lexical_weight: float | None = None,
         id_column: str = "id",
         device: str | None = None,
     ) -> None:
@@ -68,6 +76,8 @@ class EnergyRanker:
         self.text_embedder = text_embedder
         self.document_embedder = document_embedder
         self.top_k = as_k(top_k, name="top_k")
+        self.lexical_key = lexical_key
+        self.lexical_weight = lexical_weight
         self.id_column = id_column
         self.device = device
         self._ranker = None if callable(host) else self._ranker_of(host)
@@ -100,6 +110,8 @@ class EnergyRanker:
             host=None if self.host is None else serialize_callable(self.host),
             **{name: embedders.get(name) for name in EMBEDDERS},
             top_k=self.top_k,
+            lexical_key=self.lexical_key,
+            lexical_weight=self.lexical_weight,
             id_column=self.id_column,
             device=self.device,
         )
@@ -205,7 +217,13 @@ class EnergyRanker:
         self, documents: list[Document], vector: Any, candidates: Candidates, top_k: int | None
     ) -> dict[str, Any]:
         k = self.top_k if top_k is None else top_k
-        ranking = self._warm().order(vector, candidates, k)
+        lexical = None
+        if (key := self.lexical_key) is not None:
+            found = [each.score if key == "score" else each.meta.get(key) for each in documents]
+            lexical = lexical_scores(found, key)
+        ranking = self._warm().order(
+            vector, candidates, k, lexical=lexical, lexical_weight=self.lexical_weight
+        )
         return {
             "documents": [
                 replace(documents[at], score=-float(distance))

@@ -11,7 +11,7 @@ from langchain_core.embeddings import Embeddings
 from langchain_core.runnables import run_in_executor
 from pydantic import ConfigDict, Field, PrivateAttr
 
-from energy_plugin.candidates import CandidateRanker, Candidates
+from energy_plugin.candidates import CandidateRanker, Candidates, lexical_scores
 
 SCORE = "relevance_score"
 
@@ -37,6 +37,11 @@ class EnergyCompressor(BaseDocumentCompressor):
         Documents to keep; all by default.
     vector_key : str, default "embedding"
         Key of a document's metadata that may hold its vector.
+    lexical_key : str, optional
+        Key of a document's metadata that may hold its score by words, as of a BM25 retriever;
+        the scores join the ranking. A document without one matches no word.
+    lexical_weight : float, optional
+        Share of the words, 0 to 1; a middle one if not given.
     id_column : str, default "id"
         LanceDB's column of ids.
     device : str, optional
@@ -61,6 +66,8 @@ class EnergyCompressor(BaseDocumentCompressor):
     energy_field: Any = None
     top_n: int | None = Field(default=None, ge=1)
     vector_key: str = "embedding"
+    lexical_key: str | None = None
+    lexical_weight: float | None = Field(default=None, ge=0, le=1)
     id_column: str = "id"
     device: str | None = None
     _ranker: CandidateRanker = PrivateAttr()
@@ -125,7 +132,16 @@ class EnergyCompressor(BaseDocumentCompressor):
     def _ordered(
         self, documents: Sequence[Document], vector: Any, candidates: Candidates
     ) -> list[Document]:
-        ranking = self._ranker.order(vector, candidates, self.top_n)
+        lexical = None
+        if (key := self.lexical_key) is not None:
+            lexical = lexical_scores([each.metadata.get(key) for each in documents], key)
+        ranking = self._ranker.order(
+            vector,
+            candidates,
+            self.top_n,
+            lexical=lexical,
+            lexical_weight=self.lexical_weight,
+        )
         return [
             documents[at].model_copy(
                 update={"metadata": {**documents[at].metadata, SCORE: -float(distance)}}

@@ -15,7 +15,7 @@ from langchain_core.runnables import run_in_executor
 from pydantic import ConfigDict, Field, PrivateAttr
 
 from energy_langchain.compressor import SCORE
-from energy_plugin.candidates import Host, as_host
+from energy_plugin.candidates import Host, HybridHost, as_host
 from energy_plugin.errors import InvalidInputError
 
 
@@ -32,6 +32,11 @@ class EnergyRetriever(BaseRetriever):
         Filter of the host, applied before ranking: a dict for Chroma, SQL for LanceDB.
     embeddings : Embeddings, optional
         What made the host's vectors, where the host has no embedding function.
+    hybrid : bool, default False
+        Search by words too: a Chroma collection built with ``lexical=True``, or a LanceDB table
+        with a full-text index.
+    lexical_weight : float, optional
+        Share of the words in a hybrid search, 0 to 1; the host's own if not given.
     id_column, text_column : str
         LanceDB's columns of ids and texts; its other columns become metadata.
 
@@ -46,6 +51,8 @@ class EnergyRetriever(BaseRetriever):
     k: int = Field(default=4, ge=1)
     where: Any = None
     embeddings: Embeddings | None = None
+    hybrid: bool = False
+    lexical_weight: float | None = Field(default=None, ge=0, le=1)
     id_column: str = "id"
     text_column: str = "text"
     _host: Host = PrivateAttr()
@@ -57,25 +64,43 @@ class EnergyRetriever(BaseRetriever):
             raise InvalidInputError(
                 "host must be an EnergyCollection, an EnergyTable or a Host, got None."
             )
+        if self.hybrid and not isinstance(host, HybridHost):
+            raise InvalidInputError(
+                f"hybrid=True needs a host that searches by words, got {type(self.host).__name__} "
+                "without a method find_hybrid. Implement energy_plugin.candidates.HybridHost."
+            )
+        if self.lexical_weight is not None and not self.hybrid:
+            raise InvalidInputError(
+                f"lexical_weight is {self.lexical_weight}, but words take no part. "
+                "Pass hybrid=True too."
+            )
         self._host = host
 
     def _get_relevant_documents(
         self, query: str, *, run_manager: CallbackManagerForRetrieverRun
     ) -> list[Document]:
-        return self._found(query if self.embeddings is None else self.embeddings.embed_query(query))
+        vector = None if self.embeddings is None else self.embeddings.embed_query(query)
+        return self._found(query, vector)
 
     async def _aget_relevant_documents(
         self, query: str, *, run_manager: AsyncCallbackManagerForRetrieverRun
     ) -> list[Document]:
-        asked = query if self.embeddings is None else await self.embeddings.aembed_query(query)
-        return await run_in_executor(None, self._found, asked)
+        vector = None if self.embeddings is None else await self.embeddings.aembed_query(query)
+        return await run_in_executor(None, self._found, query, vector)
 
-    def _found(self, query: Any) -> list[Document]:
+    def _found(self, query: str, vector: Any) -> list[Document]:
+        if self.hybrid:
+            assert isinstance(self._host, HybridHost)
+            hits = self._host.find_hybrid(
+                query, self.k, self.where, vector=vector, lexical_weight=self.lexical_weight
+            )
+        else:
+            hits = self._host.find(query if vector is None else vector, self.k, self.where)
         return [
             Document(
                 page_content=hit.text,
                 metadata={**hit.metadata, SCORE: -hit.distance},
                 id=hit.id,
             )
-            for hit in self._host.find(query, self.k, self.where)
+            for hit in hits
         ]

@@ -13,7 +13,7 @@ from llama_index.core.postprocessor.types import BaseNodePostprocessor
 from llama_index.core.schema import MetadataMode, NodeWithScore, QueryBundle
 from pydantic import Field, PrivateAttr
 
-from energy_plugin.candidates import CandidateRanker, Candidates
+from energy_plugin.candidates import CandidateRanker, Candidates, lexical_scores
 from energy_plugin.errors import InvalidInputError
 
 
@@ -36,6 +36,12 @@ class EnergyPostprocessor(BaseNodePostprocessor):
         Takes the place of the host's. Without any, the candidates alone are ranked.
     top_n : int, optional
         Nodes to keep; all by default.
+    lexical_key : str, optional
+        Where a node has its score by words, as of a BM25 retriever: "score" is the node's own,
+        any other a key of its metadata. The scores join the ranking; a node without one matches
+        no word.
+    lexical_weight : float, optional
+        Share of the words, 0 to 1; a middle one if not given.
     id_column : str, default "id"
         LanceDB's column of ids.
     device : str, optional
@@ -50,6 +56,8 @@ class EnergyPostprocessor(BaseNodePostprocessor):
     embed_model: BaseEmbedding | None = Field(default=None, exclude=True)
     energy_field: Any = Field(default=None, exclude=True)
     top_n: int | None = Field(default=None, ge=1)
+    lexical_key: str | None = None
+    lexical_weight: float | None = Field(default=None, ge=0, le=1)
     id_column: str = "id"
     device: str | None = None
     _ranker: CandidateRanker = PrivateAttr()
@@ -132,7 +140,19 @@ class EnergyPostprocessor(BaseNodePostprocessor):
     def _ordered(
         self, nodes: list[NodeWithScore], query: Any, candidates: Candidates
     ) -> list[NodeWithScore]:
-        ranking = self._ranker.order(query, candidates, self.top_n)
+        lexical = None
+        if (key := self.lexical_key) is not None:
+            found = [
+                each.score if key == "score" else each.node.metadata.get(key) for each in nodes
+            ]
+            lexical = lexical_scores(found, key)
+        ranking = self._ranker.order(
+            query,
+            candidates,
+            self.top_n,
+            lexical=lexical,
+            lexical_weight=self.lexical_weight,
+        )
         return [
             NodeWithScore(node=nodes[at].node, score=-float(distance))
             for at, distance in zip(ranking.order, ranking.distances, strict=True)

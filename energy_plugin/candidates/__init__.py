@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from energy_plugin.candidates.gather import Candidates as Candidates
+    from energy_plugin.candidates.gather import lexical_scores as lexical_scores
     from energy_plugin.candidates.hosts import Host as Host
+    from energy_plugin.candidates.hosts import HybridHost as HybridHost
     from energy_plugin.candidates.hosts import as_host as as_host
     from energy_plugin.candidates.ranker import CandidateRanker as CandidateRanker
     from energy_plugin.stored.database import Hit as Hit
@@ -21,6 +23,8 @@ _HOMES = {
     "Candidates": "gather",
     "Hit": "hosts",
     "Host": "hosts",
+    "HybridHost": "hosts",
+    "lexical_scores": "gather",
     "as_host": "hosts",
 }
 

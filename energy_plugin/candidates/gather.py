@@ -112,6 +112,34 @@ class Candidates:
         return matrix
 
 
+def lexical_scores(values: Sequence[Any], name: str) -> NDArray[np.float32]:
+    """Scores of another retriever, (c,); 0 where a document has none, which is None.
+
+    Parameters
+    ----------
+    values : sequence of length c
+    name : str
+        Where they were found.
+
+    Raises
+    ------
+    InvalidInputError
+        A score is no number of at least 0.
+    """
+    scores = np.zeros(len(values), dtype=np.float32)
+    for at, value in enumerate(values):
+        if value is None:
+            continue
+        number = isinstance(value, (int, float, np.integer, np.floating))
+        if isinstance(value, bool) or not number or not 0 <= value < np.inf:
+            raise InvalidInputError(
+                f"Candidate {at} has the lexical score {value!r:.80} in {name!r}; expected a "
+                "finite number of at least 0, more for a better match. Name the key of such scores."
+            )
+        scores[at] = value
+    return scores
+
+
 def _as_vector(value: Any, name: str | None) -> Vector | None:
     if value is None:
         return None

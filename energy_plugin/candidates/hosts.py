@@ -46,6 +46,26 @@ class Host(Protocol):
         """The k rows nearest to a text or a vector of shape (d,), nearest first."""
 
 
+@runtime_checkable
+class HybridHost(Host, Protocol):
+    """A host that also searches by words and vectors together."""
+
+    def find_hybrid(
+        self,
+        text: str,
+        k: int,
+        where: Any = None,
+        *,
+        vector: Any = None,
+        lexical_weight: float | None = None,
+    ) -> list[Hit]:
+        """The k best rows by the words of a text and its vector (d,), best first.
+
+        The host embeds the text where no vector is given. `lexical_weight` is the share of the
+        words, 0 to 1; the host's own if not given.
+        """
+
+
 def as_host(host: Any, *, id_column: str = "id", text_column: str = "text") -> Host | None:
     """The `Host` of an object of Chroma or LanceDB.
 
@@ -116,7 +136,32 @@ class _Chroma:
         asked = (
             {"query_texts": [query]} if isinstance(query, str) else {"query_embeddings": [query]}
         )
-        got = self._host.query(**asked, n_results=k, where=where)
+        return self._hits(self._host.query(**asked, n_results=k, where=where))
+
+    def find_hybrid(
+        self,
+        text: str,
+        k: int,
+        where: Any = None,
+        *,
+        vector: Any = None,
+        lexical_weight: float | None = None,
+    ) -> list[Hit]:
+        if not self._ranked:
+            raise _only_lends("Chroma collection", "EnergyCollection(collection)")
+        asked: dict[str, Any] = {} if vector is None else {"query_embeddings": [vector]}
+        got = self._host.query(
+            **asked,
+            query_texts=[text],
+            n_results=k,
+            where=where,
+            hybrid=True,
+            lexical_weight=lexical_weight,
+        )
+        return self._hits(got)
+
+    @staticmethod
+    def _hits(got: Any) -> list[Hit]:
         columns = (got[name][0] for name in ("ids", "documents", "distances", "metadatas"))
         return [
             Hit(name, text or "", float(distance), dict(metadata or {}))
@@ -165,7 +210,24 @@ class _Lance:
     def find(self, query: Any, k: int, where: Any = None) -> list[Hit]:
         if not self._ranked:
             raise _only_lends("LanceDB table", "EnergyTable(table)")
-        asked = self._host.search(query, query_type="vector")
+        return self._hits(self._host.search(query, query_type="vector"), k, where)
+
+    def find_hybrid(
+        self,
+        text: str,
+        k: int,
+        where: Any = None,
+        *,
+        vector: Any = None,
+        lexical_weight: float | None = None,
+    ) -> list[Hit]:
+        if not self._ranked:
+            raise _only_lends("LanceDB table", "EnergyTable(table)")
+        asked = self._host.search(query_type="hybrid", lexical_weight=lexical_weight).text(text)
+        asked = asked.vector(self._host.embed_query(text) if vector is None else vector)
+        return self._hits(asked, k, where)
+
+    def _hits(self, asked: Any, k: int, where: Any) -> list[Hit]:
         if where is not None:
             asked = asked.where(where)
         hits = []
@@ -175,6 +237,7 @@ class _Lance:
             distance = float(row.pop("_distance"))
             row.pop("_relevance", None)
             row.pop(vector_column, None)
+            row.pop("_score", None)  # of the words, in a hybrid search
             hits.append(Hit(None if name is None else str(name), text or "", distance, row))
         return hits
 

@@ -72,7 +72,15 @@ class CandidateRanker:
         """Candidates with the vectors that they carry or that the host has."""
         return Candidates.found(ids, texts, vectors, self.host)
 
-    def order(self, query: Any, candidates: Candidates, k: int | None = None) -> Reranking:
+    def order(
+        self,
+        query: Any,
+        candidates: Candidates,
+        k: int | None = None,
+        *,
+        lexical: Any = None,
+        lexical_weight: float | None = None,
+    ) -> Reranking:
         """The k nearest candidates, nearest first.
 
         Parameters
@@ -82,6 +90,9 @@ class CandidateRanker:
             With the vectors of all that have a text.
         k : int, optional
             All of them by default.
+        lexical, lexical_weight : optional
+            Scores of the candidates by another retriever, and their share; see
+            `energy_plugin.energy.EnergyReranker.rerank`.
 
         Raises
         ------
@@ -102,4 +113,10 @@ class CandidateRanker:
         if field is None and self.host is not None:
             field = self.host.energy_field()
         reranker = EnergyReranker(field, self._config, device=self._device)
-        return reranker.rerank(vector, candidates.matrix(len(vector)), k=k)
+        return reranker.rerank(
+            vector,
+            candidates.matrix(len(vector)),
+            k=k,
+            lexical=lexical,
+            lexical_weight=lexical_weight,
+        )
