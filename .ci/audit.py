@@ -100,7 +100,7 @@ def main() -> int:
     print(
         "NOT AUDITED: the advisory services gave no answer.",
         *(f"  {reason}" for reason in reasons),
-        "Run it where pypi.org or api.osv.dev can be reached, or accept this time with "
+        "Run it where PyPI or OSV can be reached, or accept this time with "
         "--unreachable-ok (make check AUDIT=--unreachable-ok).",
         sep="\n",
         file=sys.stderr,
