@@ -187,7 +187,7 @@ def test_images_are_documents_and_queries(tmp_path):
     found = energy.query(query_images=pages, n_results=1, include=["metadatas", "energies"])
     assert found["ids"] == [["t0"], ["t1"], ["p2"], ["p3"]]
     assert found["metadatas"][2][0]["kind"] == "page"
-    assert len(found["energies"][3][0]) == 3
+    assert len(found["energies"][3][0]) == 4
     by_text = energy.query(query_texts=texts, n_results=4)
     by_page = energy.query(query_images=pages, n_results=4)
     np.testing.assert_allclose(by_page["distances"], by_text["distances"], atol=1e-3)
