@@ -46,8 +46,9 @@ def related(rows: torch.Tensor, near: torch.Tensor) -> float | None:
     """T of unit rows (n, d) with their nearest others (n, k); None of fewer than four rows."""
     if len(rows) <= NEAREST or near.shape[1] == 0:
         return None
-    some = torch.linspace(0, len(rows) - 1, min(len(rows), SAMPLE)).long().unique()
-    some = some.to(rows.device)
+    count = min(len(rows), SAMPLE)
+    places = torch.linspace(0, len(rows) - 1, count, dtype=torch.float64, device="cpu")
+    some = places.long().unique().to(rows.device)
     first = near[some, :NEAREST]
     around = rows.index_select(0, first.flatten()).view(*first.shape, -1)
     return float(torch.bmm(around, rows[some][:, :, None]).mean())
