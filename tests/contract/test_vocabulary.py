@@ -12,7 +12,7 @@ VERBS = ("build", "refresh", "maintain", "refit", "forget", "verify", "repair", 
 # What only one host can do.
 OWN = {
     EnergyTable: {"build": {"layout", "engine", "sample"}},
-    EnergyCollection: {"build": {"row_columns"}},
+    EnergyCollection: {"build": {"row_columns", "lexical"}},
 }
 
 
@@ -48,9 +48,8 @@ def test_findings_have_one_list_of_kinds():
 
 
 def public(owner):
-    return {name for name in vars(owner) if not name.startswith("_")} | {
-        name for name in vars(FieldVerbs) if not name.startswith("_")
-    }
+    classes = [each for each in owner.__mro__ if each is not object]
+    return {name for each in classes for name in vars(each) if not name.startswith("_")}
 
 
 def test_nothing_of_the_plumbing_shows():
