@@ -224,3 +224,19 @@ def as_device(device: str | None = None) -> torch.device:
     if torch.backends.mps.is_available():
         return torch.device("mps")
     return torch.device("cpu")
+
+
+def as_relevance(least: Any, *, name: str = "min_relevance") -> float | None:
+    """Check a least relevance.
+
+    Raises
+    ------
+    InvalidInputError
+        Not a number from 0 to 1.
+    """
+    if least is None:
+        return None
+    number = isinstance(least, (int, float, np.integer, np.floating))
+    if isinstance(least, bool) or not number or not 0 <= least <= 1:
+        raise InvalidInputError(f"{name} must be a number from 0 to 1, got {least!r}.")
+    return float(least)

@@ -264,7 +264,7 @@ class EnergyCollection(CollectionWrites):
         CorruptFieldError, ForeignFieldError
             The stored field cannot be used; the message says what to do.
         """
-        from energy_plugin.energy.search.relevance import as_relevance
+        from energy_plugin.validation import as_relevance
 
         include = result.checked(include)
         given = {

@@ -26,9 +26,8 @@ from energy_lancedb.hits import (
 )
 from energy_lancedb.host import ROWID
 from energy_plugin._lazy import optional
-from energy_plugin.energy.search.relevance import as_relevance
 from energy_plugin.errors import InvalidInputError
-from energy_plugin.validation import as_k
+from energy_plugin.validation import as_k, as_relevance
 
 if TYPE_CHECKING:
     from energy_lancedb.live import LiveTable

@@ -28,7 +28,7 @@ from energy_plugin.energy.search import exhaustive as searching
 from energy_plugin.energy.search import probing
 from energy_plugin.energy.search.effort import multiply_adds
 from energy_plugin.energy.search.ranking import Prepared
-from energy_plugin.energy.search.relevance import as_relevance, relevance
+from energy_plugin.energy.search.relevance import relevance
 from energy_plugin.energy.search.rows import RowStore
 from energy_plugin.energy.search.words import RowScores, as_weight, learned_share, words_of
 from energy_plugin.energy.upkeep import maintenance
@@ -38,7 +38,7 @@ from energy_plugin.energy.upkeep.ownership import check_columns
 from energy_plugin.errors import InvalidInputError
 from energy_plugin.neutral import neutral
 from energy_plugin.threads import threads_for
-from energy_plugin.validation import as_k, as_probe, as_queries, as_rows, as_vectors
+from energy_plugin.validation import as_k, as_probe, as_queries, as_relevance, as_rows, as_vectors
 
 
 class EnergyIndex:

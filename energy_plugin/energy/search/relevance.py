@@ -21,14 +21,13 @@ nearer to the unrelated ones.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from energy_plugin.energy.blocks import blocks, inner, unit
-from energy_plugin.errors import InvalidInputError
 
 if TYPE_CHECKING:
     from energy_plugin.energy.projection import Projection
@@ -91,19 +90,3 @@ def _straight(rows: torch.Tensor) -> torch.Tensor:
     """Unit rows of any length."""
     peak = rows.abs().amax(1, keepdim=True)
     return unit(rows / torch.where(peak > 0, peak, 1.0))
-
-
-def as_relevance(least: Any, *, name: str = "min_relevance") -> float | None:
-    """Check a least relevance.
-
-    Raises
-    ------
-    InvalidInputError
-        Not a number from 0 to 1.
-    """
-    if least is None:
-        return None
-    number = isinstance(least, (int, float, np.integer, np.floating))
-    if isinstance(least, bool) or not number or not 0 <= least <= 1:
-        raise InvalidInputError(f"{name} must be a number from 0 to 1, got {least!r}.")
-    return float(least)
