@@ -18,11 +18,17 @@ SOURCES = sorted(
 
 # Modules that run what they read.
 PICKLES = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "marshal", "shelve", "yaml"}
-# Modules that start processes, and who may: `bench` measures in processes of its own.
+# YAML's safe loader makes plain values alone; front matter is read with it.
+SAFE_YAML = {"energy_plugin/library/files/prose.py"}
+# Modules that start processes, and who may: `bench` measures in processes of its own, a peer of
+# the page reader is a program, training of the recogniser runs in several processes.
 PROCESSES = {"subprocess", "multiprocessing", "pty"}
 MAY_START = {
     "adapters/energy_chroma/costs.py",
     "energy_plugin/evaluation/bench/build.py",
+    "energy_plugin/evaluation/pages.py",
+    "energy_plugin/optical/training/printed/shards.py",
+    "energy_plugin/optical/training/printed/trainers.py",
 }
 # Modules that reach a network, and who may: published weights, by a name that is given.
 NETWORK = {"socket", "ssl", "urllib", "http", "ftplib", "requests", "httpx", "aiohttp", "smtplib"}
@@ -33,6 +39,7 @@ CALLS = {"eval", "exec", "compile", "__import__", "breakpoint", "input"}
 ATTRIBUTES = {
     *{("os", "system"), ("os", "popen"), ("os", "execv"), ("os", "spawnl"), ("os", "startfile")},
     *{("torch", "load"), ("torch", "hub"), ("np", "fromregex"), ("np", "lib.npyio")},
+    *{("yaml", "load"), ("yaml", "load_all"), ("yaml", "unsafe_load"), ("yaml", "full_load")},
     *{("builtins", "eval"), ("builtins", "exec"), ("importlib.util", "exec_module")},
 }
 MUST_BE = {"allow_pickle": False, "trust_remote_code": False, "shell": False, "weights_only": True}
@@ -59,7 +66,7 @@ def findings(source, name):
         line = getattr(node, "lineno", 0)
         for module in _modules(node):
             head, _, rest = module.partition(".")
-            if head in PICKLES:
+            if head in PICKLES and not (head == "yaml" and name in SAFE_YAML):
                 yield f"{line}: {module}"
             if head in PROCESSES and name not in MAY_START:
                 yield f"{line}: {module}"
@@ -90,7 +97,7 @@ def test_no_source_runs_what_it_reads():
     found = {name: list(findings(path.read_text("utf-8"), name)) for name, path in names.items()}
     assert {name: lines for name, lines in found.items() if lines} == {}
     assert len(found) > 150
-    assert set(found) >= MAY_FETCH | MAY_START
+    assert set(found) >= MAY_FETCH | MAY_START | SAFE_YAML
 
 
 def test_the_scan_sees_what_it_looks_for():
