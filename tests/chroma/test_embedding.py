@@ -195,7 +195,7 @@ def test_without_chroma_the_install_line_is_given():
         [sys.executable, "-c", program], check=False, capture_output=True, text=True, timeout=300
     )
     assert done.returncode == 1
-    assert "\"chromadb>=" in done.stderr
+    assert '"chromadb>=' in done.stderr
     assert 'pip install "' in done.stderr
 
 
