@@ -2,8 +2,8 @@
 
 import chromadb
 import pytest
-from rooms import ChromaRoom, ChromaServerRoom, LanceBesideRoom, LanceRoom, N, SqliteRoom
 from support.chroma_server import Server
+from support.rooms import ChromaRoom, ChromaServerRoom, LanceBesideRoom, LanceRoom, N, SqliteRoom
 
 ROOMS = {
     "lancedb": LanceRoom,

@@ -1,7 +1,7 @@
 """What every host must do."""
 
 import pytest
-from rooms import CrashError, N, failing, text_of
+from support.rooms import CrashError, N, failing, text_of
 
 from energy_plugin.energy import EnergyConfig
 from energy_plugin.errors import (

@@ -14,7 +14,7 @@ from energy_plugin.optical import OpticalEncoder
 from energy_plugin.optical.network.compact import CompactEncoder
 from energy_plugin.optical.weights.checkpoint import SCALE
 
-_GOLDEN = Path(__file__).parent / "golden"
+_GOLDEN = Path(__file__).parents[1] / "golden" / "optical"
 
 
 @pytest.mark.parametrize("name", ["compact-v1", "compact-v2"])

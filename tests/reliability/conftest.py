@@ -4,7 +4,7 @@ import contextlib
 import subprocess
 
 import pytest
-from nursery import Nursery
+from support.nursery import Nursery
 
 LINES = pytest.StashKey[list]()
 

@@ -38,14 +38,14 @@ seconds = pytest.mark.parametrize(
 
 def in_threads(nursery, host, where, roles, seconds, known=None):
     """Roles in threads of one process, which share one object."""
-    child = nursery.start("load_work:threads", host, where, roles, seconds, known)
+    child = nursery.start("support.load.work:threads", host, where, roles, seconds, known)
     return child.result(seconds + SLACK_SECONDS)
 
 
 def in_processes(nursery, host, where, roles, seconds, known=None):
     """Roles in a process each."""
     children = [
-        nursery.start("load_work:work", host, where, role, number, seconds, known)
+        nursery.start("support.load.work:work", host, where, role, number, seconds, known)
         for number, role in enumerate(roles)
     ]
     return [child.result(seconds + SLACK_SECONDS) for child in children]
@@ -73,9 +73,9 @@ def lines(title, done):
 @on(("chroma", "folder"), ("lancedb", "folder"))
 def test_threads_share_a_field(nursery, report, place, seconds):
     host, where = place
-    nursery.run("load_work:prepare", host, where)
+    nursery.run("support.load.work:prepare", host, where)
     done = in_threads(nursery, host, where, WRITING, seconds)
-    left = nursery.run("load_work:settle", host, where, written(done))
+    left = nursery.run("support.load.work:settle", host, where, written(done))
     assert left["generation"] > 1
     report.extend(lines(f"{host}: {len(WRITING)} threads, {seconds} s", done))
 
@@ -84,9 +84,9 @@ def test_threads_share_a_field(nursery, report, place, seconds):
 @on(("chroma", "server"), ("lancedb", "folder"), COMPANION)
 def test_processes_share_a_store(nursery, report, place, seconds):
     host, where = place
-    nursery.run("load_work:prepare", host, where)
+    nursery.run("support.load.work:prepare", host, where)
     done = in_processes(nursery, host, where, WRITING, seconds)
-    left = nursery.run("load_work:settle", host, where, written(done))
+    left = nursery.run("support.load.work:settle", host, where, written(done))
     assert left["generation"] > 1
     report.extend(lines(f"{host}: {len(WRITING)} processes, {seconds} s", done))
 
@@ -95,10 +95,10 @@ def test_processes_share_a_store(nursery, report, place, seconds):
 @on(("chroma", "folder"), ("lancedb", "folder"))
 def test_threads_read_while_generations_replace_each_other(nursery, report, place, seconds):
     host, where = place
-    nursery.run("load_work:prepare", host, where)
-    before = nursery.run("load_work:generations", host, where)
+    nursery.run("support.load.work:prepare", host, where)
+    before = nursery.run("support.load.work:generations", host, where)
     done = in_threads(nursery, host, where, COMPARING, seconds, before["known"])
-    left = nursery.run("load_work:settle", host, where, {})
+    left = nursery.run("support.load.work:settle", host, where, {})
     assert left["generation"] > before["generation"]
     report.extend(lines(f"{host}: {len(COMPARING)} threads, refits, {seconds} s", done))
 
@@ -107,9 +107,9 @@ def test_threads_read_while_generations_replace_each_other(nursery, report, plac
 @on(("chroma", "server"), ("lancedb", "folder"), COMPANION)
 def test_processes_read_while_generations_replace_each_other(nursery, report, place, seconds):
     host, where = place
-    nursery.run("load_work:prepare", host, where)
-    before = nursery.run("load_work:generations", host, where)
+    nursery.run("support.load.work:prepare", host, where)
+    before = nursery.run("support.load.work:generations", host, where)
     done = in_processes(nursery, host, where, COMPARING, seconds, before["known"])
-    left = nursery.run("load_work:settle", host, where, {})
+    left = nursery.run("support.load.work:settle", host, where, {})
     assert left["generation"] > before["generation"]
     report.extend(lines(f"{host}: {len(COMPARING)} processes, refits, {seconds} s", done))

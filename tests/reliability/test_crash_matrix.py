@@ -5,16 +5,15 @@ After each kill a new process finds every user row, an answer of one generation,
 printed at the end of the test report.
 """
 
-import chroma_store
-import lancedb_store
 import pytest
-from crash_matrix import Matrix
+from support.crashes import chroma_store, lancedb_store
+from support.crashes.matrix import Matrix
 
 KILLS = 20
 STORES = {
-    "chroma": ("chroma_store", [], chroma_store.VERBS),
-    "lancedb columns": ("lancedb_store", ["columns"], lancedb_store.VERBS),
-    "lancedb companion": ("lancedb_store", ["companion"], lancedb_store.VERBS),
+    "chroma": ("support.crashes.chroma_store", [], chroma_store.VERBS),
+    "lancedb columns": ("support.crashes.lancedb_store", ["columns"], lancedb_store.VERBS),
+    "lancedb companion": ("support.crashes.lancedb_store", ["companion"], lancedb_store.VERBS),
 }
 SMALL = [
     ("chroma", "build", 2),

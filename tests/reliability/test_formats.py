@@ -23,7 +23,7 @@ from energy_plugin.optical import DeepEncoderConfig
 from energy_plugin.optical.weights import checkpoint
 
 GOLDEN = Path(__file__).parents[1] / "golden"
-VERSIONS = sorted(folder.name for folder in GOLDEN.glob("v*"))
+VERSIONS = sorted(folder.name for folder in GOLDEN.glob("v[0-9]*"))
 
 _spec = importlib.util.spec_from_file_location("golden_make", GOLDEN / "make.py")
 make = importlib.util.module_from_spec(_spec)

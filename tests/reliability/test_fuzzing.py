@@ -1,7 +1,7 @@
 """Stored bytes that are damaged are refused by name or answered: no crash, hang or memory taken.
 
-The inputs are made and read in a process of its own (`fuzz_parsers`), whose address space is
-limited to what it has when all parsers are loaded, and 1 GiB.
+The inputs are made and read in a process of its own (`support.fuzzing.parsers`), whose address
+space is limited to what it has when all parsers are loaded, and 1 GiB.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-_PROGRAM = Path(__file__).parent / "fuzz_parsers.py"
+_PROGRAM = Path(__file__).parents[1] / "support" / "fuzzing" / "parsers.py"
 _PATH = os.pathsep.join(sys.path)
 
 

@@ -1,9 +1,9 @@
 """Real stores, built once."""
 
 import pytest
-import stack_data
 from energy_chroma import EnergyCollection
 from energy_lancedb import EnergyTable
+from support import stack_data
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,7 @@ from energy_chroma import EnergyCollection
 from energy_lancedb import EnergyTable
 from hypothesis import given
 from hypothesis import strategies as st
-from stack_data import IDS, QUERY, QUESTION, TEXTS, VECTORS, by_cosine, chroma, lance
+from support.stack_data import IDS, QUERY, QUESTION, TEXTS, VECTORS, by_cosine, chroma, lance
 
 from energy_plugin.candidates import CandidateRanker, Candidates, Host, as_host
 from energy_plugin.energy import EnergyReranker

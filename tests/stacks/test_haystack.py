@@ -10,7 +10,7 @@ import pytest
 from energy_haystack import EnergyRanker, OpticalDocumentEmbedder, OpticalTextEmbedder
 from haystack import Document, Pipeline, component
 from haystack.core.errors import DeserializationError, SerializationError
-from stack_data import IDS, QUERY, QUESTION, TEXTS, VECTORS, by_cosine, vector_of
+from support.stack_data import IDS, QUERY, QUESTION, TEXTS, VECTORS, by_cosine, vector_of
 
 from energy_plugin.energy import EnergyReranker
 from energy_plugin.errors import InvalidInputError

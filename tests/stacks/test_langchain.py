@@ -11,7 +11,7 @@ from langchain_classic.retrievers import ContextualCompressionRetriever
 from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
 from pydantic import ValidationError
-from stack_data import IDS, QUERY, QUESTION, TEXTS, VECTORS, by_cosine, vector_of
+from support.stack_data import IDS, QUERY, QUESTION, TEXTS, VECTORS, by_cosine, vector_of
 
 from energy_plugin.energy import EnergyReranker
 from energy_plugin.errors import InvalidInputError

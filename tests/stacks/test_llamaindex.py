@@ -14,7 +14,7 @@ from llama_index.core.schema import NodeWithScore, QueryBundle, TextNode
 from llama_index.vector_stores.chroma import ChromaVectorStore
 from llama_index.vector_stores.lancedb import LanceDBVectorStore
 from pydantic import PrivateAttr, ValidationError
-from stack_data import IDS, QUERY, QUESTION, TEXTS, VECTORS, by_cosine, chroma, vector_of
+from support.stack_data import IDS, QUERY, QUESTION, TEXTS, VECTORS, by_cosine, chroma, vector_of
 
 from energy_plugin.energy import EnergyReranker
 from energy_plugin.errors import InvalidInputError

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from energy_langchain import EnergyCompressor, EnergyRetriever
 from langchain_core.documents import Document
-from stack_data import IDS, QUERY, QUESTION, TEXTS, VECTORS, N, by_cosine, vector_of
+from support.stack_data import IDS, QUERY, QUESTION, TEXTS, VECTORS, N, by_cosine, vector_of
 
 from energy_plugin.candidates import Host
 from energy_plugin.energy import EnergyIndex, EnergyReranker

@@ -4,7 +4,6 @@ import asyncio
 
 import numpy as np
 import pytest
-import stack_data
 from energy_chroma import EnergyCollection
 from energy_haystack import EnergyRanker
 from energy_lancedb import EnergyTable
@@ -15,8 +14,9 @@ from langchain_core.documents import Document
 from langchain_core.embeddings import FakeEmbeddings
 from llama_index.core.schema import NodeWithScore, QueryBundle, TextNode
 from pydantic import ValidationError
-from stack_data import IDS, QUERY, QUESTION, TEXTS, VECTORS, by_cosine
+from support import stack_data
 from support.lancedb_data import embed
+from support.stack_data import IDS, QUERY, QUESTION, TEXTS, VECTORS, by_cosine
 
 from energy_plugin.candidates import CandidateRanker, Hit, HybridHost, as_host
 from energy_plugin.energy import EnergyReranker

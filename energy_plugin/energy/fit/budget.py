@@ -10,7 +10,7 @@ A fit holds `ROW_ARRAYS`·s·d floats (the vectors, the rows in the metric, the 
 flow, and two steps of one of them), the row graph, `ANCHOR_SQUARES`·m² floats (distances and
 weights), `METRIC_SQUARES`·d² floats (metric and rotation) and `BLOCK_ARRAYS`·b floats while it
 works on a block. The factors were measured as the growth of the resident memory of a process;
-`tests/energy/test_energy_memory.py` measures it again.
+`tests/energy/test_memory.py` measures it again.
 """
 
 from __future__ import annotations

@@ -6,8 +6,9 @@ import time
 from dataclasses import dataclass, field
 
 import numpy as np
-from crash_state import EXACT, HISTORY, State, alike
-from nursery import Nursery
+
+from support.crashes.state import EXACT, HISTORY, State, alike
+from support.nursery import Nursery
 
 ATTEMPTS = 12  # at a moment that the process did not live to see
 

@@ -18,7 +18,7 @@ pytest.importorskip("triton")
 COMPARE = """
 import sys
 sys.path[:0] = {path!r}
-from test_energy_kernels import made
+from test_kernels import made
 from energy_plugin.energy.codec import kernels
 import numpy as np
 for bits in (1, 2, 4, 8):

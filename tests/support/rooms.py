@@ -14,10 +14,10 @@ import pyarrow as pa
 from energy_chroma import EnergyCollection
 from energy_lancedb import EnergyTable
 from lancedb.embeddings import EmbeddingFunctionConfig
-from support.chroma_cases import GramEmbedding
-from support.lancedb_data import ngrams
 
 from energy_plugin.stored import HostedField
+from support.chroma_cases import GramEmbedding
+from support.lancedb_data import ngrams
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "sqlite_adapter.py"
 WORDS = ("wing", "heart", "court", "river", "metal", "music", "stone", "bread")

@@ -3,6 +3,7 @@
 import chromadb
 import lancedb
 import numpy as np
+
 from support.lancedb_data import TOPICS, embed, ngrams, text_of, text_schema
 
 N = 60

@@ -1,8 +1,8 @@
 """Stored bytes of every format version: they must stay readable and mean the same.
 
-`golden/field_v<n>.bin` and `golden/columns_v<n>.bin` were written by `write()` below, which is run
-by hand when a new format version is released, never to make this test pass. Before the first
-release they follow the recipe.
+`field_v<n>.bin` and `columns_v<n>.bin` in `tests/golden/energy` were written by `write()` below,
+which is run by hand when a new format version is released, never to make this test pass. Before
+the first release they follow the recipe.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from energy_plugin.energy import EnergyColumns, EnergyConfig, EnergyField, Energ
 from energy_plugin.energy.codec.packing import dumps, loads
 from energy_plugin.energy.field import FORMAT_VERSION
 
-GOLDEN = Path(__file__).parent / "golden"
+GOLDEN = Path(__file__).parents[1] / "golden" / "energy"
 NAMES = ("lambda_", "dispersion", "cell", "residual")
 
 

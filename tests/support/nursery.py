@@ -18,7 +18,7 @@ import time
 import traceback
 from pathlib import Path
 
-HERE = Path(__file__).parent
+TESTS = Path(__file__).parents[1]
 WAIT_SECONDS = 180
 # Whatever a job or the product below it imports on first use.
 WARM = (
@@ -101,7 +101,7 @@ class Nursery:
 
     def __init__(self):
         own, theirs = socket.socketpair()
-        path = [str(HERE), str(HERE.parent), *sys.path]
+        path = [str(TESTS), *sys.path]
         self._process = subprocess.Popen(
             [sys.executable, "-W", "ignore", str(Path(__file__)), str(theirs.fileno())],
             pass_fds=[theirs.fileno()],

@@ -6,12 +6,12 @@ from datetime import datetime, timedelta, timezone
 import chromadb
 import numpy as np
 from chromadb.errors import NotFoundError
-from crash_state import State, digest
 from energy_chroma import EnergyCollection, recover
-from support.chroma_cases import GramEmbedding, texts
 
 from energy_plugin.energy import EnergyConfig
 from energy_plugin.errors import NotBuiltError
+from support.chroma_cases import GramEmbedding, texts
+from support.crashes.state import State, digest
 
 ROWS, GROWN, WRITTEN = 240, 60, 40
 VERBS = (

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from mutations import altered, altered_arrays, damaged, damaged_json
+
 from support.energy_data import clustered
+from support.fuzzing.mutations import altered, altered_arrays, damaged, damaged_json
 
 DIM = 16
 

@@ -6,10 +6,10 @@ import time
 import traceback
 
 import numpy as np
-from crash_state import alike
-from load_sessions import SESSIONS, belongs, vector_of, vectors_of
 
 from energy_plugin.energy import EnergyConfig
+from support.crashes.state import alike
+from support.load.sessions import SESSIONS, belongs, vector_of, vectors_of
 
 BASE = 300  # rows that nobody changes
 OWN = 100_000  # numbers of each writer

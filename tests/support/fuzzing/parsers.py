@@ -1,6 +1,6 @@
 """Every parser of stored bytes on damaged inputs, in a process with little memory to take.
 
-    python tests/reliability/fuzz_parsers.py --inputs 100000 --seed 0
+    python tests/support/fuzzing/parsers.py --inputs 100000 --seed 0
 
 prints, as JSON, how many inputs each parser refused with an error of this project and how many
 it answered, the slowest in CPU seconds, and every input that ended in anything else. Input i of a
@@ -26,13 +26,11 @@ from typing import Any
 
 import numpy as np
 
-_HERE = Path(__file__).parent
-sys.path[:0] = [str(_HERE), str(_HERE.parent)]
+sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from fuzz_files import files  # noqa: E402
-from fuzz_stores import Target, stores  # noqa: E402
-
-from energy_plugin.errors import EnergyPluginError  # noqa: E402
+from energy_plugin.errors import EnergyPluginError
+from support.fuzzing.files import files
+from support.fuzzing.stores import Target, stores
 
 SECONDS = 10  # of CPU time, for one input
 MORE_MEMORY = 1 << 30  # bytes of address space beyond what the process has taken before

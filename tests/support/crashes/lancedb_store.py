@@ -6,12 +6,12 @@ from datetime import datetime, timedelta, timezone
 import lancedb
 import numpy as np
 import pyarrow as pa
-from crash_state import State, digest
 from energy_lancedb import EnergyTable
-from support.lancedb_data import DIM, embed, plain_rows, plain_schema, text_of
 
 from energy_plugin.energy import EnergyConfig
 from energy_plugin.errors import NotBuiltError
+from support.crashes.state import State, digest
+from support.lancedb_data import DIM, embed, plain_rows, plain_schema, text_of
 
 ROWS, GROWN, WRITTEN = 240, 60, 40
 VERBS = ("first build", "build", "add", "merge_insert", "delete", "maintain", "refit", "forget")

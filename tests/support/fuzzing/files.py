@@ -12,9 +12,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from fuzz_stores import Target
-from mutations import altered_arrays, damaged, damaged_json
-from support.deepencoder_oracle import published_file, seeded_weights
 
 from energy_plugin.evaluation.collection import load_collection
 from energy_plugin.evaluation.sts import load_pairs
@@ -27,6 +24,9 @@ from energy_plugin.optical.training.schedule import TrainingConfig
 from energy_plugin.optical.typesetting import font
 from energy_plugin.optical.weights import checkpoint, hub, published
 from energy_plugin.optical.weights import files as weights
+from support.deepencoder_oracle import published_file, seeded_weights
+from support.fuzzing.mutations import altered_arrays, damaged, damaged_json
+from support.fuzzing.stores import Target
 
 
 def files(folder: Path) -> Iterator[Target]:

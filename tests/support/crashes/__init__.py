@@ -1,0 +1,1 @@
+"""Processes killed at every write: what they do, what they leave, who looks."""

@@ -1,0 +1,1 @@
+"""Stores under load from threads and processes."""
