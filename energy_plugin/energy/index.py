@@ -25,7 +25,7 @@ from energy_plugin.energy.field import EnergyField
 from energy_plugin.energy.fit import streaming as passes
 from energy_plugin.energy.result import SearchResult, joined
 from energy_plugin.energy.search import exhaustive as searching
-from energy_plugin.energy.search import probing
+from energy_plugin.energy.search import probing, single
 from energy_plugin.energy.search.effort import multiply_adds
 from energy_plugin.energy.search.ranking import Prepared
 from energy_plugin.energy.search.relevance import relevance
@@ -264,7 +264,7 @@ class EnergyIndex:
         as_probe(n_probe)
         store = self._store
         some = None if rows is None else store.positions(as_rows(rows))
-        count = int(store.alive.sum()) if some is None else len(some)
+        count = store.open_rows()[0] if some is None else len(some)
         weight = as_weight(lexical_weight)
         least = as_relevance(min_relevance)
         words = None
@@ -273,6 +273,10 @@ class EnergyIndex:
         if count == 0:
             return searching.nothing(len(checked))
         with threads_for(multiply_adds(self.field, len(checked), count)):
+            if len(checked) == 1 and words is None:
+                one = self._single(checked[0], k, some, count, n_probe)
+                if one is not None:
+                    return one if least is None else one.at_least(least)
             prepared = searching.prepare(self._projection, checked)
             if words is None or not words.some.any():
                 found = self._ranked(prepared, k, some, count, n_probe)
@@ -287,6 +291,26 @@ class EnergyIndex:
             found = replace(found, relevance=relevance(store, checked, positions))
         return found if least is None else found.at_least(least)
 
+    def _single(
+        self,
+        query: NDArray[np.float32],
+        k: int,
+        some: NDArray[np.int64] | None,
+        count: int,
+        n_probe: int | Literal["all"] | None,
+    ) -> SearchResult | None:
+        """The answer to one query by the short way; None where that does not apply."""
+        if (n_probe is not None and n_probe != "all") or not single.applies(self._store):
+            return None
+        exact = n_probe == "all" or self._few(k, count)
+        if not exact and not sketch.applies(self._projection):
+            return None
+        return single.search(self._store, query, k, some, exact=exact)
+
+    def _few(self, k: int, count: int) -> bool:
+        """Whether every one of so many rows is scored exactly."""
+        return count <= max(self.field.config.exhaustive_rows, 2 * sketch.candidates(k))
+
     def _ranked(
         self,
         prepared: Prepared,
@@ -296,8 +320,7 @@ class EnergyIndex:
         n_probe: int | Literal["all"] | None,
     ) -> SearchResult:
         store, cells = self._store, as_probe(n_probe)
-        few = count <= max(self.field.config.exhaustive_rows, 2 * sketch.candidates(k))
-        if n_probe == "all" or (n_probe is None and few):
+        if n_probe == "all" or (n_probe is None and self._few(k, count)):
             allowed = np.flatnonzero(store.alive) if some is None else some
             return searching.exhaustive(store, prepared, k, allowed)
         if n_probe is None and sketch.applies(self._projection):

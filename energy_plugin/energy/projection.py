@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -112,6 +112,16 @@ def transform(
     return out * real[:, None], real
 
 
+class Arrays(NamedTuple):
+    """Parts of a projection as arrays."""
+
+    centre: NDArray[np.float32]  # (d,)
+    half: NDArray[np.float32]  # (m,)
+    weights: NDArray[np.float32]  # (m, m)
+    degree: NDArray[np.float32]  # (m,)
+    degree2: NDArray[np.float32]  # (m,)
+
+
 @dataclass(frozen=True)
 class Projection:
     """See `EnergyField.projection`."""
@@ -152,6 +162,18 @@ class Projection:
     def back(self) -> tuple[torch.Tensor, float]:
         """See `inverse`."""
         return inverse(self.matrix, self.graph.anchors, self.centre)
+
+    @cached_property
+    def numpy(self) -> Arrays:
+        """What one query needs of a projection on the CPU, without a copy where it can be."""
+        degree, degree2 = self.graph.degrees
+        return Arrays(
+            self.centre.numpy(),
+            self.graph.half.numpy(),
+            self.graph.weights.numpy(),
+            degree.numpy(),
+            degree2.numpy(),
+        )
 
     def project(self, rows: NDArray[np.float32]) -> tuple[torch.Tensor, torch.Tensor]:
         """Coordinates (n, d), and which rows have a direction (n,)."""

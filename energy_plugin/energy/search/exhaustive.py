@@ -95,7 +95,7 @@ def exhaustive(
         positions = places if where is None else where[places]
         parts.append(ending(store, block, positions=positions, base=values, k=k))
     total = len(queries.points)
-    cells = len(np.unique(store.columns.cell[allowed]))
+    cells = store.cells_of(allowed)
     return collect(store, parts, np.full(total, cells), np.full(total, count))
 
 
@@ -109,9 +109,9 @@ def sketched(
     projection = store.projection
     sketcher, rows = store.sketches()
     closed, cells = store.open_sketches()
-    count = int(store.alive.sum())
+    count = store.open_rows()[0]
     if allowed is not None:
-        count, cells = len(allowed), len(np.unique(store.columns.cell[allowed]))
+        count, cells = len(allowed), store.cells_of(allowed)
         closed = torch.ones(len(rows), dtype=torch.bool, device="cpu")
         closed[torch.from_numpy(allowed)] = False
     k = min(k, count)

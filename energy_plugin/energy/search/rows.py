@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from energy_plugin.energy.blocks import EPS
 from energy_plugin.energy.codec import sketch
 from energy_plugin.energy.columns import NO_CELL, EnergyColumns
 from energy_plugin.energy.projection import Projection
@@ -70,7 +71,9 @@ class RowStore:
         self._sketches: torch.Tensor | None = None  # (capacity, m) int8, filled up to _sketched
         self._sketched = 0
         self._scalars: Scalars | None = None
+        self._lengths: NDArray[np.float32] | None = None  # of the decoded rows, (capacity,)
         self._open: tuple[torch.Tensor | None, int] | None = None
+        self._live: tuple[int, int] | None = None
 
     def __len__(self) -> int:
         return len(self.numbers)
@@ -82,7 +85,7 @@ class RowStore:
         self.numbers = np.concatenate([self.numbers, numbers])
         self.alive = np.concatenate([self.alive, np.ones(len(columns), dtype=bool)])
         self.next_number += len(columns)
-        self._lists = self._scalars = self._open = None
+        self._lists = self._scalars = self._open = self._live = None
         return numbers
 
     def remove(self, rows: NDArray[np.int64]) -> None:
@@ -95,7 +98,7 @@ class RowStore:
                 f"(first: {int(unknown[0])}). Nothing was removed."
             )
         self.alive[positions] = False
-        self._lists = self._open = None
+        self._lists = self._open = self._live = None
         if (~self.alive).sum() > COMPACT_SHARE * len(self):
             self._compact()
 
@@ -120,6 +123,7 @@ class RowStore:
             if self._decoded is not None:
                 ready = where < self._ready
                 self._decoded[where[ready]] = rows[ready]
+                self._lengths = None
             if self._sketches is not None and self._sketcher is not None:
                 ready = where < self._sketched
                 self._sketches[where[ready]] = self._sketcher.rows(rows[ready])
@@ -130,6 +134,7 @@ class RowStore:
             ready = keep[keep < self._ready]
             self._decoded = self._decoded[torch.from_numpy(ready).to(self._decoded.device)]
             self._ready = len(ready)
+            self._lengths = None
         if self._sketches is not None:
             ready = keep[keep < self._sketched]
             self._sketches = _grown(self._sketches[torch.from_numpy(ready)], len(keep))
@@ -137,7 +142,7 @@ class RowStore:
         self.columns = self.columns.take(keep)
         self.numbers = self.numbers[keep]
         self.alive = np.ones(len(keep), dtype=bool)
-        self._lists = self._scalars = self._open = None
+        self._lists = self._scalars = self._open = self._live = None
 
     def decoded(self) -> torch.Tensor:
         """All rows decoded, tombstones included; (n, d), kept and extended as rows are added."""
@@ -165,9 +170,16 @@ class RowStore:
     def sketches(self) -> tuple[sketch.Sketcher, torch.Tensor]:
         """The field's sketcher and the sketches of all rows; (g·GROUP, m), padded with zeros."""
         n = len(self)
+        few = n <= self.projection.field.config.exhaustive_rows and self.keeps_rows
+        if self._sketcher is not None and self._sketcher.exact and not self._still_exact(few):
+            self._sketcher = self._sketches = None
+            self._sketched = 0
         if self._sketcher is None:
-            sample = np.unique(np.linspace(0, n - 1, sketch.SAMPLE).astype(np.int64))
-            self._sketcher = sketch.Sketcher.of(self.decode(sample))
+            if few:
+                self._sketcher = sketch.Sketcher.whole(self.decoded())
+            else:
+                sample = np.unique(np.linspace(0, n - 1, sketch.SAMPLE).astype(np.int64))
+                self._sketcher = sketch.Sketcher.of(self.decode(sample))
         if self._sketches is None:
             self._sketches = torch.empty(0, self._sketcher.width, dtype=torch.int8, device="cpu")
         if self._sketched < n:
@@ -178,6 +190,11 @@ class RowStore:
                 self._sketch(slice(self._sketched, n), self._sketcher, self._sketches)
             self._sketched = n
         return self._sketcher, self._sketches[: -(-n // sketch.GROUP) * sketch.GROUP]
+
+    def _still_exact(self, few: bool) -> bool:
+        """Whether sketches of all components are still wanted, and added rows fit their scale."""
+        assert self._sketcher is not None
+        return few and self._sketcher.holds(self.decoded()[self._sketched :])
 
     def _sketch(self, new: slice, sketcher: sketch.Sketcher, out: torch.Tensor) -> None:
         """Sketches of new rows, a block at a time."""
@@ -221,6 +238,19 @@ class RowStore:
             )
         return self._scalars
 
+    def energies(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """λ and G of all rows, in their order."""
+        return self.columns.lambda_, self.columns.dispersion
+
+    def unit_rows(self, positions: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Kept rows at length one, (p, d); on the CPU."""
+        rows = self.decoded()
+        if self._lengths is None or len(self._lengths) < len(rows):
+            self._lengths = rows.norm(dim=1).clamp_min_(EPS).numpy()
+        some = rows.index_select(0, torch.from_numpy(positions)).numpy()
+        some /= self._lengths[positions, None]
+        return some
+
     def open_sketches(self) -> tuple[torch.Tensor | None, int]:
         """Places of `sketches` that may not be found, None if there are none, and used cells."""
         if self._open is None:
@@ -229,9 +259,19 @@ class RowStore:
             if padded > len(self) or not self.alive.all():
                 closed = torch.ones(padded, dtype=torch.bool, device="cpu")
                 closed[: len(self)] = torch.from_numpy(~self.alive)
-            used = np.bincount(self.columns.cell[self.alive] + 1) > 0  # cell −1 counts too
-            self._open = closed, int(used.sum())
+            self._open = closed, self.open_rows()[1]
         return self._open
+
+    def open_rows(self) -> tuple[int, int]:
+        """Numbers of live rows and of cells that have some."""
+        if self._live is None:
+            self._live = int(self.alive.sum()), self.cells_of(np.flatnonzero(self.alive))
+        return self._live
+
+    def cells_of(self, positions: NDArray[np.int64]) -> int:
+        """How many cells some rows are in; −1 counts too."""
+        count = self.projection.field.n_anchors + 1
+        return int(np.count_nonzero(np.bincount(self.columns.cell[positions] + 1, minlength=count)))
 
     def rows_at(self, positions: torch.Tensor) -> torch.Tensor:
         """Decoded rows at positions (b, p); (b, p, d)."""
