@@ -13,6 +13,9 @@ endif
 STAMP := $(VENV)/.installed
 SOURCES := .ci energy_plugin adapters tests examples docs/conf.py docs/figures.py
 
+# Processes that run the tests; a file's tests stay in one.
+JOBS ?= $(shell n=$$(getconf _NPROCESSORS_ONLN); echo $$((n < 4 ? n : 4)))
+
 # What the coverage must reach, in per cent of the lines; and what `audit` accepts.
 LINES ?= 90
 AUDIT ?=
@@ -69,7 +72,7 @@ coverage: $(STAMP)
 check: lint audit coverage
 
 test: lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
 test-slow: $(STAMP)
 	$(BIN)/python -m pytest -m slow

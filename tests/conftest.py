@@ -2,10 +2,12 @@
 
 pytest-timeout interrupts Python code and what waits for a child. A call that hangs inside a
 library's own threads cannot be interrupted: then all stacks are printed and the run ends.
+And it ends with few files open, where a login allows 1,024: Chroma keeps those of every folder.
 """
 
 import faulthandler
 import os
+import sys
 
 import pytest
 
@@ -36,3 +38,20 @@ def pytest_runtest_protocol(item):
         return (yield)
     finally:
         faulthandler.cancel_dump_traceback_later()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _folders_of_chroma_are_closed():
+    """Stop the databases that a module opened; a Chroma client that goes away leaves its own open."""
+    before = set(_chroma_systems())
+    yield
+    for folder in set(_chroma_systems()) - before:
+        if (system := _chroma_systems()[folder]).settings.is_persistent:
+            system.stop()
+            del _chroma_systems()[folder]
+
+
+def _chroma_systems():
+    """What Chroma holds for each folder, and nothing where it was never imported."""
+    module = sys.modules.get("chromadb.api.shared_system_client")
+    return module.SharedSystemClient._identifier_to_system if module else {}

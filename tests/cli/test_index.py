@@ -119,7 +119,7 @@ def test_interrupted_it_goes_on(tmp_path, call, host):
     pytest.importorskip({"chroma": "chromadb"}.get(host, host))
     folder, into = tmp_path / "files", tmp_path / "database"
     folder.mkdir()
-    lines = [json.dumps({"text": f"Row {i} of a long file."}) for i in range(64 * CHUNK)]
+    lines = [json.dumps({"text": f"Row {i} of a long file."}) for i in range(24 * CHUNK)]
     (folder / "a.jsonl").write_text("\n".join(lines))
     (folder / "b.txt").write_text("The last one.")
     command = [sys.executable, "-m", "energy_plugin", "index", str(folder), "--into", str(into)]

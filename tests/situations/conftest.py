@@ -27,11 +27,12 @@ class Bag:
 """
 
 
-@pytest.fixture
-def environment(tmp_path):
+@pytest.fixture(scope="session")
+def environment(tmp_path_factory):
     """Variables of a process that finds the embedder."""
-    (tmp_path / "bag_of_words.py").write_text(textwrap.dedent(_SOURCE))
-    paths = [str(tmp_path), *sys.path]
+    place = tmp_path_factory.mktemp("embedder")
+    (place / "bag_of_words.py").write_text(textwrap.dedent(_SOURCE))
+    paths = [str(place), *sys.path]
     kept = {name: value for name, value in os.environ.items() if not name.startswith("TQDM")}
     return {**kept, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
 
@@ -39,7 +40,10 @@ def environment(tmp_path):
 @pytest.fixture
 def folder(tmp_path):
     """Files to index."""
-    made = tmp_path / "files"
+    return _filled(tmp_path / "files")
+
+
+def _filled(made):
     made.mkdir()
     (made / "rivers.csv").write_text("name;year;wide\nRhine;1230;yes\nElbe;1094;no\nOder;840;no\n")
     (made / "note.md").write_text(
@@ -49,7 +53,7 @@ def folder(tmp_path):
     return made
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def energy_plugin(environment):
     """Run a command as a person does; the finished process."""
 
@@ -63,3 +67,13 @@ def energy_plugin(environment):
         )
 
     return run
+
+
+@pytest.fixture(scope="session")
+def indexed(energy_plugin, tmp_path_factory):
+    """A folder and its index in LanceDB, to be read only."""
+    pytest.importorskip("lancedb")
+    place = tmp_path_factory.mktemp("indexed")
+    folder, into = _filled(place / "files"), place / "db"
+    assert energy_plugin("index", folder, "--into", into, "--embedder", EMBEDDER).returncode == 0
+    return folder, into

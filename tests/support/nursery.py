@@ -9,7 +9,7 @@ import contextlib
 import importlib
 import json
 import os
-import select
+import selectors
 import signal
 import socket
 import subprocess
@@ -58,7 +58,7 @@ class Child:
         deadline = time.monotonic() + timeout
         while b"\n" not in self._buffer:
             left = deadline - time.monotonic()
-            if left <= 0 or not select.select([self._pipe], [], [], left)[0]:
+            if left <= 0 or not _readable(self._pipe, left):
                 self.kill()
                 raise JobError(f"process {self.pid} said nothing for {timeout} s")
             found = os.read(self._pipe, 1 << 16)
@@ -74,7 +74,7 @@ class Child:
 
     def waiting(self):
         """Whether there is something to read, or the process has ended."""
-        return bool(self._buffer) or bool(select.select([self._pipe], [], [], 0)[0])
+        return bool(self._buffer) or _readable(self._pipe, 0)
 
     def result(self, timeout=WAIT_SECONDS):
         """The last thing that it says; it must end by itself."""
@@ -94,6 +94,13 @@ class Child:
         if not self.ended:
             self.ended = True
             os.close(self._pipe)
+
+
+def _readable(pipe, seconds):
+    """Whether there is something to read within the time; `select` ends at file 1,024."""
+    with selectors.DefaultSelector() as selector:
+        selector.register(pipe, selectors.EVENT_READ)
+        return bool(selector.select(seconds))
 
 
 class Nursery:
