@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -315,22 +316,28 @@ class Interrupted(Exception):
     pass
 
 
-@pytest.fixture
-def interrupted(
-    data: Path, teacher_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Path:
+@pytest.fixture(scope="module")
+def cut_off(data: Path, teacher_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Work folder of a run that was cut off in its fourth shard."""
+    work = tmp_path_factory.mktemp("work")
     losses = distil.losses
 
-    def cut_off(model: DeepEncoder, batch: distil.Batch) -> dict[str, torch.Tensor]:
-        if len(list((tmp_path / "shards").glob("*.safetensors"))) == 4:
+    def interrupting(model: DeepEncoder, batch: distil.Batch) -> dict[str, torch.Tensor]:
+        if len(list((work / "shards").glob("*.safetensors"))) == 4:
             raise Interrupted
         return losses(model, batch)
 
-    monkeypatch.setattr(distil, "losses", cut_off)
-    with pytest.raises(Interrupted):
-        Run(data, tmp_path, SCHEDULE, **options(teacher_folder)).train()
-    return tmp_path
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(distil, "losses", interrupting)
+        with pytest.raises(Interrupted):
+            Run(data, work, SCHEDULE, **options(teacher_folder)).train()
+    return work
+
+
+@pytest.fixture
+def interrupted(cut_off: Path, tmp_path: Path) -> Path:
+    """The same, to be changed."""
+    return shutil.copytree(cut_off, tmp_path / "work")
 
 
 # One step on words, shards without end: the clock decides nothing in these tests.
