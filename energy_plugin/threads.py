@@ -69,7 +69,7 @@ def get_threads() -> int:
 class threads_for:  # noqa: N801 - read as a statement
     """Compute on as many threads as some work is worth, in a ``with`` statement.
 
-    An inner statement chooses anew, within what the outermost may take.
+    An inner statement chooses again, within what the outermost may take.
 
     Parameters
     ----------

@@ -158,7 +158,7 @@ def _ids(packed: NDArray[np.uint8]) -> list[str]:
         raise ValueError(f"its ids are cut off, or take more than {MOST_ID_BYTES} bytes")
     ids = json.loads(text)
     if not isinstance(ids, list) or not all(isinstance(name, str) for name in ids):
-        raise ValueError("its ids are no list of strings")
+        raise ValueError("its ids are not a list of strings")
     return ids
 
 

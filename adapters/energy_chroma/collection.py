@@ -54,7 +54,7 @@ class EnergyCollection(CollectionWrites):
     Raises
     ------
     InvalidInputError
-        Not a Chroma collection, or the interval is no time.
+        Not a Chroma collection, or the interval is not a time.
 
     Examples
     --------
@@ -141,7 +141,7 @@ class EnergyCollection(CollectionWrites):
         Raises
         ------
         InvalidInputError
-            The collection is empty, the limit is too small, `config` is no EnergyConfig, the
+            The collection is empty, the limit is too small, `config` is not an EnergyConfig, the
             language is unknown, or rows have metadata of their own under the names of the row
             columns.
         """
@@ -160,7 +160,7 @@ class EnergyCollection(CollectionWrites):
         The way to another model or another version of the typesetter. A copy is made beside,
         with a field of its own where there is one; then it gets the collection's name and the
         original is deleted. Until then the original stays as it is and answers. Called again
-        after a crash it goes on where it was; a crash between the two renames at the end is
+        after a crash it resumes where it stopped; a crash between the two renames at the end is
         mended by `energy_chroma.recover`.
 
         Rows written meanwhile are copied too. The collection has a new uuid, so that other
@@ -259,7 +259,7 @@ class EnergyCollection(CollectionWrites):
         NotBuiltError
             The collection has no energy field, or no words for a hybrid query.
         InvalidInputError
-            A query vector has the wrong dimension or is not finite, `include` is no list of
+            A query vector has the wrong dimension or is not finite, `include` is not a list of
             names, or a hybrid query has no texts.
         CorruptFieldError, ForeignFieldError
             The stored field cannot be used; the message says what to do.

@@ -92,7 +92,7 @@ class OpticalEmbeddingFunction(EmbeddingFunction[Documents | Images]):
         InvalidInputError
             A document is empty, None or neither text nor an image array.
         ForeignFieldError
-            The encoder at hand is not the one the configuration names.
+            The installed encoder is not the one the configuration names.
         """
         return self._embed(input, "document")
 
@@ -137,7 +137,7 @@ class OpticalEmbeddingFunction(EmbeddingFunction[Documents | Images]):
         elif self._fingerprint != encoder.fingerprint:
             raise ForeignFieldError(
                 f"The collection was embedded by the optical encoder {self.model!r} with "
-                f"fingerprint {self._fingerprint}; the encoder of that name at hand has "
+                f"fingerprint {self._fingerprint}; the installed encoder of that name has "
                 f"{encoder.fingerprint}. Their vectors cannot be compared. Install the weights "
                 "and the version of energy-plugin that made the collection, or embed its "
                 "documents again: EnergyCollection(collection).reembed(function). "
@@ -231,7 +231,7 @@ class OpticalEmbeddingFunction(EmbeddingFunction[Documents | Images]):
         reason = veto.changed(old_config, new_config)
         if reason is not None:
             raise ForeignFieldError(
-                f"{reason} Chroma has stored the change before it asked: put the former function "
+                f"{reason} Chroma has stored the change before it asked: put the previous function "
                 "back with EnergyCollection(collection).modify(configuration=...), or embed all "
                 "rows again with EnergyCollection(collection).reembed(embedding_function)."
             )

@@ -187,7 +187,7 @@ def publish(live: ChromaField, store: FieldStore) -> None:
     Raises
     ------
     HostWriteError
-        Chroma could not write, as on a full disk; the former field stays.
+        Chroma could not write, as on a full disk; the existing field is unchanged.
     """
     rows = live.index.rows
     ids = live.rows.names(rows.tolist())
@@ -212,8 +212,8 @@ def publish(live: ChromaField, store: FieldStore) -> None:
     except InternalError as error:
         raise HostWriteError(
             f"Chroma could not store the energy field of {live.host.collection.name!r} "
-            f"({error}). The former field, if there was one, stays. Look whether the disk is "
-            "full or the folder read-only, then call again."
+            f"({error}). The existing field, if any, is unchanged. Check free disk space "
+            "and write permission, then retry."
         ) from error
     live.pending = Changes()
 
@@ -229,7 +229,7 @@ def _check_owner(host: ChromaHost, pointer: Pointer) -> None:
     if built is not None and now is not None and built != now:
         raise ForeignFieldError(
             f"The energy field of {name!r} was built on vectors of {_brief(built)}, the "
-            f"collection is opened with {_brief(now)}. Open it with the former embedding "
+            f"collection is opened with {_brief(now)}. Open it with the previous embedding "
             "function; or, if the rows were embedded again, call build()."
         )
     _, first = host.vectors(host.first())

@@ -341,7 +341,7 @@ class ChromaHost:
         return ABOUT in (self.collection.metadata or {}) or is_companion(self.name)
 
     def companion(self, *, create: bool = False) -> Collection | None:
-        """The collection that holds the energy columns, read anew at every call."""
+        """The collection that holds the energy columns, read again at every call."""
         place = self._place()
         server = self.collection._client
         try:

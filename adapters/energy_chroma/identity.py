@@ -34,8 +34,8 @@ def identity_of(function: Any) -> dict[str, Any]:
     """
     if not isinstance(function, EmbeddingFunction) or function.is_legacy():
         raise InvalidInputError(
-            f"{type(function).__name__} is no embedding function that Chroma can store: it needs "
-            "name(), get_config() and build_from_config()."
+            f"{type(function).__name__} is not an embedding function that Chroma can store: "
+            "it needs name(), get_config() and build_from_config()."
         )
     return identity(function.name(), function.get_config())
 

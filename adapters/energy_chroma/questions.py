@@ -68,7 +68,7 @@ def words_of(arguments: dict[str, Any], *, hybrid: bool, weight: Any) -> list[st
     Raises
     ------
     InvalidInputError
-        No texts, something that is no text, or a weight without use.
+        No texts, something that is not text, or a weight without use.
     """
     if not isinstance(hybrid, bool):
         raise InvalidInputError(f"hybrid must be True or False, got {hybrid!r}.")

@@ -4,7 +4,7 @@
 collections               state
 ========================= =================================================================
 ``x``                     before, and after
-``x``, ``x.energy-new``   rows are embedded into the copy; begun again it goes on from there
+``x``, ``x.energy-new``   rows are embedded into the copy; begun again it resumes from there
 ``x.energy-new``,         between two renames; `recover` does the second one
 ``x.energy-old``
 ``x``, ``x.energy-old``   rows written at the last moment are copied, then the old one goes
@@ -158,7 +158,7 @@ def recover(client: Any) -> list[str]:
     -------
     list of str
         Names of the collections that are whole again. A copy that was not complete is left:
-        ``reembed()`` goes on with it.
+        ``reembed()`` resumes it.
 
     Raises
     ------

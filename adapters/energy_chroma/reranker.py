@@ -44,7 +44,7 @@ class EnergyReranker:
     Raises
     ------
     InvalidInputError
-        `collection` is something else, or `config` is no EnergyConfig.
+        `collection` is something else, or `config` is not an EnergyConfig.
 
     Examples
     --------
@@ -94,7 +94,7 @@ class EnergyReranker:
         Raises
         ------
         InvalidInputError
-            `result` is no result of a query, there are not as many queries as lists, or vectors
+            `result` is not a result of a query, there are not as many queries as lists, or vectors
             are neither in the result nor to be had from a collection.
         CorruptFieldError, ForeignFieldError
             The stored field cannot be used.
@@ -160,7 +160,7 @@ class EnergyReranker:
         if given is None:
             if self._energy is None:
                 raise InvalidInputError(
-                    "The result holds no embeddings. Query with include=[..., 'embeddings'], or "
+                    "The result has no embeddings. Query with include=[..., 'embeddings'], or "
                     "name the collection: EnergyReranker(collection)."
                 )
             wanted = list(dict.fromkeys(name for names in ids for name in names))
@@ -257,7 +257,7 @@ def _ids(result: Any) -> list[list[str]]:
     if not isinstance(ids, list) or not all(isinstance(names, list) for names in ids):
         raise InvalidInputError(
             f"result must be what collection.query returns, got {type(result).__name__}"
-            f"{'' if ids is None else ' whose ids are no lists of ids'}. The result of "
+            f"{'' if ids is None else ' whose ids are not lists of ids'}. The result of "
             "collection.get is none: it has no queries."
         )
     return ids

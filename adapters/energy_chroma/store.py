@@ -62,7 +62,7 @@ class FieldStore:
     # -- reading
 
     def pointer(self) -> Pointer | None:
-        """The current pointer, read anew; None before the first build.
+        """The current pointer, read again; None before the first build.
 
         Raises
         ------
@@ -174,7 +174,7 @@ class FieldStore:
     def publish(
         self, pointer: Pointer, field: bytes, chunks: Callable[[], Iterable[bytes]]
     ) -> Pointer:
-        """Write a new generation, make it the field, delete the former one.
+        """Write a new generation, make it the field, delete the previous one.
 
         Parameters
         ----------
@@ -335,7 +335,7 @@ class FieldStore:
         return True
 
     def _sweep(self, companion: Collection, records: list[str]) -> None:
-        """Delete records of other generations: crashed writes and former fields."""
+        """Delete records of other generations: crashed writes and previous fields."""
         if records:
             companion.delete(ids=records)
             logger.debug("deleted %d records of other generations", len(records))

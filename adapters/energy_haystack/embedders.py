@@ -47,12 +47,12 @@ class OpticalTextEmbedder:
     truncate_dim : int, optional
         Keep only the first dimensions, at unit length again.
     device : str, optional
-        "cuda", "mps" or "cpu"; by default the best at hand.
+        "cuda", "mps" or "cpu"; by default the best available.
 
     Raises
     ------
     InvalidInputError
-        `truncate_dim` is no positive integer, or this machine has no such device.
+        `truncate_dim` is not a positive integer, or this machine has no such device.
     """
 
     def __init__(
@@ -119,7 +119,7 @@ class OpticalDocumentEmbedder:
     Raises
     ------
     InvalidInputError
-        A number is no positive integer, or this machine has no such device.
+        A number is not a positive integer, or this machine has no such device.
     """
 
     def __init__(

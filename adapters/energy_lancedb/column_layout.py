@@ -129,7 +129,7 @@ class ColumnLayout:
         self._retry(add)
 
     def _job(self, pointer: Pointer, rows: FittedRows | SampledRows) -> tuple[Any, MapJob]:
-        """The dataset at the version at hand, and what to write to it."""
+        """The dataset at the current version, and what to write to it."""
         self.host.latest()
         dataset = self.host.dataset()
         files = _vector_files(dataset, pointer)
@@ -194,7 +194,7 @@ class ColumnLayout:
     # -- reading
 
     def load(self, pointer: Pointer) -> LoadedRows:
-        """Read the current generation at the version at hand.
+        """Read the current generation at the current version.
 
         Raises
         ------

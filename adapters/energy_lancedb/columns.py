@@ -13,7 +13,7 @@ column                       type                    value
 The seal is the exclusive or of three 32-bit values: the fingerprint of the row's vector, the
 head of the SHA-256 of the field's bytes, and a digest of the row's own λ, G, cell and code. The
 fingerprint comes out right only for values that were written for that vector, by that field, and
-are unaltered; any other row is served from its own vector and written anew.
+are unaltered; any other row is served from its own vector and rewritten.
 
 The digest is the upper half of Σ w_i·c_i mod 2⁶⁴ over the 32-bit words of λ, G, cell and code,
 c_i fixed odd numbers: zeros behind a code do not count.

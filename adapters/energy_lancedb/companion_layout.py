@@ -123,7 +123,7 @@ class CompanionLayout:
             ) from error
 
     def load(self, pointer: Pointer) -> LoadedRows:
-        """Read the current generation at the version at hand."""
+        """Read the current generation at the current version."""
         stored = self._stored(pointer)
         columns, prints = pointer.format.from_arrow(stored)
         known_keys = stored["key"].to_numpy().astype(np.uint64)

@@ -62,7 +62,7 @@ class OpticalEmbeddingFunction(TextEmbeddingFunction):  # type: ignore[misc,unus
     batch_size : int, default 64
         Texts in one step of the encoder.
     device : str, optional
-        "cuda", "mps" or "cpu"; by default the best at hand.
+        "cuda", "mps" or "cpu"; by default the best available.
     max_retries : int, default 0
         LanceDB's retries with exponential sleep. Not used: a local model gains nothing.
     """
@@ -112,7 +112,7 @@ class OpticalEmbeddingFunction(TextEmbeddingFunction):  # type: ignore[misc,unus
         Raises
         ------
         ForeignFieldError
-            The encoder at hand is not the one that made the stored vectors, or another release
+            The installed encoder is not the one that made the stored vectors, or another release
             wrote the arguments.
         """
         if self.format_version != FORMAT_VERSION:
@@ -121,7 +121,7 @@ class OpticalEmbeddingFunction(TextEmbeddingFunction):  # type: ignore[misc,unus
         encoder = _encoder(self.model, self.device)
         if encoder.fingerprint != self.fingerprint:
             raise ForeignFieldError(
-                f"The encoder {self.model!r} at hand has the fingerprint {encoder.fingerprint}, "
+                f"The installed encoder {self.model!r} has the fingerprint {encoder.fingerprint}, "
                 f"expected {self.fingerprint}: the table's vectors were made by other weights or "
                 "another typesetter. Install the version of energy-plugin that wrote the table, "
                 "or embed its texts again into a new table."
@@ -190,7 +190,7 @@ def _picture(one: Any) -> Any:
         picture.load()
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
         raise InvalidInputError(
-            f"A document of {len(one)} bytes is no image that Pillow reads ({error}). "
+            f"A document of {len(one)} bytes is not an image that Pillow reads ({error}). "
             "Store the bytes of a PNG or JPEG file."
         ) from error
     return picture

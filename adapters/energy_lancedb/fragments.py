@@ -229,7 +229,7 @@ class FragmentColumns:
         missing = [number for number, key in keys.items() if key not in self._files]
         self._map(dataset, job, keys, missing)
         if len({tuple(self._files[key].fields) for key in keys.values()}) > 1:
-            # columns came and went: fields are numbered anew
+            # columns came and went: fields are renumbered
             self._map(dataset, job, keys, list(keys))
 
     def commit(self, dataset: Any, job: MapJob) -> None:

@@ -212,7 +212,7 @@ class Host:
         return in_order(vectors_of(self.scan([column]), column, dim))
 
     def dataset(self) -> Any:
-        """The Lance dataset behind the table, pinned to the version at hand.
+        """The Lance dataset behind the table, pinned to the current version.
 
         Raises
         ------

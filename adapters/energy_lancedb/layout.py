@@ -89,7 +89,7 @@ class Layout(Protocol):
         """
 
     def load(self, pointer: Pointer) -> LoadedRows:
-        """Read the current generation at the version at hand."""
+        """Read the current generation at the current version."""
 
     def catch_up(self, pointer: Pointer, encode: Encode) -> Changes:
         """Write the columns of rows that are behind; returns which."""

@@ -1,4 +1,4 @@
-"""A LanceDB table with its energy field in memory, as of the version at hand."""
+"""A LanceDB table with its energy field in memory, as of the current version."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ class LiveTable:
         return self._snapshot is snapshot
 
     def pointer(self) -> Pointer:
-        """The pointer of the version at hand, checked against the table.
+        """The pointer of the current version, checked against the table.
 
         Raises
         ------

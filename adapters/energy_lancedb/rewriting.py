@@ -1,4 +1,4 @@
-"""Energy columns of some rows written anew, in place."""
+"""Energy columns of some rows rewritten, in place."""
 
 from __future__ import annotations
 

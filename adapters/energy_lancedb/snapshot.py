@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from energy_plugin.energy import EnergyColumns, EnergyField, EnergyIndex
 
 GONE = np.uint64(2**64 - 1)  # host row of a row number that is no longer in use
-MOST_GONE = 0.5  # share of row numbers without a row from which the index is made anew
+MOST_GONE = 0.5  # share of row numbers without a row from which the index is rebuilt
 
 
 class Lookup:

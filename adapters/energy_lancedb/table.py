@@ -63,7 +63,7 @@ class EnergyTable(FieldVerbs):
     vector_column_name : str, optional
         Only needed while the table has several vector columns and no field yet.
     device : str, optional
-        "cuda", "mps" or "cpu"; by default the best at hand.
+        "cuda", "mps" or "cpu"; by default the best available.
     connection : lancedb.DBConnection, optional
         Database of the companion tables; the table's own by default.
 
@@ -179,7 +179,7 @@ class EnergyTable(FieldVerbs):
         ------
         InvalidInputError
             No row has a vector, the table has foreign columns of the same names, the limit is
-            too small, or `config` is no EnergyConfig.
+            too small, or `config` is not an EnergyConfig.
         """
         self.last_build = self._builder.build(
             config,

@@ -26,12 +26,12 @@ class OpticalEmbeddings(Embeddings):
     truncate_dim : int, optional
         Keep only the first dimensions, at unit length again.
     device : str, optional
-        "cuda", "mps" or "cpu"; by default the best at hand.
+        "cuda", "mps" or "cpu"; by default the best available.
 
     Raises
     ------
     InvalidInputError
-        A number is no positive integer, or this machine has no such device.
+        A number is not a positive integer, or this machine has no such device.
     """
 
     def __init__(

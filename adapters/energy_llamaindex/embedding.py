@@ -26,7 +26,7 @@ class OpticalEmbedding(BaseEmbedding):
     truncate_dim : int, optional
         Keep only the first dimensions, at unit length again.
     device : str, optional
-        "cuda", "mps" or "cpu"; by default the best at hand.
+        "cuda", "mps" or "cpu"; by default the best available.
     """
 
     model_name: str = Field(default="compact", description="Name or folder of the encoder.")

@@ -53,7 +53,7 @@ class Candidates:
         Raises
         ------
         InvalidInputError
-            A document carries something that is no vector.
+            A document carries something that is not a vector.
         """
         known = [_as_vector(v, i) for v, i in zip(vectors, ids, strict=True)]
         wanted = [i for i, v in zip(ids, known, strict=True) if v is None and i is not None]
@@ -124,7 +124,7 @@ def lexical_scores(values: Sequence[Any], name: str) -> NDArray[np.float32]:
     Raises
     ------
     InvalidInputError
-        A score is no number of at least 0.
+        A score is not a number of at least 0.
     """
     scores = np.zeros(len(values), dtype=np.float32)
     for at, value in enumerate(values):

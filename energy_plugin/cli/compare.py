@@ -25,11 +25,11 @@ def command(
             "Made from the documents if not given."
         ),
     ] = None,
-    count: Annotated[int, typer.Option(min=1, help="Questions to make.")] = 60,
+    count: Annotated[int, typer.Option(min=1, help="Number of questions to make.")] = 60,
     embedder: Annotated[
         str | None, typer.Option(help="compact, a sentence-transformers model, or module:Class.")
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Chooses the questions to make.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the questions.")] = 0,
     name: Name = None,
     as_json: Json = False,
 ) -> None:

@@ -28,7 +28,7 @@ def command(
         str | None, typer.Option(help="Ask the stored demonstration one question of your own.")
     ] = None,
     limit: Annotated[int, typer.Option(min=1, max=100, help="Answers for a question.")] = 3,
-    documents: Annotated[int, typer.Option(min=50, help="Most documents to collect.")] = 6000,
+    documents: Annotated[int, typer.Option(min=50, help="Maximum number of documents.")] = 6000,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Embed, store and ask the reference documentation of this Python installation.

@@ -37,7 +37,7 @@ Vectors = Annotated[
         "DATA.npz; in place of an encoder."
     ),
 ]
-Encoder = Annotated[str, typer.Option(help="Encoder name or folder; or as --vectors.")]
+Encoder = Annotated[str, typer.Option(help="Encoder name or folder, if there are no --vectors.")]
 
 
 SeveralVectors = Annotated[
@@ -55,19 +55,19 @@ def command(
     encoder: Encoder = "compact",
     k: Annotated[int, typer.Option(min=100, help="Depth of the rankings.")] = 1000,
     ablate: Annotated[
-        bool, typer.Option("--ablate", help="A row for each term of the recipe, without it.")
+        bool, typer.Option("--ablate", help="Add a row for each term of the recipe, left out.")
     ] = False,
     rerank: Annotated[
         int | None,
-        typer.Option(min=1, help="Also rerank cosine's first so many: on a field, and alone."),
+        typer.Option(min=1, help="Also rerank cosine's top N, with and without a field."),
     ] = None,
     config: Annotated[
         Path | None,
-        typer.Option(help="JSON file of an EnergyConfig, as from tune --out; else the defaults."),
+        typer.Option(help="JSON file of an EnergyConfig, such as tune --out writes."),
     ] = None,
     save_vectors: Annotated[
         Path | None,
-        typer.Option(help="Folder to keep the vectors in, as NAME.npz, for a later --vectors."),
+        typer.Option(help="Folder to save vectors in, as NAME.npz, for a later --vectors."),
     ] = None,
     pages: Annotated[
         list[Path] | None,
@@ -77,10 +77,10 @@ def command(
         ),
     ] = None,
     peer: Annotated[
-        list[str] | None, typer.Option(help="Of --pages: tesseract or rapidocr, beside.")
+        list[str] | None, typer.Option(help="With --pages: also measure tesseract or rapidocr.")
     ] = None,
     limit: Annotated[
-        int | None, typer.Option(min=1, help="Of --pages: the first so many documents.")
+        int | None, typer.Option(min=1, help="With --pages: use the first N documents.")
     ] = None,
     hybrid: Annotated[
         bool,
@@ -91,7 +91,7 @@ def command(
         ),
     ] = False,
     worst: Annotated[
-        bool, typer.Option("--worst", help="The ten queries that lose most to cosine.")
+        bool, typer.Option("--worst", help="List the ten queries that lose most to cosine.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
@@ -159,7 +159,7 @@ def _settings(path: Path) -> EnergyConfig:
     try:
         return EnergyConfig.from_dict(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, RecursionError) as error:
-        raise InvalidInputError(f"{path} is no configuration: {error}") from error
+        raise InvalidInputError(f"{path} is not a configuration: {error}") from error
 
 
 def judged(

@@ -16,7 +16,7 @@ def command(
     path: Database,
     column: Annotated[str, typer.Option(help="Column or metadata key with each row's time.")],
     now: Annotated[
-        str | None, typer.Option(help="Count ages from this time, ISO 8601; from now if left out.")
+        str | None, typer.Option(help="Count ages from this time, ISO 8601 (default: now).")
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Apply the plan (default: dry run).")] = False,
     name: Name = None,
@@ -32,7 +32,9 @@ def command(
     try:
         moment = datetime.fromisoformat(now) if now else datetime.now(timezone.utc)
     except ValueError as error:
-        raise InvalidInputError(f"--now is {now!r}, expected ISO 8601, as 2026-01-31.") from error
+        raise InvalidInputError(
+            f"--now is {now!r}, expected ISO 8601, such as 2026-01-31."
+        ) from error
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=timezone.utc)
     store = open_store(path, name)

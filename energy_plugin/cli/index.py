@@ -25,7 +25,7 @@ Host = Annotated[
 TableName = Annotated[str, typer.Option("--name", help="Table or collection.")]
 Passage = Annotated[int, typer.Option(min=50, help="Characters per passage.")]
 Overlap = Annotated[
-    int, typer.Option(min=0, help="Characters that neighbours share, in whole sentences.")
+    int, typer.Option(min=0, help="Characters of overlap between passages, in whole sentences.")
 ]
 EmbedderName = Annotated[
     str,
@@ -100,7 +100,7 @@ def run(
     except KeyboardInterrupt:
         stored, planned = progress.get("passages", 0), progress.get("planned", 0)
         said = f"{stored} of {planned} passages are stored" if planned else "nothing was changed"
-        print(f"interrupted: {said}; run the same command again to go on", file=sys.stderr)
+        print(f"interrupted: {said}; run the same command again to resume", file=sys.stderr)
         raise typer.Exit(130) from None
     return outcome, progress
 

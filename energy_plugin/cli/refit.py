@@ -13,7 +13,7 @@ from energy_plugin.cli.options import Database, Json, Name
 def command(
     path: Database,
     memory_limit: Annotated[
-        str | None, typer.Option(help="Memory the fit may take, as '2 GB'.")
+        str | None, typer.Option(help="Memory limit of the fit, such as '2 GB'.")
     ] = None,
     name: Name = None,
     as_json: Json = False,

@@ -14,9 +14,11 @@ from energy_plugin.errors import InvalidInputError
 
 def command(
     path: Database,
-    output: Annotated[Path, typer.Option("--output", "-o", help="The page.")] = Path("report.html"),
+    output: Annotated[Path, typer.Option("--output", "-o", help="HTML file to write.")] = Path(
+        "report.html"
+    ),
     name: Name = None,
-    seed: Annotated[int, typer.Option(min=0, help="Chooses the queries.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the sample.")] = 0,
     as_json: Json = False,
 ) -> None:
     """Write a one-page report about an index.

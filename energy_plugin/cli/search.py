@@ -31,10 +31,11 @@ def command(
     where: Annotated[
         str | None,
         typer.Option(
-            help="""Filter. LanceDB: SQL, as "year > 1990". Chroma: JSON, as '{"year": 1990}'."""
+            help='Filter. LanceDB: SQL, such as "year > 1990". Chroma: JSON, such as '
+            """'{"year": 1990}'."""
         ),
     ] = None,
-    limit: Annotated[int, typer.Option(min=1, help="Most results to print.")] = 5,
+    limit: Annotated[int, typer.Option(min=1, help="Number of results.")] = 5,
     ranking: Annotated[
         Ranking | None,
         typer.Option(help="Order of the results. Default: hybrid, or energy without words."),

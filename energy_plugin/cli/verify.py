@@ -36,7 +36,7 @@ def command(
             if each not in found:
                 print(f"left: {each['kind']}: {each['message']}")
         if not found:
-            print(f"{store.host} {store.name!r}: all is well")
+            print(f"{store.host} {store.name!r}: no problems found")
         elif not repair:
             print("repair it with: --repair")
     if left:

@@ -29,9 +29,10 @@ def command(
     overlap: Overlap = 0,
     embedder: EmbedderName = "compact",
     ocr: OcrName = None,
-    every: Annotated[float, typer.Option(min=0.1, help="Seconds between two looks.")] = 2.0,
+    every: Annotated[float, typer.Option(min=0.1, help="Seconds between checks.")] = 2.0,
     runs: Annotated[
-        int | None, typer.Option(min=1, help="Stop after that many updates; else Ctrl-C.")
+        int | None,
+        typer.Option(min=1, help="Stop after this many updates (default: run until Ctrl-C)."),
     ] = None,
 ) -> None:
     """Keep an index up to date while files change.

@@ -219,7 +219,7 @@ class EnergyConfig:
         elif version != FORMAT_VERSION:
             raise InvalidInputError(
                 f"EnergyConfig has format version {version!r}, expected {FORMAT_VERSION}: another "
-                "release of energy-plugin wrote it. Upgrade where that is later, or set it anew."
+                "release of energy-plugin wrote it. Upgrade where that is later, or set it again."
             )
         cls.refuse_unknown(values)
         return cls(**values)
@@ -231,7 +231,7 @@ class EnergyConfig:
         Raises
         ------
         InvalidInputError
-            One is no setting.
+            One is not a setting.
         """
         known = [field.name for field in fields(cls)]
         unknown = sorted(map(str, set(names) - set(known)))

@@ -258,14 +258,14 @@ def _check_arrays(arrays: dict[str, NDArray[Any]]) -> None:
         if arrays[name].shape != shape:
             raise ValueError(f"{name} has shape {arrays[name].shape}, expected {shape}")
         if not (np.abs(arrays[name], dtype=np.float32) <= _LARGEST.get(name, _MOST)).all():
-            raise ValueError(f"{name} holds NaN, infinity or what is too large for it")
+            raise ValueError(f"{name} has NaN, infinity or values that are out of range")
     if d < 1 or not 1 <= m <= MOST_ANCHORS:
         raise ValueError(f"it has {d} dimensions and {m} anchors, of which {MOST_ANCHORS} are most")
     starts, columns = arrays["laplacian_indptr"], arrays["laplacian_indices"]
     if starts[0] != 0 or starts[-1] != edges or (np.diff(starts) < 0).any():
         raise ValueError("the row pointers of the Laplacian are out of order")
     if edges and not 0 <= columns.min() <= columns.max() < m:
-        raise ValueError("the Laplacian names anchors that there are not")
+        raise ValueError("the Laplacian names anchors that do not exist")
     off = columns != np.repeat(np.arange(m), np.diff(starts))
     edge = arrays["laplacian_data"][off]
     if ((edge > 0) | (edge < -1.01)).any():

@@ -82,7 +82,7 @@ class EnergyIndex:
         Raises
         ------
         InvalidInputError
-            `config` is no `EnergyConfig`, the device is not available, the limit is too small,
+            `config` is not an `EnergyConfig`, the device is not available, the limit is too small,
             or see `energy_plugin.validation.as_vectors`.
         """
         field, columns = passes.fit(
@@ -494,10 +494,10 @@ class EnergyIndex:
 
     @neutral()
     def maintain(self, vectors: Any | None = None) -> Maintenance:
-        """Split overloaded cells and merge close ones; codes of their rows are written anew.
+        """Split overloaded cells and merge close ones; codes of their rows are rewritten.
 
         The field changes (`index.field` is another one, to be stored with the columns of all
-        rows), the numbers of the rows do not. Metric and heat stay: `refit` learns them anew.
+        rows), the numbers of the rows do not. Metric and heat stay: `refit` learns them again.
 
         Parameters
         ----------

@@ -125,5 +125,5 @@ def _read_qrels(folder: Path) -> dict[str, dict[str, int]]:
             ) from error
         qrels.setdefault(query, {})[document] = grade
     if not qrels:
-        raise InvalidInputError(f"{path} holds no judgement. There is nothing to measure against.")
+        raise InvalidInputError(f"{path} has no judgement. There is nothing to measure against.")
     return qrels

@@ -174,7 +174,7 @@ def rankers(
     ablate : bool
         Also one ranking a term that is switched on in the configuration, without that term.
     rerank_first : int, optional
-        Also cosine's first so many, reranked with and without a field.
+        Also cosine's top N, reranked with and without a field.
     collection : JudgedCollection, optional
         Also the peers, which need its judgements and texts.
     words : bool

@@ -25,7 +25,7 @@ from tqdm.auto import tqdm
 from energy_plugin import __version__
 from energy_plugin.evaluation.docstrings import normalised, prose
 
-# Taken after the standard library, as far as they are installed, in equal shares.
+# Taken after the standard library, if installed, in equal shares.
 PACKAGES = ("numpy", "pandas", "scipy", "PIL", "pyarrow", "torch", "matplotlib", "polars")
 
 _DISTRIBUTIONS = {"PIL": "pillow"}

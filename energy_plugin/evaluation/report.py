@@ -128,7 +128,7 @@ def evaluate(
     ablate : bool
         Also a ranking for each term of the recipe, without that term.
     rerank_first : int, optional
-        Also cosine's first so many, reranked with a field and on the candidates alone.
+        Also cosine's top N, reranked with a field and on the candidates alone.
     peers : bool
         Also what others do without labels, see `energy_plugin.evaluation.peers`.
     words : bool

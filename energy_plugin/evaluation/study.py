@@ -57,7 +57,7 @@ def drift(
         stop = start + len(each.corpus)
 
         def ndcg(ranked: npt.NDArray[np.int64], which: JudgedCollection = collection) -> float:
-            # rows of other collections keep their places and are no answers
+            # rows of other collections keep their places and are not answers
             own = np.where((ranked >= start) & (ranked < stop), ranked - start, -1)  # noqa: B023
             return _ndcg(which, own)
 

@@ -78,7 +78,7 @@ class Sweep:
         Raises
         ------
         InvalidInputError
-            A name is no setting, or a value is out of its range.
+            A name is not a setting, or a value is out of its range.
         """
         base.refuse_unknown(self.axes)
         for values in product(*self.axes.values()):

@@ -153,8 +153,8 @@ def _pick(
         raise InvalidInputError(f"{path}: {key} are {vectors.dtype}, expected finite numbers.")
     try:
         rows = {str(name): row for row, name in enumerate(ids)}
-    except (ValueError, SystemError) as error:  # numpy's, for what is no character
-        raise InvalidInputError(f"{path}: the ids of {key} are no text ({error}).") from error
+    except (ValueError, SystemError) as error:  # numpy's, for what is not a character
+        raise InvalidInputError(f"{path}: the ids of {key} are not text ({error}).") from error
     names = list(wanted)
     absent = [name for name in names if name not in rows]
     if absent:

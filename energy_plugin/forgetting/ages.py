@@ -71,7 +71,7 @@ def _seconds(value: Any, name: str) -> float:
             value = datetime.fromisoformat(text[:-1] + "+00:00" if text.endswith("Z") else text)
         except ValueError as error:
             raise InvalidInputError(
-                f"{name} is {value!r}, which is no ISO 8601 time; "
+                f"{name} is {value!r}, which is not an ISO 8601 time; "
                 "expected a datetime, a number of seconds since 1970 or such a string"
             ) from error
     if isinstance(value, date) and not isinstance(value, datetime):

@@ -171,7 +171,7 @@ def _unpacked(packed: NDArray[np.uint8], rows: int, known: int, terms: int) -> R
     before = np.concatenate([[0], total])[indptr[:-1]]
     place = total - np.repeat(before, lengths)
     if terms and not 0 <= place.min() <= place.max() < known:
-        raise ValueError("it names terms that there are not")
+        raise ValueError("it names terms that do not exist")
     return RowWords(indptr, names[place], counts)
 
 

@@ -123,7 +123,7 @@ def hold_out(texts: Sequence[str], *, count: int = MADE, seed: int = 0) -> list[
     ----------
     texts : sequence of str
     count : int
-        At most so many passages, chosen by the seed.
+        At most this many passages, chosen by the seed.
     """
     rng = np.random.default_rng(seed)
     seen: dict[str, int] = {}

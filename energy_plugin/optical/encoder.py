@@ -209,7 +209,7 @@ _lock = SimpleNamespace(loading=threading.Lock())
 
 
 def _after_fork() -> None:
-    """Forget a lock whose holder is no thread of the forked process."""
+    """Forget a lock whose holder is not a thread of the forked process."""
     _lock.loading = threading.Lock()
 
 

@@ -51,5 +51,5 @@ def halved(read: Callable[[Sequence[Any]], Sequence[_T]], items: Sequence[Any]) 
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
     middle = len(items) // 2
-    logger.warning("memory ran out at %d pages; going on with %d at a time", len(items), middle)
+    logger.warning("memory ran out at %d pages; continuing with %d at a time", len(items), middle)
     return [*halved(read, items[:middle]), *halved(read, items[middle:])]

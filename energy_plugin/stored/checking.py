@@ -32,7 +32,7 @@ def findings_of(keeper: Keeper) -> list[Finding]:
     except CorruptFieldError as error:
         return [Finding("corrupt", str(error), "repair(rebuild=True)")]
     except (ForeignFieldError, InvalidInputError) as error:
-        remedy = "open it with the former embedder, or repair(rebuild=True)"
+        remedy = "open it with the previous embedder, or repair(rebuild=True)"
         return [Finding("foreign", str(error), remedy)]
     found = [*_altered(taken), *_pending(taken), *keeper.findings(taken)]
     return sorted(found, key=lambda finding: KINDS.index(finding.kind))

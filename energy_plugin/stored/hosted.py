@@ -79,7 +79,7 @@ class DatabaseKeeper:
         if None not in (now, stored.embedder) and now != stored.embedder:
             raise ForeignFieldError(
                 f"The energy field of {name!r} was built on vectors of {stored.embedder}, it is "
-                f"opened with {now}. Open it with the former embedder; or, if the rows were "
+                f"opened with {now}. Open it with the previous embedder; or, if the rows were "
                 "embedded again, call build()."
             )
         field = EnergyField.from_bytes(stored.field)
@@ -204,7 +204,9 @@ class DatabaseKeeper:
                 live.pending = Changes()
                 return changes
             self._live = None  # another writer has just published
-        raise RuntimeError(f"Others publish fields of {self.database.name!r} without a pause.")
+        raise RuntimeError(
+            f"Other processes keep publishing fields of {self.database.name!r}. Try again."
+        )
 
     def times(self, taken: Taken, key: str) -> Sequence[Any]:
         """See `Keeper.times`."""
@@ -266,7 +268,7 @@ class HostedField(FieldVerbs):
     ----------
     database : Database
     device : str, optional
-        "cuda", "mps" or "cpu"; by default the best at hand.
+        "cuda", "mps" or "cpu"; by default the best available.
     costs : Costs, optional
         What the database takes under a memory limit.
     """
@@ -310,7 +312,7 @@ class HostedField(FieldVerbs):
         Raises
         ------
         InvalidInputError
-            There are no rows, the limit is too small, or `config` is no EnergyConfig.
+            There are no rows, the limit is too small, or `config` is not an EnergyConfig.
         """
         limit = as_memory_limit(memory_limit)
         self._keeper.build(as_config(config), limit, show_progress_bar=show_progress_bar)
@@ -340,7 +342,7 @@ class HostedField(FieldVerbs):
         NotBuiltError, ForeignFieldError, CorruptFieldError
             See `field`.
         InvalidInputError
-            The query has another dimension, or k is no positive integer.
+            The query has another dimension, or k is not a positive integer.
         """
         k = as_k(k)
         for _ in range(ATTEMPTS):

@@ -71,7 +71,7 @@ class FieldVerbs:
         """Split overloaded cells and merge close ones, as a new generation if that changes any.
 
         For rows that have grown or moved; see ``info().drift``. Metric and heat stay: `refit`
-        learns them anew.
+        learns them again.
 
         Parameters
         ----------
@@ -125,7 +125,7 @@ class FieldVerbs:
         NotBuiltError, ForeignFieldError, CorruptFieldError
             There is no usable field; `build` starts afresh.
         InvalidInputError
-            There are no rows, the limit is too small, or `config` is no EnergyConfig.
+            There are no rows, the limit is too small, or `config` is not an EnergyConfig.
         """
         limit = as_memory_limit(memory_limit)
         settings = None if config is None else as_config(config)
@@ -174,7 +174,7 @@ class FieldVerbs:
         Raises
         ------
         InvalidInputError
-            No row has the key, a value is no time, or `schedule` is no Schedule.
+            No row has the key, a value is not a time, or `schedule` is not a Schedule.
         """
         from energy_plugin.energy.codec.codes import stored_bits
         from energy_plugin.forgetting import Schedule, ages_in_days

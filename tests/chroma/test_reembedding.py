@@ -211,7 +211,7 @@ def test_rows_without_anything_to_embed_are_refused(where, made):
     with pytest.raises(InvalidInputError, match="1 rows of 'texts', 'bare' for one"):
         EnergyCollection(made).reembed(GramEmbedding(2))
     assert names(where) == ["texts"]
-    with pytest.raises(InvalidInputError, match="no embedding function that Chroma can store"):
+    with pytest.raises(InvalidInputError, match="not an embedding function that Chroma can store"):
         EnergyCollection(made).reembed(lambda input: input)
 
 

@@ -182,7 +182,7 @@ def test_a_configuration_of_ones_own(plain):
         ("found", [[1.0], [1.0, 2.0]], "query"),
         ("got", QUERIES, "collection.query"),
         ([], QUERIES, "collection.query"),
-        ("bare", QUERIES, "holds no embeddings"),
+        ("bare", QUERIES, "has no embeddings"),
     ],
 )
 def test_wrong_arguments_are_refused(plain, result, query, message):

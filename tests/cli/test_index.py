@@ -170,7 +170,7 @@ def _rows(host, into):
     ("arguments", "message"),
     [
         (("index", "{tmp}/none", "--into", "{tmp}/db"), "is not a folder"),
-        (("index", "{tmp}/bare", "--into", "{tmp}/db"), "holds no file to index"),
+        (("index", "{tmp}/bare", "--into", "{tmp}/db"), "has no file to index"),
         (("index", "{tmp}/files", "--into", "{tmp}/files"), "neither a LanceDB nor a Chroma"),
         (("index", "{tmp}/files", "--into", "{tmp}/files/a.txt"), "is a file"),
         (("index", "{tmp}/files", "--into", "{tmp}/db", "--host", "x"), "Unknown host 'x'"),

@@ -66,7 +66,7 @@ def test_beir_folder_of_judgements(folder):
     ("name", "content", "message"),
     [
         ("qrels.tsv", None, "has no judgements"),
-        ("qrels.tsv", "query-id\tcorpus-id\tscore\n", "holds no judgement"),
+        ("qrels.tsv", "query-id\tcorpus-id\tscore\n", "has no judgement"),
         ("qrels.tsv", "q1\td1\n", "line 1"),
         ("qrels.tsv", "x\td1\t1\n", "no judged query"),
         ("corpus.jsonl", None, "does not exist"),

@@ -88,5 +88,5 @@ def test_the_command_prints_and_draws(folder, weights, tmp_path):
 def test_only_compact_encoders_have_these_stages(folder, weights):
     encoder = OpticalEncoder.from_pretrained(weights, device="cpu")
     encoder.model = torch.nn.Identity()
-    with pytest.raises(InvalidInputError, match="no compact encoder"):
+    with pytest.raises(InvalidInputError, match="not a compact encoder"):
         stage_scores(load_collection(folder), encoder)

@@ -147,7 +147,7 @@ def test_page_images_as_documents(tmp_path, model):
     energy = EnergyTable(table).build()
     assert energy.search(text_of(7)).limit(1).to_list()[0]["id"] == 7
     assert energy.search(Image.open(io.BytesIO(png(9)))).limit(1).to_list()[0]["id"] == 9
-    with pytest.raises(InvalidInputError, match="no image that Pillow reads"):
+    with pytest.raises(InvalidInputError, match="not an image that Pillow reads"):
         energy.add([{"id": 99, "page": b"not an image"}])
     assert table.count_rows() == 30
 

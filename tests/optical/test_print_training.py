@@ -58,7 +58,7 @@ def test_folding_leaves_the_answers(tmp_path: Path) -> None:
 
 def test_weights_of_others_are_refused(tmp_path: Path) -> None:
     (tmp_path / "print.safetensors").write_bytes(b"no weights")
-    with pytest.raises(CheckpointError, match="holds no recogniser of print"):
+    with pytest.raises(CheckpointError, match="has no recogniser of print"):
         files.load(tmp_path / "print.safetensors")
 
 

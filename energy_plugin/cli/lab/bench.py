@@ -22,10 +22,12 @@ def command(
         ),
     ],
     parts: Annotated[
-        str, typer.Option(help="Some of the parts, with commas.")
+        str, typer.Option(help="Parts to run, separated by commas.")
     ] = "codes,judged,jacobians,speed,upkeep,build",
-    queries: Annotated[int, typer.Option(min=1, help="Queries of each file.")] = 500,
-    rows: Annotated[str, typer.Option(help="Rows of the search times, with commas.")] = "",
+    queries: Annotated[int, typer.Option(min=1, help="Queries per file.")] = 500,
+    rows: Annotated[
+        str, typer.Option(help="Row counts to time searches at, separated by commas.")
+    ] = "",
     judged: Annotated[
         Path | None,
         typer.Option(help="Folder of judged collections, named like the files of vectors."),
@@ -42,7 +44,7 @@ def command(
     ] = None,
     page: Annotated[
         Path | None,
-        typer.Option(help="A Markdown page whose marked tables are written anew."),
+        typer.Option(help="A Markdown page whose marked tables are rewritten."),
     ] = None,
     merge: Annotated[
         bool, typer.Option(help="Keep the parts of an earlier bench.json that are not run.")
@@ -80,13 +82,13 @@ def _numbers(text: str) -> list[int]:
         return [int(part) for part in text.split(",") if part.strip()]
     except ValueError as error:
         raise InvalidInputError(
-            f"--rows must be numbers with commas between them, got {text!r}."
+            f"--rows must be numbers separated by commas, got {text!r}."
         ) from error
 
 
 def _read(page: Path) -> str:
     if not page.is_file():
-        raise InvalidInputError(f"{page} is no file. --page names a page with marked tables.")
+        raise InvalidInputError(f"{page} is not a file. --page names a page with marked tables.")
     return page.read_text(encoding="utf-8")
 
 

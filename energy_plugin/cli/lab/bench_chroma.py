@@ -16,7 +16,7 @@ def command(
     ],
     rows: Annotated[int, typer.Option(min=1, help="Rows of the collection.")] = 100_000,
     dim: Annotated[int, typer.Option(min=2, help="Dimensions of a vector.")] = 384,
-    queries: Annotated[int, typer.Option(min=1, max=256, help="Questions of each way.")] = 100,
+    queries: Annotated[int, typer.Option(min=1, max=256, help="Questions per method.")] = 100,
     candidates: Annotated[int, typer.Option(min=10, help="Rows of Chroma's own search.")] = 100,
     row_columns: Annotated[
         bool, typer.Option("--row-columns", help="Also write the columns into each row.")
@@ -26,11 +26,11 @@ def command(
     ] = False,
     texts: Annotated[
         Path | None,
-        typer.Option(help="Text file with a document a line: ask hybrid questions of them too."),
+        typer.Option(help="Text file, one document per line; also times hybrid queries."),
     ] = None,
     data: Annotated[
         Path | None,
-        typer.Option(help="Judged collection, ranked in Chroma in place of the timing."),
+        typer.Option(help="Judged collection to rank in Chroma, instead of timing."),
     ] = None,
     vectors: Annotated[
         Path | None, typer.Option(help="Vectors of the judged collection, as of eval.")

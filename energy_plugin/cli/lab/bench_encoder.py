@@ -15,11 +15,13 @@ from energy_plugin.errors import InvalidInputError
 def command(
     size: Annotated[str, typer.Option(help="full, compact or both.")] = "both",
     mode: Annotated[str, typer.Option(help="Mode of the full encoder's pages.")] = "tiny",
-    batch: Annotated[int, typer.Option(help="Pages of a forward pass of the full encoder.")] = 4,
-    rounds: Annotated[int, typer.Option(help="Measurements, of which the median counts.")] = 3,
-    device: Annotated[str | None, typer.Option(help="cuda, mps or cpu; best unless given.")] = None,
+    batch: Annotated[int, typer.Option(help="Pages per forward pass of the full encoder.")] = 4,
+    rounds: Annotated[int, typer.Option(help="Measurements; the median is reported.")] = 3,
+    device: Annotated[
+        str | None, typer.Option(help="cuda, mps or cpu (default: the best available).")
+    ] = None,
     threads: Annotated[
-        int | None, typer.Option(min=1, help="Processor threads; torch's choice unless given.")
+        int | None, typer.Option(min=1, help="CPU threads (default: torch's choice).")
     ] = None,
     output: Annotated[Path | None, typer.Option(help="JSON file to write.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,

@@ -16,18 +16,18 @@ from energy_plugin.cli.console import console, print_json, table
 def command(
     rows: Annotated[int, typer.Option(min=100, help="Rows of the table.")] = 100_000,
     dim: Annotated[int, typer.Option(min=2, help="Dimensions of the vectors.")] = 384,
-    queries: Annotated[int, typer.Option(min=1, help="Searches of each kind.")] = 50,
-    nprobes: Annotated[int, typer.Option(min=1, help="Partitions, or cells, of a search.")] = 20,
+    queries: Annotated[int, typer.Option(min=1, help="Searches per kind.")] = 50,
+    nprobes: Annotated[int, typer.Option(min=1, help="Partitions, or cells, to probe.")] = 20,
     refine: Annotated[int, typer.Option(min=1, help="LanceDB's refine factor.")] = 5,
     memory_rows: Annotated[
-        int, typer.Option(min=1, help="Rows whose index is weighed in memory.")
+        int, typer.Option(min=1, help="Rows of the index whose memory is measured.")
     ] = 1_000_000,
-    seed: Annotated[int, typer.Option(min=0, help="Of the random vectors.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the random vectors.")] = 0,
     vectors: Annotated[
-        Path | None, typer.Option(help="A .npy or .npz file of vectors in place of random ones.")
+        Path | None, typer.Option(help="A .npy or .npz file of vectors, instead of random ones.")
     ] = None,
     folder: Annotated[
-        Path | None, typer.Option(help="Where the database is made; by default thrown away.")
+        Path | None, typer.Option(help="Folder of the database (default: a temporary one).")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:

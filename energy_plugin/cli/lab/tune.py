@@ -19,7 +19,7 @@ def command(
     vectors: Vectors = None,
     encoder: Encoder = "compact",
     unlabelled: Annotated[
-        bool, typer.Option("--unlabelled", help="Ignore the judgements: the rows ask themselves.")
+        bool, typer.Option("--unlabelled", help="Ignore the judgements; use the rows as queries.")
     ] = False,
     trials: Annotated[int, typer.Option(min=1, help="Settings to try, the defaults first.")] = 24,
     folds: Annotated[int, typer.Option(min=2, help="Folds of the cross-validation.")] = 5,

@@ -29,7 +29,7 @@ def _located(source: str, revision: str) -> Path:
     path = checkpoint.source(source, revision=revision, show_progress_bar=show_progress())
     if checkpoint.is_compact(path):
         raise CheckpointError(
-            f"{source!r} holds no weights with the published names; a compact encoder is one "
+            f"{source!r} has no weights with the published names; a compact encoder is one "
             "file already"
         )
     return path

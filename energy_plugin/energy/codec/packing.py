@@ -87,7 +87,7 @@ def loads(blob: bytes) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
         if start[:-1] == MAGIC[:-1] and start[-1:].isdigit():
             raise CorruptFieldError(newer("These bytes", start[-1:].decode(), MAGIC[-1:].decode()))
         raise CorruptFieldError(
-            f"These bytes do not start with {MAGIC!r} (got {start!r}): they are no energy data, "
+            f"These bytes do not start with {MAGIC!r} (got {start!r}): they are not energy data, "
             "or altered. Restore them from a backup or build again."
         )
     body = blob[_HEAD:]

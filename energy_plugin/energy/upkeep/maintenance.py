@@ -1,4 +1,4 @@
-"""Upkeep of an index whose rows have changed: cells are merged and split, or all is fitted anew.
+"""Upkeep of an index whose rows have changed: merge and split cells, or refit everything.
 
 ========== ===================================================================
 S_c        distortion of a cell, Σ ‖x̃ − a_c‖², read from the codes' headers

@@ -28,7 +28,7 @@ def check_columns(field: EnergyField, columns: EnergyColumns) -> None:
     if columns.field_id not in (None, field.fingerprint):
         raise ForeignFieldError(
             f"The columns belong to the field {columns.field_id}, this one is "
-            f"{field.fingerprint}: rotation, metric or anchors are others. Read both of the same "
+            f"{field.fingerprint}: rotation, metric or anchors differ. Read both of the same "
             "generation, or build again."
         )
     width, cells = columns.residual.shape[1], columns.cell

@@ -49,7 +49,7 @@ def read(path: Path, queries: int) -> Vectors:
         No such file, another layout, or too few rows.
     """
     if path.suffix not in {".npz", ".npy"} or not path.is_file():
-        raise InvalidInputError(f"{path} is no .npy or .npz file. Name a file of vectors.")
+        raise InvalidInputError(f"{path} is not a .npy or .npz file. Name a file of vectors.")
     try:
         if path.suffix == ".npz":
             with np.load(path, allow_pickle=False) as file:

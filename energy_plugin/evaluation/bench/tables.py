@@ -175,7 +175,7 @@ TABLES = {
 
 
 def fill(page: str, run: dict[str, Any]) -> str:
-    """A page with its tables written anew; those whose part was not run stay.
+    """A page with its tables rewritten; those whose part was not run stay.
 
     Raises
     ------

@@ -2,7 +2,7 @@
 
 The folder holds ``lancedb/``, ``chroma/`` and ``manifest.json``, which says what the hosts
 should hold. What they do hold is read from themselves, so that a run that was interrupted
-goes on where it stopped.
+resumes where it stopped.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class Manifest:
         return (self.corpus, self.fingerprint) == (other.corpus, other.fingerprint)
 
     def took(self, step: str, seconds: float) -> Manifest:
-        """Give the manifest with the time of a step: storing adds up, building starts anew."""
+        """Give the manifest with the time of a step: storing adds up, building starts over."""
         before = self.seconds.get(step, 0.0) if step.startswith("store ") else 0.0
         return replace(self, seconds={**self.seconds, step: before + seconds})
 
@@ -233,7 +233,7 @@ class DemoStore:
         """Remove an older demonstration, and nothing that is not one.
 
         A manifest of no documents marks the folder as ours before a database is opened in it:
-        a run that is interrupted here starts anew.
+        a run that is interrupted here starts over.
         """
         if self.folder.exists() and not self.folder.is_dir():
             raise InvalidInputError(f"{self.folder} is a file. Give another --folder.")

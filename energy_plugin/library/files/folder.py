@@ -81,7 +81,7 @@ def files_below(folder: Path, database: Path | None = None) -> Listing:
     if not found.files:
         said = left_out(found.skipped, found.outside)
         raise InvalidInputError(
-            f"{folder} holds no file to index{f' ({said})' if said else ''}. "
+            f"{folder} has no file to index{f' ({said})' if said else ''}. "
             f"Expected some of {', '.join(sorted(SUFFIXES))}."
         )
     return found

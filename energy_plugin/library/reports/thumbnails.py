@@ -28,7 +28,7 @@ class Thumbnails:
         self._drawn: dict[tuple[str, int], bytes | None] = {}
 
     def of(self, where: tuple[str, int] | None) -> bytes | None:
-        """JPEG of a page; None where it is no page, or the file is gone."""
+        """JPEG of a page; None where it is not a page, or the file is gone."""
         if where is None or self._folder is None:
             return None
         if where not in self._drawn:

@@ -131,7 +131,7 @@ class Store(ABC):
         Raises
         ------
         ForeignFieldError
-            The encoder at hand is not the one that embedded the rows.
+            The installed encoder is not the one that embedded the rows.
         """
 
     @property

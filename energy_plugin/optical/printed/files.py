@@ -54,7 +54,7 @@ def load(path: Path) -> Recogniser:
         RecursionError,
     ) as error:
         raise CheckpointError(
-            f"{path} holds no recogniser of print that this release reads: {error!r}. Install the "
+            f"{path} has no recogniser of print that this release reads: {error!r}. Install the "
             "package again, or train one"
         ) from error
     return model.eval()

@@ -35,7 +35,7 @@ def sheet(picture: Any, name: str) -> Image:
     Raises
     ------
     InvalidInputError
-        It cannot be read, is no picture, is empty, or has several frames or too many pixels.
+        It cannot be read, is not a picture, is empty, or has several frames or too many pixels.
     """
     from PIL import Image as PilImage
 
@@ -111,7 +111,7 @@ def _opened(file: Any, path: Path, name: str) -> Image:
                 f"{MOST_PIXELS:,} that are scaled down; scan it at a lower resolution"
             )
         return image
-    raise UnidentifiedImageError("no kind of picture that Pillow knows")
+    raise UnidentifiedImageError("not an image format that Pillow reads")
 
 
 def _of_array(array: NDArray[Any], name: str) -> Image:

@@ -26,7 +26,9 @@ def _read(path: Path) -> list[str]:
     try:
         raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise InvalidInputError(f"{path} is no whole gzip file ({error}); copy it again") from error
+        raise InvalidInputError(
+            f"{path} is not a complete gzip file ({error}); copy it again"
+        ) from error
     try:
         text = raw.decode("utf-8")
     except UnicodeDecodeError as error:

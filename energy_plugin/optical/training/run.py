@@ -354,7 +354,7 @@ class Run:
         except (ValueError, KeyError, AttributeError, RecursionError) as error:
             raise InvalidInputError(
                 f"{self.work / 'state.json'} is damaged or of another release ({error!r}). Name "
-                "another work folder, or go on with the release that wrote it"
+                "another work folder, or continue with the release that wrote it"
             ) from error
         self.state = {name: record.get(name, value) for name, value in self.state.items()}
         with safe_open(self.work / record["file"], framework="pt") as file:

@@ -121,13 +121,13 @@ class TrainingConfig:
         Raises
         ------
         InvalidInputError
-            The file is no JSON object, or names an unknown field.
+            The file is not a JSON object, or names an unknown field.
         """
         try:
             return cls(**json.loads(path.read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError, RecursionError) as error:
             raise InvalidInputError(
-                f"{path} is no training configuration: {error}. Expected a JSON object with any "
+                f"{path} is not a training configuration: {error}. Expected a JSON object with any "
                 f"of {[field.name for field in fields(cls)]}"
             ) from error
 

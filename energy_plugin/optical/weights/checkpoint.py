@@ -111,7 +111,7 @@ def source(
 def is_compact(path: Path) -> bool:
     """Whether a file or folder is to be read as a compact encoder.
 
-    True also of what is no encoder at all, which `load` then refuses by name.
+    True also of what is not an encoder at all, which `load` then refuses by name.
     """
     from energy_plugin.optical.weights.files import files_of, is_published
 
@@ -137,7 +137,7 @@ def read_config(path: Path) -> DeepEncoderConfig:
         config = DeepEncoderConfig.from_dict(json.loads(metadata["config"]))
     except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise CheckpointError(
-            f"{path} is no encoder that energy-plugin wrote ({error!r}); name another file, or "
+            f"{path} is not an encoder that energy-plugin wrote ({error!r}); name another file, or "
             f"{COMPACT!r} for the bundled encoder"
         ) from error
     if metadata.get("typesetter_version") != str(TYPESETTER_VERSION):
@@ -187,7 +187,7 @@ def load(path: Path) -> CompactEncoder:
         fitting = value.dtype == torch.int8 if name in scaled else value.is_floating_point()
         weights[name] = value.float() * scale
         if not fitting or not bool(weights[name].isfinite().all()):
-            raise CheckpointError(f"{path}: {name} holds {value.dtype} that are no weights")
+            raise CheckpointError(f"{path}: {name} holds {value.dtype} that are not weights")
     model.load_state_dict(weights, assign=True)
     return model.requires_grad_(False).eval()
 

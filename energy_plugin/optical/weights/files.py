@@ -67,7 +67,7 @@ def files_of(path: Path) -> list[Path]:
     if not found:
         pickles = sorted(file.name for file in path.glob("*") if file.suffix in _PICKLES)
         hint = f"; {pickles} are pickles, which are never read" if pickles else ""
-        raise CheckpointError(f"{path} holds no safetensors file{hint}")
+        raise CheckpointError(f"{path} has no safetensors file{hint}")
     return found
 
 

@@ -82,7 +82,7 @@ def fetch(
     Raises
     ------
     CheckpointError
-        Not in the cache and not to be had; or the repository holds no such encoder.
+        Not in the cache and not to be had; or the repository has no such encoder.
     """
     hub = _library()
     home = Path(cache_dir) if cache_dir else Path(hub.constants.HF_HOME) / "energy-plugin"
@@ -162,7 +162,7 @@ def _fetched(
             raise CheckpointError(f"{url} has no size or version; it cannot be read in parts")
         commit = str(found.commit_hash or found.etag).strip('"')
         if not is_plain(commit):  # it becomes the name of a folder
-            raise CheckpointError(f"{url} has the version {commit!r}, which is no commit")
+            raise CheckpointError(f"{url} has the version {commit!r}, which is not a commit")
         return _Remote(url, int(found.size), commit)
 
     try:
@@ -219,7 +219,7 @@ def _tensors(hub: Any, file: _Remote) -> Iterator[_Tensor]:
             raise ValueError(f"a head of {length} bytes")
         packed = _read(hub, file, 8, 8 + length)
     except ValueError as error:
-        raise CheckpointError(f"{file.url} is no safetensors file: {error!r}") from error
+        raise CheckpointError(f"{file.url} is not a safetensors file: {error!r}") from error
     return iter(_placed(packed, file))
 
 
@@ -244,7 +244,7 @@ def _placed(packed: bytes, file: _Remote) -> list[_Tensor]:
             if other.start < one.stop:
                 raise ValueError(f"{one.key} and {other.key} overlap")
     except DAMAGE as error:
-        raise CheckpointError(f"{file.url} is no safetensors file: {error!r}") from error
+        raise CheckpointError(f"{file.url} is not a safetensors file: {error!r}") from error
     return found
 
 

@@ -34,7 +34,7 @@ def config_of(shapes: Mapping[str, tuple[int, ...]]) -> FullConfig:
     Raises
     ------
     CheckpointError
-        A width is no multiple of a head's 64 channels.
+        A width is not a multiple of a head's 64 channels.
     """
     default = FullConfig()
 
@@ -119,7 +119,7 @@ def check_shapes(
     """
     if not shapes:
         raise CheckpointError(
-            f"{source} holds no tensor of a DeepEncoder: expected the published names "
+            f"{source} has no tensor of a DeepEncoder: expected the published names "
             f"({', '.join(PARTS)}…), with or without {PREFIX!r} in front"
         )
     config = config_of(shapes)
@@ -162,7 +162,7 @@ def encoder_of(
     if bad:
         more = [f"and {len(bad) - _NAMED} more"] if len(bad) > _NAMED else []
         raise CheckpointError(
-            f"{source} holds tensors that are no weights:\n  " + "\n  ".join([*bad[:_NAMED], *more])
+            f"{source} has tensors that are not weights:\n  " + "\n  ".join([*bad[:_NAMED], *more])
         )
     with torch.device("meta"):
         model: Any = FullEncoder(config)

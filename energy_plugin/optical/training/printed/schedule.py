@@ -89,12 +89,12 @@ class PrintConfig:
         Raises
         ------
         InvalidInputError
-            The file is no JSON object, or names an unknown field.
+            The file is not a JSON object, or names an unknown field.
         """
         try:
             return cls(**json.loads(path.read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError, RecursionError) as error:
             raise InvalidInputError(
-                f"{path} is no schedule for print: {error}. Expected a JSON object with any of "
+                f"{path} is not a schedule for print: {error}. Expected a JSON object with any of "
                 f"{[field.name for field in fields(cls)]}"
             ) from error

@@ -60,7 +60,7 @@ def train(
         process.join()
     if any(process.exitcode for process in running):
         raise InvalidInputError(
-            "a trainer stopped early; see its error above, and call again to go on"
+            "a trainer stopped early; see its error above, and call again to resume"
         )
     from energy_plugin.optical.printed import files
 
