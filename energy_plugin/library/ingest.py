@@ -312,7 +312,7 @@ class Ingest:
         for row, file in waiting:
             if row.picture:
                 seen = self._picture(file, row)
-                text, vector = self.embedder.encode_page(seen, Path(row.source))
+                text, vector = self.embedder.encode_page(seen)
                 done.append((replace(row, text=text), vector))
         return done
 
