@@ -48,9 +48,9 @@ def letters(ink: NDArray[np.uint8]) -> Letters:
     """
     from scipy import ndimage
 
-    mask = ink > _MASK
-    y0, y1 = _span(mask.any(axis=1))
-    x0, x1 = _span(mask[y0:y1].any(axis=0))
+    mask: NDArray[np.bool_] = ink > _MASK
+    y0, y1 = _span(np.any(mask, axis=1))
+    x0, x1 = _span(np.any(mask[y0:y1], axis=0))
     if not y1:
         return _none()
     labels, count = ndimage.label(mask[y0:y1, x0:x1], np.ones((3, 3), np.int8))
