@@ -1,9 +1,9 @@
-"""Energy distances of candidates that LanceDB's own search has found."""
+"""Energy of candidates that LanceDB's own search has found."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -17,7 +17,34 @@ from energy_lancedb.snapshot import Snapshot
 from energy_plugin.errors import InvalidInputError
 
 if TYPE_CHECKING:
-    from energy_plugin.energy import EnergyField
+    from energy_plugin.energy import EnergyColumns, EnergyField
+
+
+@dataclass(frozen=True, eq=False)
+class Scored:
+    """What candidates are ranked by; (n,) each, float32.
+
+    Parameters
+    ----------
+    distances : ndarray
+        Infinite for rows without a vector.
+    relevance : ndarray, optional
+        0 for rows without a vector; None where it was not asked for, or without a field.
+    """
+
+    distances: NDArray[np.float32]
+    relevance: NDArray[np.float32] | None = None
+
+    def at(self, places: NDArray[np.int64]) -> Scored:
+        """Of candidates, each of which is one of these; those at −1 are without a vector."""
+        if len(self.distances) == 0:
+            last = np.full(len(places), np.inf, dtype=np.float32)
+            return Scored(last, None if self.relevance is None else np.zeros_like(last))
+        known = places >= 0
+        relevance = None
+        if self.relevance is not None:
+            relevance = np.where(known, self.relevance[places], np.float32(0))
+        return Scored(np.where(known, self.distances[places], np.float32(np.inf)), relevance)
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +102,7 @@ def vectors_in(results: pa.Table, column: str, dim: int) -> NDArray[np.float32]:
     return matrix
 
 
-def distances_alone(
+def scored_alone(
     query: NDArray[np.float32],
     results: pa.Table,
     column: str,
@@ -83,34 +110,25 @@ def distances_alone(
     device: str | None,
     *,
     words: Words | None = None,
-) -> NDArray[np.float32]:
-    """Energy distance of every candidate on the graph of the candidates alone, (n,).
+) -> Scored:
+    """Every candidate on the graph of the candidates alone.
 
     Candidates that share a vector count once.
     """
     from energy_plugin.energy import EnergyReranker
 
-    if results.num_rows == 0:
-        return np.empty(0, dtype=np.float32)
     vectors = vectors_in(results, column, dim)
-    _, first, places = np.unique(prints_of(vectors), return_index=True, return_inverse=True)
-    kept = np.sort(first)  # in the order of the first search, which decides ties
-    rank = np.searchsorted(kept, first)[places]  # of each candidate among those kept
+    kept, rank = _distinct(prints_of(vectors))
     lexical, weight = _lexical(words, rank, len(kept))
     found = EnergyReranker(device=device).rerank(
-        query,
-        vectors[kept],
-        lexical=None if lexical is None else lexical[0],
-        lexical_weight=weight,
+        query, vectors[kept], lexical=lexical, lexical_weight=weight
     )
     distances = np.empty(len(kept), dtype=np.float32)
     distances[found.order] = found.distances
-    distances = distances[rank]
-    distances[~vectors.any(axis=1)] = np.inf  # rows without a vector are last
-    return distances
+    return Scored(distances).at(np.where(vectors.any(axis=1), rank, -1))
 
 
-def distances_by_columns(
+def scored_by_columns(
     reader: LiveTable,
     pointer: Pointer,
     field: EnergyField,
@@ -118,14 +136,13 @@ def distances_by_columns(
     results: pa.Table,
     *,
     words: Words | None = None,
-) -> NDArray[np.float32] | None:
-    """Energy distance of every candidate to one query by its own stored columns, (n,).
+    relevance: bool = False,
+) -> Scored | None:
+    """Every candidate by its own stored columns; those that share a vector count once.
 
     None where that cannot be: columns beside the table, candidates that cannot be told, or
     without columns of their present vector.
     """
-    from energy_plugin.energy import EnergyIndex
-
     if pointer.layout != "columns":
         return None
     stored = _stored(reader.host, pointer, results, held=reader.holds_rows())
@@ -134,27 +151,53 @@ def distances_by_columns(
     numbered = stored.append_column(ROWID, pa.array(np.arange(stored.num_rows), pa.uint64()))
     vectors = vectors_of(numbered, pointer.vector_column, pointer.dim)
     places = vectors.rowids.astype(np.int64)
-    written = stored.take(pa.array(places))
+    written = stored.select(NAMES)
+    if len(places) < stored.num_rows:
+        written = written.take(pa.array(places))
     if any(written[name].null_count for name in NAMES):
         return None
     columns, prints = pointer.format.from_arrow(written)
     if not np.array_equal(prints, prints_of(vectors.matrix)):
         return None
-    distances = np.full(stored.num_rows, np.inf, dtype=np.float32)  # rows without a vector are last
-    if len(places):
-        _, first, same = np.unique(prints, return_index=True, return_inverse=True)
-        kept = np.sort(first)  # in the order of the first search, which decides ties
-        index = EnergyIndex.from_columns(field, columns.take(kept), device=reader.device)
-        rank = np.full(stored.num_rows, -1, dtype=np.int64)
-        rank[places] = np.searchsorted(kept, first)[same]
-        lexical, weight = _lexical(words, rank, len(kept))
-        found = index.search(
-            query, k=len(kept), n_probe="all", lexical=lexical, lexical_weight=weight
+    kept, same = _distinct(prints)
+    rank = np.full(stored.num_rows, -1, dtype=np.int64)
+    rank[places] = same
+    by = _Ranking(field, query, words, relevance, reader.device)
+    return by.of(columns.take(kept), rank)
+
+
+@dataclass(frozen=True, eq=False)
+class _Ranking:
+    """One query and the field that ranks its candidates."""
+
+    field: EnergyField
+    query: NDArray[np.float32]
+    words: Words | None
+    relevance: bool
+    device: str | None
+
+    def of(self, columns: EnergyColumns, rank: NDArray[np.int64]) -> Scored:
+        """Candidates, of which `rank` says the place in the columns; −1: without a vector."""
+        from energy_plugin.energy.search.few import among
+
+        lexical, weight = _lexical(self.words, rank, len(columns))
+        found = among(
+            self.field,
+            columns,
+            self.query,
+            lexical=lexical,
+            lexical_weight=weight,
+            relevance=self.relevance,
+            device=self.device,
         )
-        ranked = np.empty(len(kept), dtype=np.float32)
-        ranked[found.ids[0]] = found.distances[0]
-        distances[places] = ranked[rank[places]]
-    return distances
+        return Scored(*found).at(rank)
+
+
+def _distinct(prints: NDArray[np.uint32]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The first candidate of each vector, ascending, and which of them each candidate shares."""
+    _, first, same = np.unique(prints, return_index=True, return_inverse=True)
+    kept = np.sort(first)  # in the order of the first search, which decides ties
+    return kept, np.searchsorted(kept, first)[same]
 
 
 def _stored(host: Host, pointer: Pointer, results: pa.Table, *, held: bool) -> pa.Table | None:
@@ -180,29 +223,28 @@ def _stored(host: Host, pointer: Pointer, results: pa.Table, *, held: bool) -> p
     return found.append_column(column, results[column]) if column in names else found
 
 
-def distances_in_field(
+def scored_in_field(
     snapshot: Snapshot,
-    queries: NDArray[np.float32],
+    query: NDArray[np.float32],
     results: pa.Table,
+    *,
     words: Words | None = None,
-) -> NDArray[np.float32]:
-    """Energy distance of every candidate to one query by the field of its table, (n,)."""
-    if results.num_rows == 0:
-        return np.empty(0, dtype=np.float32)
+    relevance: bool = False,
+) -> Scored:
+    """Every candidate by the field of its table; rows of another one by their vectors."""
+    from energy_plugin.energy import EnergyColumns
+
     rows, known = _row_numbers(snapshot, results)
+    distinct, places = np.unique(rows[known], return_inverse=True)
+    columns, rank = snapshot.columns_of(distinct), np.full(len(rows), -1, dtype=np.int64)
+    rank[known] = places
     if not known.all() and snapshot.pointer.vector_column in results.column_names:
-        return _mixed_distances(snapshot, queries, results, rows, known, words=words)
-    distances = np.full(len(rows), np.inf, dtype=np.float32)  # rows without a vector are last
-    if known.any():
-        distinct, places = np.unique(rows[known], return_inverse=True)
-        lexical, weight = _lexical(words, np.where(known, rows, -1), len(snapshot.rowids))
-        found = snapshot.index.search(
-            queries, k=len(distinct), rows=distinct, lexical=lexical, lexical_weight=weight
-        )
-        ranked = np.empty(len(distinct), dtype=np.float32)
-        ranked[np.searchsorted(distinct, found.ids[0])] = found.distances[0]
-        distances[known] = ranked[places]
-    return distances
+        vectors = _vectors(snapshot, results)
+        other = ~known & vectors.any(axis=1)
+        columns = EnergyColumns.concat([columns, snapshot.index.encode(vectors[other])])
+        rank[other] = len(distinct) + np.arange(int(other.sum()))
+    by = _Ranking(snapshot.field, query, words, relevance, snapshot.index.device)
+    return by.of(columns, rank)
 
 
 def _vectors(snapshot: Snapshot, results: pa.Table) -> NDArray[np.float32]:
@@ -223,31 +265,10 @@ def _row_numbers(
     )
 
 
-def _mixed_distances(
-    snapshot: Snapshot,
-    queries: NDArray[np.float32],
-    results: pa.Table,
-    rows: NDArray[np.int64],
-    known: NDArray[np.bool_],
-    *,
-    words: Words | None,
-) -> NDArray[np.float32]:
-    """As `distances_in_field`, where some candidates are not rows of the table."""
-    from energy_plugin.energy import EnergyColumns, EnergyIndex
-
-    unknown = snapshot.index.encode(_vectors(snapshot, results)[~known])
-    columns = EnergyColumns.concat([snapshot.columns_of(rows[known]), unknown])
-    index = EnergyIndex.from_columns(snapshot.field, columns, device=snapshot.index.device)
-    places = np.concatenate([np.flatnonzero(known), np.flatnonzero(~known)])
-    lexical, weight = _lexical(words, np.argsort(places), len(columns))
-    found = index.search(queries, k=len(columns), lexical=lexical, lexical_weight=weight)
-    distances = np.full(len(columns), np.inf, dtype=np.float32)
-    distances[places[found.ids[0]]] = found.distances[0]
-    return distances
-
-
-def _lexical(words: Words | None, places: NDArray[np.int64], n: int) -> tuple[Any, float | None]:
+def _lexical(
+    words: Words | None, places: NDArray[np.int64], n: int
+) -> tuple[NDArray[np.float32] | None, float | None]:
     """Scores of n rows, of which each candidate is one, and the share that they get."""
     if words is None or not words.scores.any():
         return None, None
-    return words.of(places, n)[None], words.weight
+    return words.of(places, n), words.weight

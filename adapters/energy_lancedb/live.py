@@ -49,6 +49,7 @@ class LiveTable:
         self.lock = threading.RLock()
         self._snapshot: Snapshot | None = None
         self._last_field: tuple[str, EnergyField] | None = None  # by the SHA-256 of its bytes
+        self._last_opened: tuple[Pointer, EnergyField] | None = None
 
     def snapshot(self) -> Snapshot:
         """The index as of the table's latest version, from memory where that has not changed.
@@ -79,7 +80,15 @@ class LiveTable:
             See `snapshot`.
         """
         with self.lock:
-            return self._opened(self.host.latest())[1:]
+            self._last_opened = self._opened(self.host.latest())[1:]
+            return self._last_opened
+
+    def held(self, pointer: Pointer | None) -> tuple[Pointer, EnergyField] | None:
+        """What `opened` gave last, if it is the field of this pointer."""
+        last = self._last_opened
+        if pointer is None or last is None or not last[0].same_field(pointer):
+            return None
+        return last
 
     def _opened(self, version: int) -> tuple[int, Pointer, EnergyField]:
         pointer = self.pointer()

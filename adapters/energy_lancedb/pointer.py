@@ -14,6 +14,7 @@ import re
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
+from functools import lru_cache
 from typing import Any
 
 from energy_lancedb.columns import RowFormat
@@ -143,12 +144,17 @@ def pointer_of(schema: Any) -> Pointer | None:
     if RESIDUAL in schema.names:
         found = _entry(schema.field(RESIDUAL).metadata)
         if found is not None:
-            return Pointer.from_json(found)
+            return _read(found)
     for column in schema:
         found = _entry(column.metadata)
         if found is not None and not column.name.startswith(RESIDUAL):  # one about to be swapped
-            return Pointer.from_json(found)
+            return _read(found)
     return None
+
+
+@lru_cache(maxsize=16)
+def _read(text: bytes) -> Pointer:
+    return Pointer.from_json(text)
 
 
 def replaced_pointer(schema: Any) -> Pointer | None:

@@ -13,16 +13,19 @@ from lancedb.rerankers import Reranker
 from numpy.typing import NDArray
 
 from energy_lancedb.candidates import (
+    Scored,
     Words,
-    distances_alone,
-    distances_by_columns,
-    distances_in_field,
+    scored_alone,
+    scored_by_columns,
+    scored_in_field,
     vector_column_of,
 )
+from energy_lancedb.columns import NAMES
+from energy_lancedb.hits import RELEVANCE
 from energy_lancedb.host import ROWID
 from energy_lancedb.layout import match
 from energy_lancedb.live import LiveTable
-from energy_lancedb.pointer import Pointer
+from energy_lancedb.pointer import Pointer, pointer_of
 from energy_lancedb.sync import live_table_of
 from energy_plugin.errors import InvalidInputError, NotBuiltError
 from energy_plugin.validation import as_k, as_queries
@@ -58,12 +61,13 @@ class EnergyReranker(Reranker):  # type: ignore[misc,unused-ignore]
         function.
     column : str, optional
         Vector column of the results, where there is no field to name it and several to choose
-        from.
+        from. An `EnergyTable` has one already, which it must be.
     top_k : int, optional
         Keep only the best candidates: LanceDB does not apply its limit again after reranking,
         so ``limit(200)`` with ``top_k=10`` ranks 200 and returns 10.
     return_score : {"relevance", "all"}, default "relevance"
-        Whether the columns ``_distance`` and ``_score`` of LanceDB's search stay.
+        Whether the columns ``_distance`` and ``_score`` of LanceDB's search stay, and with a field
+        ``_relevance`` joins them, 0 to 1, as in `EnergyTable.search`.
     lexical_weight : float, optional
         Share of the words in the ranking of full-text and hybrid results, 0 (none) to 1; one
         that suits most tables if not given.
@@ -81,6 +85,11 @@ class EnergyReranker(Reranker):  # type: ignore[misc,unused-ignore]
     >>> ranker = EnergyReranker(energy, top_k=10)                          # doctest: +SKIP
     >>> table.search("heat flow").limit(200).rerank(ranker).to_pandas()    # doctest: +SKIP
     >>> table.search(q).limit(200).rerank(ranker.for_vector(q), query_string="")  # doctest: +SKIP
+
+    Raises
+    ------
+    InvalidInputError
+        `column` is another one than that of the `EnergyTable`, or `top_k` is not positive.
     """
 
     def __init__(
@@ -98,6 +107,8 @@ class EnergyReranker(Reranker):  # type: ignore[misc,unused-ignore]
         self.energy: LiveTable | None = (
             None if energy is None else live_table_of(energy, column, device)
         )
+        if self.energy is not None and column is not None:
+            _check_column(self.energy, column)
         self.column = column
         self.device = device
         self.lexical_weight = lexical_weight
@@ -137,8 +148,10 @@ class EnergyReranker(Reranker):  # type: ignore[misc,unused-ignore]
         if fts_results.num_rows == 0:
             return self._rerank(query, vector_results)
         merged = fts_results
-        if vector_results.num_rows:
+        if vector_results.num_rows and self.score == "all":
             merged = _merge_with_scores(vector_results, fts_results)
+        elif vector_results.num_rows:  # the numbers of both sides are dropped in the end
+            merged = pa.concat_tables([vector_results, fts_results], promote_options="default")
         return self._rerank(query, merged, scaled=True)
 
     def rerank_multivector(
@@ -184,13 +197,23 @@ class EnergyReranker(Reranker):  # type: ignore[misc,unused-ignore]
             parts = self._ranked_parts(query, results, None, scaled=scaled)
         else:
             with self.energy.lock:
-                parts = self._ranked_parts(query, results, self._opened(), scaled=scaled)
+                opened = self._opened(results.schema)
+                parts = self._ranked_parts(query, results, opened, scaled=scaled)
         return self._keep_relevance_score(pa.concat_tables(parts))
 
-    def _opened(self) -> tuple[Pointer, EnergyField] | None:
-        """The field of the table, if there is one."""
+    def _opened(self, schema: pa.Schema) -> tuple[Pointer, EnergyField] | None:
+        """The field of the table, if there is one.
+
+        Results that carry the columns of the field in memory say so themselves: the table, whose
+        newest version costs a look at the disk, is not asked then.
+        """
+        assert self.energy is not None
+        if set(NAMES) <= set(schema.names):
+            held = self.energy.held(pointer_of(schema))
+            if held is not None:
+                return held
         try:
-            return None if self.energy is None else self.energy.opened()
+            return self.energy.opened()
         except NotBuiltError:
             return None
 
@@ -233,27 +256,45 @@ class EnergyReranker(Reranker):  # type: ignore[misc,unused-ignore]
         for one, group in zip(queries, groups, strict=True):
             words = _words_of(group, self.lexical_weight, scaled=scaled)
             if opened is None:
-                distances = distances_alone(one, group, column, dim, self.device, words=words)
+                found = scored_alone(one, group, column, dim, self.device, words=words)
             else:
-                distances = self._distances(opened, one[None], group, words)
-            order = np.argsort(distances, kind="stable")[: self.top_k]
-            scores = pa.array(-distances[order], pa.float32())
-            parts.append(group.take(pa.array(order)).append_column(SCORE, scores))
+                found = self._scored(opened, one[None], group, words)
+            order = np.argsort(found.distances, kind="stable")
+            if scaled:  # what both sides have found comes once
+                order = _first(group[ROWID].to_numpy(), order)
+            order = order[: self.top_k]
+            part = group.take(pa.array(order))
+            if found.relevance is not None:
+                part = part.append_column(RELEVANCE, pa.array(found.relevance[order]))
+            parts.append(part.append_column(SCORE, pa.array(-found.distances[order])))
         return parts
 
-    def _distances(
+    def _scored(
         self,
         opened: tuple[Pointer, EnergyField],
         query: NDArray[np.float32],
         results: pa.Table,
         words: Words | None,
-    ) -> NDArray[np.float32]:
-        """Distances by the candidates' own columns, or else by those of all rows."""
+    ) -> Scored:
+        """By the candidates' own columns, or else by those of all rows."""
         assert self.energy is not None
-        found = distances_by_columns(self.energy, *opened, query, results, words=words)
-        if found is None:
-            found = distances_in_field(self.energy.snapshot(), query, results, words)
-        return found
+        wanted = self.score == "all"
+        pointer, field = opened
+        found = scored_by_columns(
+            self.energy, pointer, field, query, results, words=words, relevance=wanted
+        )
+        if found is not None:
+            return found
+        snapshot = self.energy.snapshot()
+        if ROWID not in results.column_names:
+            return scored_in_field(snapshot, query, results, words=words, relevance=wanted)
+        _, first, places = np.unique(
+            results[ROWID].to_numpy(), return_index=True, return_inverse=True
+        )
+        if words is not None:
+            words = Words(words.of(places, len(first)), words.weight)
+        once = results.take(pa.array(first))
+        return scored_in_field(snapshot, query, once, words=words, relevance=wanted).at(places)
 
     def _column(self, results: pa.Table) -> str:
         """Vector column of results without a field."""
@@ -261,6 +302,23 @@ class EnergyReranker(Reranker):  # type: ignore[misc,unused-ignore]
         if column is None and self.energy is not None:
             column = self.energy.vector_column()
         return vector_column_of(results, column)
+
+
+def _check_column(energy: LiveTable, column: str) -> None:
+    """Refuse another column than that of the table's field.
+
+    Raises
+    ------
+    InvalidInputError
+    """
+    own = energy.vector_column()
+    if own != column:
+        name = energy.host.name
+        raise InvalidInputError(
+            f"The energy field of table {name!r} is that of the vector column {own!r}, got "
+            f"column={column!r}. Build one with EnergyTable(table, {column!r}), or pass the "
+            "LanceDB table itself to rank the candidates by their own vectors."
+        )
 
 
 def _merge_with_scores(vector_results: pa.Table, fts_results: pa.Table) -> pa.Table:
@@ -275,6 +333,12 @@ def _merge_with_scores(vector_results: pa.Table, fts_results: pa.Table) -> pa.Ta
     )
     scores = fts_results[WORDS].combine_chunks().take(pa.array(positions, mask=~known))
     return merged.append_column(WORDS, scores)
+
+
+def _first(rowids: NDArray[np.uint64], order: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The order without the later ones of equal row ids."""
+    _, first = np.unique(rowids[order], return_index=True)
+    return order[np.sort(first)]
 
 
 def _words_of(results: pa.Table, weight: float | None, *, scaled: bool) -> Words | None:

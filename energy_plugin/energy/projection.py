@@ -212,19 +212,23 @@ class Projection:
         self, cell: NDArray[np.int32], residual: NDArray[np.uint8], out: torch.Tensor
     ) -> None:
         rows = torch.from_numpy(decode(residual, self.field.dim)).to(self.device)
-        where = torch.from_numpy(cell.astype(np.int64)).to(self.device)
-        known = where.clamp_min(0)
-        anchors = self.graph.anchors.index_select(0, known)
+        known = np.maximum(cell, 0)
+        anchors = self.graph.anchors.index_select(0, torch.from_numpy(known).to(self.device))
         # rows have length 1, so that ⟨a, r⟩ = (1 − ‖a‖² − ρ²)/2 need not be read from the code
-        squared = 2 * self.graph.half.index_select(0, known)
-        rho2 = torch.from_numpy(squared_residuals(residual, self.field.dim)).to(self.device)
-        short = torch.from_numpy(residual[:, 0] < EXACT_BITS).to(self.device)
-        along = torch.linalg.vecdot(anchors, rows)
-        missing = 0.5 * (1 - squared - rho2) - along
-        share = torch.where(short & (squared > SHORT), missing / squared.clamp_min(SHORT), 0.0)
-        torch.addcmul(rows, (1 + share)[:, None], anchors, out=out)
-        if (cell < 0).any():
-            out.masked_fill_((where < 0)[:, None], 0.0)
+        squared, rho2 = self._squared[known], squared_residuals(residual, self.field.dim)
+        along = torch.linalg.vecdot(anchors, rows).cpu().numpy()
+        share = (0.5 * (1 - squared - rho2) - along) / np.maximum(squared, np.float32(SHORT))
+        share[(residual[:, 0] >= EXACT_BITS) | (squared <= SHORT)] = 0
+        share += 1
+        torch.addcmul(rows, torch.from_numpy(share).to(self.device)[:, None], anchors, out=out)
+        unreal = cell < 0
+        if unreal.any():
+            out[torch.from_numpy(unreal).to(self.device)] = 0.0
+
+    @cached_property
+    def _squared(self) -> NDArray[np.float32]:
+        """‖a‖² of each anchor; (m,)."""
+        return (2 * self.graph.half).cpu().numpy()
 
 
 def _weights(field: Learned) -> torch.Tensor:

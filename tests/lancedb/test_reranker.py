@@ -107,6 +107,26 @@ def test_hybrid_search(table, energy, score):
     assert ("_distance" in result.column_names) == (score == "all")
 
 
+def test_relevance_is_that_of_a_search(table, energy):
+    vector = embed([QUERY])[0]
+    known = energy.search(vector).limit(N).to_arrow()
+    known = dict(zip(known["id"].to_pylist(), known["_relevance"].to_pylist(), strict=True))
+    ranker = EnergyReranker(energy, return_score="all").for_vector(vector)
+    assert (
+        "_relevance"
+        not in table.search(QUERY).rerank(EnergyReranker(energy)).to_arrow().schema.names
+    )
+    for search in (
+        table.search(QUERY),
+        table.search(QUERY, query_type="fts"),
+        table.search(QUERY, query_type="hybrid"),
+        table.search(QUERY).select(["id", "vector"]),
+    ):
+        result = search.limit(25).rerank(ranker).to_arrow()
+        wanted = [known[i] for i in result["id"].to_pylist()]
+        np.testing.assert_allclose(result["_relevance"].to_numpy(), wanted, atol=1e-5)
+
+
 def test_hybrid_union(table, energy):
     """Both sides, each row once, ranked together."""
     vector = table.search(embed(["wing"])[0]).with_row_id(True).limit(8).to_arrow()
@@ -167,7 +187,7 @@ def test_candidates_bring_their_own_columns(database, energy, kind, monkeypatch)
     got = lines(search.limit(25).rerank(EnergyReranker(fresh)).to_arrow())
     assert len(got) == 25
     assert fresh._live._snapshot is None
-    monkeypatch.setattr("energy_lancedb.reranker.distances_by_columns", lambda *_, **__: None)
+    monkeypatch.setattr("energy_lancedb.reranker.scored_by_columns", lambda *_, **__: None)
     slow = lines(SEARCHES[kind](table).limit(25).rerank(EnergyReranker(fresh)).to_arrow())
     assert fresh._live._snapshot is not None
     assert [name for name, _ in got] == [name for name, _ in slow]
@@ -229,20 +249,19 @@ def test_candidates_of_another_table_are_scored_from_their_vectors(database, ene
 
 
 def test_such_candidates_are_scored_on_the_tables_device(database, energy, monkeypatch):
-    from energy_plugin.energy import EnergyIndex
+    from energy_plugin.energy.search import few
 
     other = database.create_table("further", plain_rows(40, start=1000))
     vector = embed([QUERY])[0]
     on_device = EnergyTable(energy.table, device="cpu")
     used = []
-    original = EnergyIndex.from_columns
+    original = few.among
 
-    def spy(field, columns, *, device=None):
+    def spy(*given, device=None, **more):
         used.append(device)
-        return original(field, columns, device=device)
+        return original(*given, device=device, **more)
 
-    on_device._live.snapshot()
-    monkeypatch.setattr(EnergyIndex, "from_columns", spy)
+    monkeypatch.setattr(few, "among", spy)
     ranker = EnergyReranker(on_device).for_vector(vector)
     assert len(other.search(vector).limit(5).rerank(ranker, query_string="").to_list()) == 5
     assert used == ["cpu"]
@@ -406,3 +425,25 @@ def test_what_is_refused_without_a_field(bare):
         EnergyReranker(bare).rerank_multivector([], QUERY)
     with pytest.raises(InvalidInputError, match="48"):
         EnergyReranker().for_vector(np.ones(7)).rerank_vector("", bare.search(vector).to_arrow())
+
+
+def test_a_column_that_the_field_is_not_of(database):
+    rows = [{**row, "body": row["vector"][::-1]} for row in plain_rows(N)]
+    schema = plain_schema().append(pa.field("body", pa.list_(pa.float32(), len(rows[0]["body"]))))
+    table = database.create_table("columns", rows, schema=schema)
+    energy = EnergyTable(table, "vector").build()
+    vector = embed([QUERY])[0]
+    with pytest.raises(InvalidInputError, match="column 'vector', got column='body'"):
+        EnergyReranker(energy, column="body")
+    search = table.search(vector, vector_column_name="vector").limit(30)
+    by_field = search.rerank(
+        EnergyReranker(energy, column="vector").for_vector(vector), ""
+    ).to_list()
+    assert by_field[0]["id"] == energy.search(vector).limit(1).to_list()[0]["id"]
+    turned = np.ascontiguousarray(vector[::-1])
+    search = table.search(turned, vector_column_name="body").limit(30)
+    plain = search.to_arrow()
+    alone_by_body = EnergyReranker(table, column="body").for_vector(turned)
+    order, _ = alone(np.stack(plain["body"].to_numpy(zero_copy_only=False)), turned)
+    result = search.rerank(alone_by_body, query_string="").to_arrow()
+    assert result["id"].to_pylist() == plain["id"].take(pa.array(order)).to_pylist()

@@ -58,6 +58,7 @@ from energy_plugin.errors import CorruptFieldError, InvalidInputError
 
 HEADER_BYTES = 5
 DECODE_ROWS = 2048  # at a time, so that their places and levels stay in the cache
+FEW_ROWS = 512  # below, the table of four components costs more than it saves
 LONGEST = 3.0  # ‖residual‖ of a unit row and an anchor, rounding included
 _SPREAD = 3**0.5
 
@@ -132,13 +133,20 @@ def _pack(code: NDArray[np.uint8], bits: int) -> NDArray[np.uint8]:
     return np.concatenate(planes, axis=1)
 
 
+@cache
+def _spread() -> NDArray[np.uint64]:
+    """The bits of each byte as eight bytes, the highest first; (256,)."""
+    bits = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1)
+    return bits.view(np.uint64)[:, 0].copy()
+
+
 def _unpack(planes: NDArray[np.uint8], bits: int, dim: int) -> NDArray[np.uint8]:
-    width = plane_bytes(dim)
-    code = np.zeros((len(planes), dim), dtype=np.uint8)
-    for p in range(bits):
-        np.left_shift(code, 1, out=code)
-        code |= np.unpackbits(planes[:, p * width : (p + 1) * width], axis=1, count=dim)
-    return code
+    planes = planes.reshape(len(planes), bits, -1)
+    code = _spread().take(planes[:, 0])
+    for p in range(1, bits):
+        np.left_shift(code, np.uint64(1), out=code)
+        code |= _spread().take(planes[:, p])
+    return code.view(np.uint8)[:, :dim]
 
 
 def stored_bits(codes: NDArray[np.uint8], dim: int) -> NDArray[np.uint8]:
@@ -151,13 +159,19 @@ def stored_bits(codes: NDArray[np.uint8], dim: int) -> NDArray[np.uint8]:
     """
     bits = codes[:, 0]
     room = (codes.shape[1] - HEADER_BYTES) // max(1, plane_bytes(dim))
-    if len(bits) and not (np.isin(bits, BIT_CHOICES).all() and bits.max() <= room):
+    if not _possible(room)[bits].all():
         raise CorruptFieldError(
             f"Residual codes of {codes.shape[1]} bytes name {np.unique(bits).tolist()} bit planes; "
             f"{dim} dimensions leave room for {room}. The column is altered or belongs to "
             "another field: build again."
         )
     return bits
+
+
+@cache
+def _possible(room: int) -> NDArray[np.bool_]:
+    """Which numbers of bit planes, 0 to 255, there are where `room` of them fit; (256,)."""
+    return np.isin(np.arange(256), [bits for bits in BIT_CHOICES if bits <= room])
 
 
 @cache
@@ -230,6 +244,10 @@ def decode(codes: NDArray[np.uint8], dim: int) -> NDArray[np.float32]:
             part = rows[start : start + DECODE_ROWS]
             some = slice(part[0], part[-1] + 1) if len(kinds) == 1 else part
             planes = codes[some, HEADER_BYTES : HEADER_BYTES + bits * plane_bytes(dim)]
+            if bits == 4 and len(part) <= FEW_ROWS:
+                found = levels(bits).take(_unpack(planes, bits, dim))
+                out[some] = np.multiply(found, factor[some, None], out=found)
+                continue
             places = torch.from_numpy(_places(planes, bits, dim)).flatten()
             found = _lookup(bits).index_select(0, places).numpy().reshape(len(part), -1)
             np.multiply(found[:, :dim], factor[some, None], out=found[:, :dim])

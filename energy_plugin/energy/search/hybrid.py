@@ -27,9 +27,10 @@ from numpy.typing import NDArray
 
 from energy_plugin.energy.blocks import inner, unit
 from energy_plugin.energy.fit.heat import stochastic
+from energy_plugin.energy.projection import Projection
 from energy_plugin.energy.search import local
 from energy_plugin.energy.search.ranking import Prepared, Ranked
-from energy_plugin.energy.search.rows import RowStore
+from energy_plugin.energy.search.rows import RowStore, Scalars
 from energy_plugin.energy.search.words import SCALE, Words, scaled
 
 PULL = 1.25  # words choose the rows that pull the query a little more than they rank
@@ -44,57 +45,25 @@ def finish(
     """
     words = queries.words
     assert words is not None
-    projection = store.projection
-    config, heat = projection.field.config, projection.field.scalars.heat
-    energies = projection.energies
+    projection, device = store.projection, queries.points.device
     union = _Union.of(positions, base, words)
-    device = queries.points.device
     places = torch.from_numpy(union.positions).to(device)  # (b, c)
-    open_ = torch.from_numpy(union.open).to(device)
-    core = torch.from_numpy(union.core).to(device)
-    mixed = Mixture(torch.from_numpy(union.scores).to(device), core)
-    y = unit(store.rows_at(places))  # (b, c, d)
+    core = None if union.core.all() else torch.from_numpy(union.core).to(device)
     rows = store.scalars().take(places)
-    real = rows.real
-    share = words.share
-    similarity = inner(queries.points, y)
-    first, _, _ = mixed.of(similarity, real, min(1.0, PULL * share))
-    count = min(config.query_neighbours, max(1, int(core.sum(1).min()) // 8))
-    pull = first.masked_fill(~real, -torch.inf).topk(count, dim=1)
-    weights = stochastic(pull.values, config.weight_power)
-    moved = local.pulled(
-        queries.points, local.picked(y, pull.indices), weights, heat * config.lexical_heat
+    terms, total, pool = _mixed(
+        projection,
+        queries,
+        store.rows_at(places),
+        rows,
+        lexical=torch.from_numpy(union.scores).to(device),
+        share=words.share,
+        core=core,
     )
-    similarity = inner(moved, y)
-    f, low, span = mixed.of(similarity, real, share)
-
-    # the pool: the best of the core, in whose graph heat flows
-    size = min(config.pool, int(core.sum(1).min()))
-    pool = f.topk(size, dim=1).indices
-    f_pool, in_pool = f.gather(1, pool), local.picked(y, pool)
-    edges = min(config.local_neighbours, max(1, size // 8))
-    if size > 1 and heat > 0:
-        graph = local.edges(in_pool, real.gather(1, pool), edges, config.weight_power)
-        b = mixed.lexical.gather(1, pool)
-        spread = local.flowed(b[:, None], graph, heat * config.lexical_flow)[:, 0]
-        f_pool = f_pool + share * (spread - b)
-        f_pool = local.flowed(f_pool[:, None], graph, heat * config.local_heat)[:, 0]
-    f = f.scatter(1, pool, f_pool)
-    tier = torch.where(core, 1, 2).scatter(1, pool, 0)
-    tier = torch.where(open_, tier, 3)
-
-    plain = energies.dirichlet_term(similarity)
-    terms = [
-        energies.lambda_term(queries.lambda_[:, None], rows.lambda_),
-        energies.dispersion_term(queries.dispersion[:, None], rows.dispersion),
-        plain,
-    ]
-    if not rows.all_real:
-        pairs = zip(terms, energies.worst, strict=True)
-        terms = [torch.where(rows.real, term, worst) for term, worst in pairs]
-    reached = low + torch.where(span > 0, span, 1.0) * f
-    total = terms[0] + terms[1] + energies.dirichlet_term(reached)
-    total = torch.where(tier == 2, torch.from_numpy(union.base).to(device), total)
+    tier = torch.ones_like(places) if core is None else torch.where(core, 1, 2)
+    tier = tier.scatter(1, pool, 0)
+    if core is not None:
+        tier = torch.where(torch.from_numpy(union.open).to(device), tier, 3)
+        total = torch.where(tier == 2, torch.from_numpy(union.base).to(device), total)
     total = _ascending(total, tier)
     order = _order(total, tier, places)[:, :k]
     lexical_term = total - terms[0] - terms[1] - terms[2]
@@ -102,24 +71,109 @@ def finish(
     return Ranked(places.gather(1, order), picked)
 
 
-class Mixture:
+def _mixed(
+    projection: Projection,
+    queries: Prepared,
+    rows: torch.Tensor,
+    scalars: Scalars,
+    *,
+    lexical: torch.Tensor,
+    share: float,
+    core: torch.Tensor | None = None,
+) -> tuple[list[torch.Tensor], torch.Tensor, torch.Tensor]:
+    """Terms and distances of candidates by vectors and words.
+
+    Parameters
+    ----------
+    projection : Projection
+    queries : Prepared
+        Of b queries.
+    rows : tensor of shape (b, c, d)
+    scalars : Scalars
+        Of shape (b, c).
+    lexical : tensor of shape (b, c)
+        Scores; 0 where no word matches.
+    share : float
+        β.
+    core : tensor of shape (b, c), bool, optional
+        Candidates of either side; all of them if not given.
+
+    Returns
+    -------
+    terms : list of 3 tensors of shape (b, c)
+        λ, G and D without words.
+    total : tensor of shape (b, c)
+        Distances of the core; meaningless elsewhere.
+    pool : tensor of shape (b, p), int64
+        The best of the core, in whose graph heat flows.
+    """
+    config, heat = projection.field.config, projection.field.scalars.heat
+    energies, real = projection.energies, scalars.real
+    least = rows.shape[1] if core is None else int(core.sum(1).min())
+    y = unit(rows)
+    mixture = _Mixture(lexical, core, None if scalars.all_real else real)
+    similarity = inner(queries.points, y)
+    first, _, _ = mixture.of(similarity, min(1.0, PULL * share))
+    if not scalars.all_real:
+        first = first.masked_fill(~real, -torch.inf)
+    pull = first.topk(min(config.query_neighbours, max(1, least // 8)), dim=1)
+    weights = stochastic(pull.values, config.weight_power)
+    near = local.picked(y, pull.indices)
+    moved = local.pulled(queries.points, near, weights, heat * config.lexical_heat)
+    similarity = inner(moved, y)
+    f, low, span = mixture.of(similarity, share)
+
+    size = min(config.pool, least)
+    pool = f.topk(size, dim=1).indices
+    edges = min(config.local_neighbours, max(1, size // 8))
+    if size > 1 and heat > 0:
+        in_pool, real_pool = local.picked(y, pool), real.gather(1, pool)
+        graph = local.edges(in_pool, real_pool, edges, config.weight_power)
+        b, f_pool = mixture.lexical.gather(1, pool), f.gather(1, pool)
+        spread = local.flowed(b[:, None], graph, heat * config.lexical_flow)[:, 0]
+        f_pool = f_pool + share * (spread - b)
+        f_pool = local.flowed(f_pool[:, None], graph, heat * config.local_heat)[:, 0]
+        f = f.scatter(1, pool, f_pool)
+
+    terms = [
+        energies.lambda_term(queries.lambda_[:, None], scalars.lambda_),
+        energies.dispersion_term(queries.dispersion[:, None], scalars.dispersion),
+        energies.dirichlet_term(similarity),
+    ]
+    if not scalars.all_real:
+        pairs = zip(terms, energies.worst, strict=True)
+        terms = [torch.where(real, term, worst) for term, worst in pairs]
+    reached = low + torch.where(span > 0, span, 1.0) * f
+    return terms, terms[0] + terms[1] + energies.dirichlet_term(reached), pool
+
+
+class _Mixture:
     """Scaled lexical scores B (b, c) of the core, which similarities are mixed with."""
 
-    def __init__(self, scores: torch.Tensor, core: torch.Tensor) -> None:
-        self._core = core
-        self.lexical, _, _ = scaled(scores.masked_fill(~core, -torch.inf), SCALE, least=0.0)
+    def __init__(
+        self, scores: torch.Tensor, core: torch.Tensor | None, real: torch.Tensor | None
+    ) -> None:
+        self._core, self._real = core, real
+        if core is not None:
+            scores = scores.masked_fill(~core, -torch.inf)
+        self.lexical, _, _ = scaled(scores, SCALE, least=0.0)
 
     def of(
-        self, similarity: torch.Tensor, real: torch.Tensor, share: float
+        self, similarity: torch.Tensor, share: float
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """F (b, c), −inf outside the core, and L and S of the similarities, (b, 1).
 
         Candidates without direction have E = 0.
         """
-        known = similarity.masked_fill(~(self._core & real), -torch.inf)
+        known = similarity
+        for some in (self._core, self._real):
+            if some is not None:
+                known = known.masked_fill(~some, -torch.inf)
         e, low, span = scaled(known, SCALE)
-        f = (1 - share) * torch.where(real, e, 0.0) + share * self.lexical
-        return torch.where(self._core, f, -torch.inf), low, span
+        if self._real is not None:
+            e = torch.where(self._real, e, 0.0)
+        f = (1 - share) * e + share * self.lexical
+        return f if self._core is None else torch.where(self._core, f, -torch.inf), low, span
 
 
 class _Union:

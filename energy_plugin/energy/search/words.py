@@ -236,16 +236,19 @@ def scaled(
     low, span : tensor of shape (b, 1)
         values = low + span·scaled; span is 0 where all are equal.
     """
-    best = values.topk(min(count, values.shape[1]), dim=1, sorted=False).values
+    best = values
+    if count < values.shape[1]:
+        best = values.topk(count, dim=1, sorted=False).values
     finite = best.isfinite()
     low = torch.where(finite, best, torch.inf).amin(1, keepdim=True)
     if least is not None:
         short = finite.sum(1, keepdim=True) < count
         low = torch.where(short, low.clamp_max(least), low)
-    high = torch.where(finite, best, -torch.inf).amax(1, keepdim=True)
+    high = best.amax(1, keepdim=True)
     span = high - low
-    flat = ~(span > 1e-6)  # also of no row at all
-    span = torch.where(flat, 0.0, span)
-    low = torch.where(flat, 0.0, low)
-    out = torch.where(flat, 0.0, (values - low) / torch.where(flat, 1.0, span))
-    return torch.where(values.isfinite(), out, -torch.inf), low, span
+    some = span > 1e-6  # not if all are equal, or there is no row at all
+    low, span = torch.where(some, low, 0.0), torch.where(some, span, 0.0)
+    out = (values - low) / torch.where(some, span, 1.0)
+    finite = finite if best is values else values.isfinite()
+    out = torch.where(some | ~finite, out, 0.0)
+    return out, low, span

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from energy_plugin.optical import OpticalEncoder
 
-FORMAT_VERSION = 2  # 2: words beside the vectors
+FORMAT_VERSION = 1
 NAME = "reference"
 ENCODER = "compact"
 _BATCH = 256  # documents embedded between two commits
@@ -165,14 +165,6 @@ class DemoStore:
             raise NotBuiltError(f"There is no collection {NAME!r} in {self.folder / 'chroma'}.")
         return EnergyCollection(collection)
 
-    def content(self) -> tuple[list[str], list[str], npt.NDArray[np.float32]]:
-        """Names, texts and vectors of shape (n, d) of the stored documents."""
-        table: Any = self.table()
-        rows = table.to_arrow().select(["name", "text", "vector"])
-        flat = rows["vector"].combine_chunks().flatten().to_numpy()
-        matrix = flat.reshape(len(rows), -1).astype(np.float32, copy=False)
-        return rows["name"].to_pylist(), rows["text"].to_pylist(), matrix
-
     def row_bytes(self) -> dict[str, float]:
         """Bytes that the energy columns take for each row, by host.
 
@@ -218,11 +210,7 @@ class DemoStore:
                 "build LanceDB",
                 lambda: _build(self.energy_table(), show_progress_bar),
             ),
-            (
-                "build Chroma",
-                lambda: _build(self.energy_collection(), show_progress_bar, lexical=True),
-            ),
-            ("words LanceDB", lambda: self.energy_table().create_fts_index("text", replace=True)),
+            ("build Chroma", lambda: _build(self.energy_collection(), show_progress_bar)),
         )
         for step, work in steps:
             start = time.perf_counter()
@@ -317,12 +305,20 @@ class DemoStore:
 
     def _stored_vectors(self) -> dict[str, npt.NDArray[np.float32]]:
         """Vectors that LanceDB holds, so that no text is embedded twice."""
-        names, _, matrix = self.content()
+        rows = self._lance.open_table(NAME).search().select(["name", "vector"]).to_arrow()
+        names = rows["name"].to_pylist()
+        matrix = np.vstack(
+            [
+                chunk.flatten().to_numpy().reshape(len(chunk), -1)
+                for chunk in rows["vector"].chunks
+                if len(chunk)
+            ]
+        )
         return dict(zip(names, matrix, strict=True))
 
 
-def _build(energy: Any, bars: bool, **options: Any) -> None:
-    energy.build(show_progress_bar=bars, **options)
+def _build(energy: Any, bars: bool) -> None:
+    energy.build(show_progress_bar=bars)
 
 
 def _batches(items: Sequence[ReferenceDoc], size: int) -> Iterator[Sequence[ReferenceDoc]]:

@@ -1,1 +1,0 @@
-"""A Model Context Protocol server over one table or collection, for agents."""

@@ -1,5 +1,0 @@
-"""What tests of the tools of agents share."""
-
-
-class Refused(Exception):
-    """A tool answered with an error."""
