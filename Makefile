@@ -11,7 +11,7 @@ OTHER := other-python
 endif
 endif
 STAMP := $(VENV)/.installed
-SOURCES := .ci energy_plugin adapters tests examples docs/conf.py docs/figures.py
+SOURCES := .ci energy_plugin adapters tests examples docs/conf.py docs/figures.py docs/readme_figure.py
 
 # Processes that run the tests; a file's tests stay in one.
 JOBS ?= $(shell n=$$(getconf _NPROCESSORS_ONLN); echo $$((n < 4 ? n : 4)))

@@ -19,6 +19,7 @@ from energy_plugin.errors import InvalidInputError, NotBuiltError
 from energy_plugin.evaluation import docstrings, reference_docs
 from energy_plugin.library.demonstration import store as demo_store
 from energy_plugin.library.demonstration.answers import Answer
+from energy_plugin.library.demonstration.questions import KNOWN, known
 from energy_plugin.library.demonstration.store import DemoStore
 
 
@@ -268,9 +269,10 @@ def test_demo_from_nothing_to_an_answer(encoder, tmp_path, monkeypatch, capsys):
     for host in ("LanceDB", "Chroma"):
         assert result["hosts"][host]["rows"] == 80
         for answers in result["answers"].values():
-            distances = [answer["distance"] for answer in answers[host]["energy"]]
-            assert len(distances) == 3
-            assert distances == sorted(distances)
+            for ranking in ("cosine", "energy", "hybrid"):
+                distances = [answer["distance"] for answer in answers[host][ranking]]
+                assert len(distances) == 3
+                assert distances == sorted(distances)
     embedded = [text for text in encoder.embedded if " — " in text]
     assert len(embedded) == len(set(embedded)) == 80
 
@@ -279,7 +281,8 @@ def test_demo_from_nothing_to_an_answer(encoder, tmp_path, monkeypatch, capsys):
     code, out, err = _call(monkeypatch, capsys, *arguments)
     assert code == 0
     assert not any(" — " in text for text in encoder.embedded)
-    assert "what is stored" in out
+    assert "80 documents stored" in out
+    assert "Too few questions to tell" in out  # 80 documents answer hardly any
     assert re.search(r"energy_residual +\| +column \| +companion", out)
     assert "fewer than" not in err
     assert max(map(len, out.splitlines())) <= 120
@@ -294,6 +297,7 @@ def test_demo_from_nothing_to_an_answer(encoder, tmp_path, monkeypatch, capsys):
     for each in json.loads(out)["answers"].values():
         assert target.name in [answer["name"] for answer in each["cosine"]]
         assert target.name in [answer["name"] for answer in each["energy"]]
+        assert target.name in [answer["name"] for answer in each["hybrid"]]
 
 
 def test_answers_of_both_hosts_stand_side_by_side_where_they_differ(capsys):
@@ -301,19 +305,55 @@ def test_answers_of_both_hosts_stand_side_by_side_where_they_differ(capsys):
         return [Answer(name, f"{name} — about {name}.", 0.25) for name in names]
 
     found = {
-        "LanceDB": {"cosine": answers("csv", "json"), "energy": answers("csv", "json")},
-        "Chroma": {"cosine": answers("csv", "json"), "energy": answers("zlib")},
+        "LanceDB": {
+            "cosine": answers("csv", "json"),
+            "energy": answers("csv", "json"),
+            "hybrid": answers("json"),
+        },
+        "Chroma": {
+            "cosine": answers("csv", "json"),
+            "energy": answers("zlib"),
+            "hybrid": answers("json"),
+        },
     }
-    print_answers("read a file", found)
+    print_answers("read a file", found, {"json"})
     lines = [re.split(r" *\| *", line) for line in capsys.readouterr().out.splitlines()]
     cells = [line[1:-1] for line in lines if len(line) > 1]
     assert cells == [
-        ["", "cosine, both hosts", "energy, LanceDB", "energy, Chroma"],
-        ["1", "csv  0.250", "csv  0.250", "zlib  0.250"],
-        ["", "about csv.", "about csv.", "about zlib."],
-        ["2", "json  0.250", "json  0.250", ""],
-        ["", "about json.", "about json.", ""],
+        ["", "cosine", "energy, LanceDB", "energy, Chroma", "hybrid"],
+        ["1", "csv", "csv", "zlib", "✓ json"],
+        ["", "about csv.", "about csv.", "about zlib.", "about json."],
+        ["2", "✓ json", "✓ json", "", ""],
+        ["", "about json.", "about json.", "", ""],
     ]
+
+
+def test_demo_ends_with_a_verdict_on_known_answers(encoder, tmp_path, monkeypatch, capsys):
+    pytest.importorskip("chromadb")
+    pytest.importorskip("lancedb")
+    docs = [
+        reference_docs.ReferenceDoc(names[0], f"{names[0]} — {text}.", "function", "m", "python")
+        for text, names in list(KNOWN.items())[:50]
+    ]  # every document repeats its question
+    monkeypatch.setattr(demo, "collect", lambda *_, **__: docs)
+    folder = tmp_path / "demo"
+    code, out, _ = _call(monkeypatch, capsys, "demo", "--folder", folder, "--json")
+    assert code == 0
+    found = json.loads(out)["comparison"]
+    assert len(found["questions"]) == 50
+    assert found["rankings"]["words"]["first"] == found["rankings"]["hybrid"]["first"] == 1.0
+    assert "does as well" in found["verdict"]
+    code, out, _ = _call(monkeypatch, capsys, "demo", "--folder", folder)
+    assert code == 0
+    assert "50 questions with known answers, 50 passages" in out
+    assert "✓ builtins.str.rstrip" in out
+    assert out.rstrip().splitlines()[-1].startswith("Energy does not help here: ")
+
+
+def test_known_answers_are_documented_here():
+    """The questions are about the standard library; a version may lack a few of its objects."""
+    names = [doc.name for doc in reference_docs.collect(reference_docs.FEWEST)]
+    assert len(known(names)) >= 55
 
 
 def test_demo_says_where_documents_are_few(encoder, tmp_path, monkeypatch, capsys):

@@ -35,6 +35,7 @@ COMMANDS: dict[str, Entry] = {
     "search": Entry("search", "Search an index.", _EVERY_DAY),
     "watch": Entry("watch", "Keep an index up to date while files change.", _EVERY_DAY),
     "compare": Entry("compare", "Compare rankings on your own documents.", _EVERY_DAY),
+    "mcp": Entry("mcp", "Serve an index to agents (Model Context Protocol).", _EVERY_DAY),
     "report": Entry("report", "Write a one-page report about an index.", _EVERY_DAY),
     "info": Entry("info", "Show what an index holds.", _EVERY_DAY),
     "demo": Entry("demo", "Try both databases on this machine's own documentation.", _EVERY_DAY),

@@ -3,23 +3,32 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 import typer
 
+from energy_plugin.cli.compare_tables import print_comparison
 from energy_plugin.cli.console import print_json, show_progress, warn
 from energy_plugin.cli.demo_tables import Found, print_answers, print_stored
 from energy_plugin.evaluation.reference_docs import FEWEST, PIP_NAMES, collect, describe_source
 from energy_plugin.library.demonstration.answers import (
     HOSTS,
-    QUESTIONS,
     RANKINGS,
     Asker,
+    Query,
     p50,
 )
+from energy_plugin.library.demonstration.questions import KNOWN, known
 from energy_plugin.library.demonstration.store import ENCODER, DemoStore, Manifest
+from energy_plugin.library.demonstration.verdict import judge, telling
+from energy_plugin.library.questions import Question
+
+TIMED = 12  # questions whose time is measured
+LISTED = 10  # questions of the table of places
 
 
 def command(
@@ -33,22 +42,23 @@ def command(
 ) -> None:
     """Embed, store and ask the reference documentation of this Python installation.
 
-    The first run takes minutes; the next ones find its work in --folder.
+    It ends with a verdict: which ranking puts the known answers first. The first run takes
+    about a minute; later ones find its work in --folder.
     """
     store = DemoStore(folder)
     if ask is not None:
         _ask(store, ask, limit, as_json)
         return
     manifest = _make(store, documents, bars=show_progress())
-    asker = Asker(store)
-    encoder = _encoder()
-    vectors = [encoder.encode_query(question) for question in QUESTIONS]
-    answers = {
-        question: _both(asker, vector, limit)
-        for question, vector in zip(QUESTIONS, vectors, strict=True)
-    }
-    stored = _stored(store, asker, vectors)
-    embed_ms = p50(encoder.encode_query, QUESTIONS, rounds=1)
+    asker, encoder = Asker(store), _encoder()
+    questions = known(store.content()[0])
+    asked = questions or [Question(text, ()) for text in KNOWN]
+    queries = [Query(each.text, encoder.encode_query(each.text)) for each in asked]
+    result = judge(store, questions, np.stack([q.vector for q in queries])) if questions else None
+    shown = telling(result) if result else [0]
+    answers = {queries[i].text: _both(asker, queries[i], limit) for i in shown}
+    stored = _stored(store, asker, queries[:TIMED])
+    embed_ms = p50(encoder.encode_query, [query.text for query in queries[:TIMED]], rounds=1)
     if as_json:
         print_json(
             {
@@ -57,12 +67,17 @@ def command(
                 "embed_query_p50_ms": embed_ms,
                 "hosts": stored,
                 "answers": {q: _as_dicts(found) for q, found in answers.items()},
+                "comparison": result.to_dict() if result else None,
             }
         )
         return
-    for question, found in answers.items():
-        print_answers(question, found)
-    print_stored(manifest, stored, embed_ms, answers)
+    print_stored(manifest, stored, embed_ms)
+    for i, (question, found) in zip(shown, answers.items(), strict=True):
+        print_answers(question, found, asked[i].answers)
+    if result:
+        print_comparison(result, made=False, shown=LISTED)
+    else:
+        warn("This Python documents none of the known answers, so there is no verdict.")
 
 
 def _encoder() -> Any:
@@ -95,7 +110,7 @@ def _make(store: DemoStore, documents: int, *, bars: bool) -> Manifest:
     return manifest
 
 
-def _both(asker: Asker, query: Any, limit: int) -> Found:
+def _both(asker: Asker, query: Query, limit: int) -> Found:
     return {
         host: {ranking: asker.ask(host, ranking, query, limit) for ranking in RANKINGS}
         for host in HOSTS
@@ -105,7 +120,7 @@ def _both(asker: Asker, query: Any, limit: int) -> Found:
 def _ask(store: DemoStore, question: str, limit: int, as_json: bool) -> None:
     """Ask by text: the hosts embed it with the function that is stored with them."""
     store.require_complete()
-    found = _both(Asker(store), question, limit)
+    found = _both(Asker(store), Query(question), limit)
     if as_json:
         print_json({"question": question, "answers": _as_dicts(found)})
     else:
@@ -119,7 +134,7 @@ def _as_dicts(found: Found) -> dict[str, dict[str, list[dict[str, Any]]]]:
     }
 
 
-def _stored(store: DemoStore, asker: Asker, vectors: Any) -> dict[str, dict[str, Any]]:
+def _stored(store: DemoStore, asker: Asker, queries: Sequence[Query]) -> dict[str, dict[str, Any]]:
     info = store.energy_table().info()
     rows = {"LanceDB": info.rows, "Chroma": store.energy_collection().count()}
     row_bytes = store.row_bytes()
@@ -131,7 +146,7 @@ def _stored(store: DemoStore, asker: Asker, vectors: Any) -> dict[str, dict[str,
             "vector_bytes_per_row": 4 * info.dim,
             "energy_bytes_per_row": row_bytes[host],
             "disk_bytes": _disk(store.folder / folders[host]),
-            "query_p50_ms": {ranking: asker.p50(host, ranking, vectors) for ranking in RANKINGS},
+            "query_p50_ms": {ranking: asker.p50(host, ranking, queries) for ranking in RANKINGS},
         }
         for host in HOSTS
     }

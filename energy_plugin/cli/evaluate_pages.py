@@ -55,17 +55,28 @@ def print_reports(reports: Sequence[PagesReport], as_json: bool) -> None:
     if as_json:
         print_json({"sets": [report.to_dict() for report in reports]})
         return
-    columns = ("collection", "pages", "reader", "ndcg@10", "of text", "words", "unread", "pages/s")
+    columns = (
+        "collection",
+        "pages",
+        "reader",
+        "ndcg@10",
+        "of text",
+        "words",
+        "unread",
+        "pages/s",
+        "s/page",
+    )
     made = table(*columns)
     for report in reports:
-        made.add_row(report.name, "", "text", f"{report.text:.3f}", "100.0%", "", "", "")
+        made.add_row(report.name, "", "text", f"{report.text:.3f}", "100.0%", "", "", "", "")
         for name, score in report.readers.items():
             made.add_row(
                 *(report.name, f"{report.pages:,}", name, f"{score.ndcg:.3f}"),
                 *(f"{score.share:.1%}", f"{score.words:.1%}", str(score.unread)),
-                f"{score.pages_per_second:.2f}",
+                *(f"{score.pages_per_second:.2f}", f"{score.seconds_a_page:.2f}"),
             )
     console().print(made)
+    console().print("pages/s by the clock, s/page of all processors; readers take turns")
     for name in reports[0].readers:
         share = fmean(report.readers[name].ndcg for report in reports) / fmean(
             report.text for report in reports

@@ -36,16 +36,14 @@ from numpy.typing import NDArray
 from energy_plugin.energy.blocks import unit
 from energy_plugin.energy.columns import EnergyColumns
 from energy_plugin.energy.config import EnergyConfig, as_config
-from energy_plugin.energy.distance import Energies, robust_scale
+from energy_plugin.energy.distance import Energies
 from energy_plugin.energy.field import EnergyField
-from energy_plugin.energy.fit.build import energy_weights
 from energy_plugin.energy.fit.heat import smooth, stochastic
 from energy_plugin.energy.fit.neighbours import exact_neighbours
-from energy_plugin.energy.projection import transform
 from energy_plugin.energy.result import EnergyTerms
+from energy_plugin.energy.scene import Scene
 from energy_plugin.energy.search.hybrid import PULL
 from energy_plugin.energy.search.words import as_lexical, as_weight, default_share, scaled
-from energy_plugin.energy.taumode import AnchorGraph, choose_tau, taumode
 from energy_plugin.energy.upkeep.ownership import check_columns
 from energy_plugin.errors import InvalidInputError
 from energy_plugin.neutral import neutral
@@ -79,17 +77,6 @@ class Reranking:
     order: NDArray[np.int64]
     distances: NDArray[np.float32]
     terms: EnergyTerms
-
-
-@dataclass(frozen=True)
-class _Scene:
-    """One query and its candidates in the coordinates that rank them."""
-
-    query: torch.Tensor  # (d,)
-    rows: torch.Tensor  # (c, d)
-    real: torch.Tensor  # (c,) bool, has a direction
-    lambda_term: torch.Tensor  # (c,) weighted
-    dispersion_term: torch.Tensor  # (c,) weighted
 
 
 @dataclass(frozen=True)
@@ -199,7 +186,11 @@ class EnergyReranker:
             )
         anchors = 0 if self.field is None else self.field.n_anchors
         with threads_for(float(len(rows)) * dim * (len(rows) + dim + anchors)):
-            scene = self._scene(one, rows, columns)
+            if self.field is None:
+                scene = Scene.alone(one, np.asarray(rows), self.config, self.device)
+            else:
+                projection = self.field.projection(self.device)
+                scene = Scene.on_field(one, rows, columns, projection, self.config)
             return self._rank(scene, limit, self._words(lexical, weight, scene))
 
     @neutral()
@@ -270,61 +261,7 @@ class EnergyReranker:
         check_columns(self.field, columns)
         return self.field.projection(self.device).decode(columns.cell, columns.residual)
 
-    def _scene(
-        self,
-        query: NDArray[np.float32],
-        rows: NDArray[np.float32] | torch.Tensor,
-        columns: EnergyColumns | None,
-    ) -> _Scene:
-        if self.field is None:
-            return self._alone(query, rows)
-        projection = self.field.projection(self.device)
-        scalars = self.field.scalars
-        energies = Energies(self.config.weights, (scalars.scale_lambda, scalars.scale_dispersion))
-        q, real_q = projection.project(query)
-        lambda_q, dispersion_q = projection.taumode(q, real_q)
-        if columns is None:
-            y, real = projection.project(np.asarray(rows))
-            lambda_, dispersion = projection.taumode(y, real)
-        else:
-            y = rows if isinstance(rows, torch.Tensor) else torch.from_numpy(rows)
-            real = torch.from_numpy(columns.cell >= 0).to(y.device)
-            lambda_ = torch.from_numpy(columns.lambda_).to(y.device)
-            dispersion = torch.from_numpy(columns.dispersion).to(y.device)
-        return _Scene(
-            q[0],
-            y,
-            real,
-            energies.lambda_term(lambda_q, lambda_),
-            energies.dispersion_term(dispersion_q, dispersion),
-        )
-
-    def _alone(
-        self, query: NDArray[np.float32], rows: NDArray[np.float32] | torch.Tensor
-    ) -> _Scene:
-        """Unit vectors, and energies from the candidates alone."""
-        both = torch.from_numpy(np.concatenate([query, np.asarray(rows)])).to(self.device)
-        points, everything = transform(both, both.new_zeros(both.shape[1]), None)
-        q, y, real = points[:1], points[1:], everything[1:]
-        none = y.new_zeros(len(y))
-        if not real.any() or not any(self.config.weights[:2]):
-            return _Scene(q[0], y, real, none, none)
-        weights, bandwidth = energy_weights(y[real], self.config)
-        graph = AnchorGraph(y[real], weights, bandwidth, self.config.affinity_anchors)
-        rough, dispersion = graph.energies(points)
-        tau = choose_tau(rough[1:][real], self.config)
-        lambda_ = taumode(rough, dispersion, tau, self.config.alpha)
-        scales = robust_scale(lambda_[1:][real]), robust_scale(dispersion[1:][real])
-        energies = Energies(self.config.weights, scales)
-        return _Scene(
-            q[0],
-            y,
-            real,
-            energies.lambda_term(lambda_[0], lambda_[1:]),
-            energies.dispersion_term(dispersion[0], dispersion[1:]),
-        )
-
-    def _words(self, lexical: Any, weight: float | None, scene: _Scene) -> _Words | None:
+    def _words(self, lexical: Any, weight: float | None, scene: Scene) -> _Words | None:
         """Checked scores, scaled; None where no word matches."""
         if lexical is None:
             return None
@@ -342,7 +279,7 @@ class EnergyReranker:
         share = default_share(self.config) if weight is None else weight
         return _Words(scaled(every[None], MANY, least=0.0)[0][0], share)
 
-    def _rank(self, scene: _Scene, k: int | None, words: _Words | None) -> Reranking:
+    def _rank(self, scene: Scene, k: int | None, words: _Words | None) -> Reranking:
         energies = Energies(self.config.weights, (1.0, 1.0))  # the terms are scaled already
         similarity, mixed = self._similarity(scene, words)
         found = (scene.lambda_term, scene.dispersion_term, energies.dirichlet_term(similarity))
@@ -366,7 +303,7 @@ class EnergyReranker:
         )
 
     def _similarity(
-        self, scene: _Scene, words: _Words | None
+        self, scene: Scene, words: _Words | None
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         """⟨q', y'⟩ of the notation table, and its mixture with the words; both (c,).
 

@@ -14,15 +14,17 @@ if TYPE_CHECKING:
     from energy_plugin.forgetting.plan import ForgettingPlan as ForgettingPlan
     from energy_plugin.forgetting.schedule import Schedule as Schedule
     from energy_plugin.forgetting.step import Step as Step
+    from energy_plugin.forgetting.strength import Strength as Strength
 
 _HOMES = {
     "ForgettingPlan": "plan",
     "Schedule": "schedule",
     "Step": "step",
+    "Strength": "strength",
     "ages_in_days": "ages",
 }
 
-__all__ = ["ForgettingPlan", "Schedule", "Step", "ages_in_days"]
+__all__ = ["ForgettingPlan", "Schedule", "Step", "Strength", "ages_in_days"]
 
 
 def __getattr__(name: str) -> Any:

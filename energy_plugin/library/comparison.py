@@ -90,7 +90,7 @@ class Comparison:
         """One sentence."""
         count = len(self.questions)
         if count < FEWEST:
-            return f"{count} questions are too few to tell; give at least {FEWEST}."
+            return f"Too few questions to tell: {count}. Give at least {FEWEST}."
         best = max(self.duels, key=lambda name: self.scores[name].mrr)
         ours, theirs = self.scores[best].mrr, self.scores[self.rival].mrr
         duel = self.duels[best]

@@ -74,8 +74,8 @@ class Embedder:
         """Vector of a question, shape (dim,)."""
         return np.asarray(self._query(text), dtype=np.float32).reshape(-1)
 
-    def encode_page(self, seen: Image.Image, source: Path) -> tuple[str, NDArray[np.float32]]:
-        """Text that is read on a page that is a picture, or its name; and its vector.
+    def encode_page(self, seen: Image.Image) -> tuple[str, NDArray[np.float32]]:
+        """Text that is read on a page that is a picture, and its vector.
 
         Raises
         ------
@@ -92,13 +92,14 @@ class Embedder:
                     "rapidocr, or index it with the bundled encoder, into a --name of its own."
                 )
             return text, self.encode_document([text])[0]
-        vector = np.asarray(self.model.encode_images([seen])[0], dtype=np.float32)
-        if not text and hasattr(self.model, "read"):
-            text = self.model.read([seen])[0].text
-            if sum(map(str.isalnum, text)) < _FEWEST:
-                raise UnreadablePageError(f"the picture shows no text but {text!r}.")
-        name = " ".join(source.stem.replace("_", " ").replace("-", " ").split()) or source.name
-        return text or name, vector
+        if text:
+            return text, np.asarray(self.model.encode_images([seen])[0], dtype=np.float32)
+        vectors, readings = self.model.encode_and_read([seen])
+        text = readings[0].text
+        if sum(map(str.isalnum, text)) < _FEWEST:
+            blank = "the page is blank or shows no text that can be read; scan it again at 150 dpi."
+            raise UnreadablePageError(f"the picture shows no text but {text!r}." if text else blank)
+        return text, np.asarray(vectors[0], dtype=np.float32)
 
 
 def load_embedder(name: str = OPTICAL) -> Embedder:

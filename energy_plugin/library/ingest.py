@@ -20,7 +20,7 @@ from energy_plugin.library.files.folder import Cutting, Listing, modified, sourc
 from energy_plugin.library.files.pages import picture
 from energy_plugin.library.files.part import Part
 from energy_plugin.library.stopping import Stop
-from energy_plugin.library.stores.store import Row, Store
+from energy_plugin.library.stores.store import NOTE, Row, Store
 
 if TYPE_CHECKING:
     from energy_plugin.library.embedders import Embedder
@@ -64,9 +64,11 @@ class Stored:
 
 
 def stored_files(rows: Iterable[tuple[str, str, int, int]]) -> dict[str, Stored]:
-    """Files by name, from (source, sha256, part, parts) of each row."""
+    """Files by name, from (source, sha256, part, parts) of each row; notes are left out."""
     found: dict[str, Stored] = {}
     for source, sha256, part, parts in rows:
+        if sha256 == NOTE:
+            continue
         known = found.setdefault(source, Stored(sha256, parts, set()))
         if (known.sha256, known.parts) != (sha256, parts):
             known.sha256 = ""  # of two contents: stored again
@@ -312,7 +314,7 @@ class Ingest:
         for row, file in waiting:
             if row.picture:
                 seen = self._picture(file, row)
-                text, vector = self.embedder.encode_page(seen, Path(row.source))
+                text, vector = self.embedder.encode_page(seen)
                 done.append((replace(row, text=text), vector))
         return done
 

@@ -271,12 +271,50 @@ class BaseEncoder:
         """
         from tqdm.auto import tqdm
 
-        pictures = as_pictures(images)
-        bar = tqdm(pictures, desc="Reading pages", unit="page", disable=not show_progress_bar)
-        return [
-            self.print_reader.read(picture, f"images[{position}]")
-            for position, picture in enumerate(bar)
-        ]
+        from energy_plugin.optical.printed.several import in_order
+
+        pictures, reader = as_pictures(images), self.print_reader
+
+        def read(position: int) -> Reading:
+            return reader.read(pictures[position], f"images[{position}]")
+
+        found = in_order(read, range(len(pictures)))
+        total, hidden = len(pictures), not show_progress_bar
+        return list(tqdm(found, "Reading pages", total, unit="page", disable=hidden))
+
+    def encode_and_read(
+        self,
+        images: Sequence[Picture],
+        *,
+        batch_size: int = 64,
+        show_progress_bar: bool = False,
+        normalize_embeddings: bool = True,
+    ) -> tuple[NDArray[np.float32], list[Reading]]:
+        """Embed page images and read their words, looking at each page once.
+
+        Parameters
+        ----------
+        images : sequence of PIL images, (h, w) or (h, w, 3) uint8 arrays, or paths
+
+        Returns
+        -------
+        vectors : ndarray of shape (n_images, dim), float32
+            As `encode_images` gives them; zeros where no text can be read.
+        readings : list of Reading
+            As `read` gives them; without words where no text can be read.
+
+        Raises
+        ------
+        InvalidInputError
+            A picture cannot be opened.
+        """
+        vectors = self.encode_images(
+            images,
+            batch_size=batch_size,
+            show_progress_bar=show_progress_bar,
+            normalize_embeddings=normalize_embeddings,
+        )
+        return vectors, self.read(images, show_progress_bar=show_progress_bar)
 
     def encode_tokens(self, texts: str | Sequence[str]) -> list[NDArray[np.float32]]:
         """Vision tokens of each text as they come from the projector.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from itertools import chain, islice
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -15,8 +16,8 @@ from numpy.typing import NDArray
 from energy_plugin.errors import InvalidInputError
 from energy_plugin.neutral import neutral
 from energy_plugin.optical.base import DTYPES, BaseEncoder
-from energy_plugin.optical.batching import Reader
-from energy_plugin.optical.images import Picture
+from energy_plugin.optical.batching import Reader, as_array, finished, pooled
+from energy_plugin.optical.images import Picture, as_pictures
 from energy_plugin.optical.modes import AUTO, MAX_TILES
 from energy_plugin.optical.network.compact import CompactEncoder
 from energy_plugin.optical.page_encoder import PageEncoder
@@ -28,9 +29,10 @@ from energy_plugin.optical.typesetting.tiles import (
 )
 from energy_plugin.optical.weights import checkpoint
 from energy_plugin.optical.weights.checkpoint import COMPACT
+from energy_plugin.validation import as_k
 
 if TYPE_CHECKING:
-    pass
+    from energy_plugin.optical.printed.reading import Reading
 
 
 class OpticalEncoder(BaseEncoder):
@@ -184,13 +186,21 @@ class OpticalEncoder(BaseEncoder):
     def _cut_named(
         self, documents: list[list[Picture]], names: list[list[str]]
     ) -> tuple[Callable[[int], Iterator[Any]], list[int]]:
-        from energy_plugin.optical.printed.pages import document_tiles
+        from energy_plugin.optical.printed.pages import document_tiles, seen_pages
 
+        seen = seen_pages(list(chain(*documents)), list(chain(*names)), self.print_reader)
+        return self._tiles_of(
+            [
+                document_tiles(list(islice(seen, len(pages))), called, self.typesetter)
+                for pages, called in zip(documents, names, strict=True)
+            ]
+        )
+
+    def _tiles_of(
+        self, tiles: list[NDArray[np.uint8]]
+    ) -> tuple[Callable[[int], Iterator[Any]], list[int]]:
+        """Pages of documents of so many tiles, and how large each document is."""
         side = self.model.config.page_tiles
-        tiles = [
-            document_tiles(pages, called, self.print_reader, self.typesetter)
-            for pages, called in zip(documents, names, strict=True)
-        ]
         check_overflow([-(-len(found) // side) for found in tiles], self.on_overflow)
 
         def pages_of(row: int) -> Iterator[NDArray[np.uint8]]:
@@ -198,6 +208,31 @@ class OpticalEncoder(BaseEncoder):
                 yield tiles[row][start : start + side]
 
         return pages_of, list(map(len, tiles))
+
+    @neutral()
+    def encode_and_read(
+        self,
+        images: Sequence[Picture],
+        *,
+        batch_size: int = 64,
+        show_progress_bar: bool = False,
+        normalize_embeddings: bool = True,
+    ) -> tuple[NDArray[np.float32], list[Reading]]:
+        """`encode_images` and `read` in one pass; see `BaseEncoder.encode_and_read`."""
+        from energy_plugin.optical.printed.pages import document_tiles, seen_pages
+
+        batch_size = as_k(batch_size, name="batch_size")
+        pictures = as_pictures(images)
+        names = [f"images[{row}]" for row in range(len(pictures))]
+        seen = list(seen_pages(pictures, names, self.print_reader, words=True))
+        shown = [row for row, page in enumerate(seen) if page.own is not None or page.text]
+        tiles = [document_tiles([seen[row]], [names[row]], self.typesetter) for row in shown]
+        out = np.zeros((len(seen), self.dim), np.float32)
+        if shown:
+            pages_of, sizes = self._tiles_of(tiles)
+            found = pooled(self._reader(), pages_of, sizes, batch_size, show_progress_bar)
+            out[shown] = as_array(finished(found, normalize_embeddings))
+        return out, [page.reading for page in seen if page.reading is not None]
 
     def _reader(self) -> Reader:
         """What reads the pages of one call."""

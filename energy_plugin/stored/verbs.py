@@ -146,6 +146,7 @@ class FieldVerbs:
         *,
         time_key: str,
         schedule: Schedule | None = None,
+        pin_key: str | None = None,
         dry_run: bool = True,
     ) -> ForgettingPlan:
         """Lower the fidelity of old rows: bit planes of their residual codes are dropped.
@@ -163,6 +164,8 @@ class FieldVerbs:
             or a number since 1970. Rows without one keep their fidelity.
         schedule : Schedule, optional
             From age to bits; the default one if not given.
+        pin_key : str, optional
+            Column or metadata key of pins: rows with a true value there keep their fidelity.
         dry_run : bool, default True
             Only say what would happen.
 
@@ -189,6 +192,8 @@ class FieldVerbs:
             taken = self._keeper.take()
             index = taken.index
             ages = ages_in_days(self._keeper.times(taken, time_key), now)
+            if pin_key is not None:
+                ages[[bool(pin) for pin in self._keeper.times(taken, pin_key)]] = np.nan
             bits = stored_bits(index.columns.residual, index.field.dim)
             plan = (schedule or Schedule()).plan(ages, bits, index.field.dim)
             if not dry_run and len(plan.rows):

@@ -18,6 +18,7 @@ from energy_plugin.optical.printed.letters import letters
 from energy_plugin.optical.printed.lines import lines
 from energy_plugin.optical.printed.sheets import LONGEST_SIDE, sheet
 from energy_plugin.optical.printed.skew import skew
+from energy_plugin.threads import get_threads, set_threads
 
 LINES = (
     "pressure distribution over a swept wing",
@@ -142,6 +143,35 @@ def test_documents_of_several_pages_are_one_vector(encoder: OpticalEncoder) -> N
     text = "\n".join(reading.text for reading in encoder.read(pages) if reading.words)
     np.testing.assert_allclose(vector, encoder.encode(text), atol=1e-4)
     assert encoder.encode_pages([]).shape == (0, 384)
+
+
+def test_one_pass_gives_vectors_and_words(encoder: OpticalEncoder) -> None:
+    (own,) = Typesetter().pages("supersonic flow")
+    pages = [printed(LINES), Image.new("L", (600, 400), 255), own.pixels, printed(OTHER)]
+    vectors, readings = encoder.encode_and_read(pages)
+    read = encoder.read(pages)
+    assert [one.text for one in readings] == [one.text for one in read]
+    assert share_of_words(readings[3].text, OTHER) >= 0.85
+    shown = [0, 2, 3]
+    np.testing.assert_allclose(
+        vectors[shown], encoder.encode_images([pages[row] for row in shown]), atol=1e-4
+    )
+    assert not vectors[1].any()
+    assert readings[1].words == ()
+
+
+def test_pages_side_by_side_are_read_as_one_by_one(encoder: OpticalEncoder) -> None:
+    pages = [printed(LINES), printed(OTHER)] * 3
+    before = get_threads()
+    set_threads(3)
+    try:
+        found = [one.text for one in encoder.read(pages)]
+        with pytest.raises(InvalidInputError, match=r"images\[1\] is 'no-such.png'"):
+            encoder.read([pages[0], "no-such.png", pages[1]])
+    finally:
+        set_threads(None)
+    assert get_threads() == before
+    assert found == [encoder.read([page])[0].text for page in pages]
 
 
 def test_own_pages_keep_their_vectors(encoder: OpticalEncoder, tmp_path: Path) -> None:

@@ -78,6 +78,12 @@ class RowStore:
     def __len__(self) -> int:
         return len(self.numbers)
 
+    def renewed(
+        self, projection: Projection, columns: EnergyColumns, live: NDArray[np.int64]
+    ) -> RowStore:
+        """The live rows at these positions in another field, under their numbers."""
+        return RowStore(projection, columns, self.numbers[live], self.next_number)
+
     def append(self, columns: EnergyColumns) -> NDArray[np.int64]:
         """Add rows; their new numbers."""
         numbers = np.arange(self.next_number, self.next_number + len(columns), dtype=np.int64)

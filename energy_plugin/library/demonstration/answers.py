@@ -1,4 +1,4 @@
-"""Questions to the demonstration: cosine and energy from both hosts, with their times."""
+"""Questions to the demonstration: three rankings from both hosts, with their times."""
 
 from __future__ import annotations
 
@@ -14,25 +14,23 @@ import numpy.typing as npt
 if TYPE_CHECKING:
     from energy_plugin.library.demonstration.store import DemoStore
 
-QUESTIONS = (
-    "read a csv file with a header",
-    "run a command and capture its output",
-    "wait for several threads to finish",
-    "parse command line arguments",
-    "send an email with an attachment",
-    "compress a file with gzip",
-    "replace text that matches a pattern",
-    "difference between two dates",
-    "download a web page over https",
-    "sort a list by several keys",
-    "create a temporary directory and delete it afterwards",
-    "generate a cryptographically secure random token",
-)
-
 HOSTS = ("LanceDB", "Chroma")
-RANKINGS = ("cosine", "energy")
+RANKINGS = ("cosine", "energy", "hybrid")
 
-Query = str | npt.NDArray[np.float32]
+
+@dataclass(frozen=True, eq=False)
+class Query:
+    """One question.
+
+    Attributes
+    ----------
+    text : str
+    vector : ndarray of shape (d,), float32, optional
+        None: the host embeds the text, through the function stored with it.
+    """
+
+    text: str
+    vector: npt.NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True)
@@ -44,7 +42,7 @@ class Answer:
     name, text : str
         The document.
     distance : float
-        Cosine distance or energy distance: comparable only within one ranking.
+        Of this ranking: comparable only within it.
     """
 
     name: str
@@ -73,9 +71,8 @@ class Asker:
         Parameters
         ----------
         host : {"LanceDB", "Chroma"}
-        ranking : {"cosine", "energy"}
-        query : str or ndarray of shape (d,), float32
-            A text is embedded by the host itself, through the function stored with it.
+        ranking : {"cosine", "energy", "hybrid"}
+        query : Query
         k : int
             Answers wanted.
         """
@@ -84,19 +81,28 @@ class Asker:
         return self._ask_chroma(ranking, query, k)
 
     def _ask_lancedb(self, ranking: str, query: Query, k: int) -> list[Answer]:
-        if ranking == "energy":
-            search = self._energy_table.search(query).select(["name", "text"])
+        asked = query.text if query.vector is None else query.vector
+        if ranking == "hybrid":
+            search = self._energy_table.search(query.text, query_type="hybrid")
+            if query.vector is not None:
+                search = self._energy_table.search(query_type="hybrid").vector(query.vector)
+                search = search.text(query.text)
+            search = search.select(["name", "text"])
+        elif ranking == "energy":
+            search = self._energy_table.search(asked).select(["name", "text"])
         else:
-            search = self._table.search(query).distance_type("cosine")
+            search = self._table.search(asked).distance_type("cosine")
             search = search.select(["name", "text", "_distance"])
         found = search.limit(k).to_arrow().to_pylist()
         return [Answer(row["name"], row["text"], row["_distance"]) for row in found]
 
     def _ask_chroma(self, ranking: str, query: Query, k: int) -> list[Answer]:
-        host = self._energy_collection if ranking == "energy" else self._collection
-        asked: dict[str, Any] = (
-            {"query_texts": [query]} if isinstance(query, str) else {"query_embeddings": [query]}
-        )
+        host = self._collection if ranking == "cosine" else self._energy_collection
+        asked: dict[str, Any] = {"hybrid": True} if ranking == "hybrid" else {}
+        if query.vector is None or ranking == "hybrid":
+            asked["query_texts"] = [query.text]
+        if query.vector is not None:
+            asked["query_embeddings"] = [query.vector]
         found = host.query(**asked, n_results=k, include=["documents", "distances"])
         rows = zip(found["ids"][0], found["documents"][0], found["distances"][0], strict=True)
         return [Answer(name, text, float(distance)) for name, text, distance in rows]

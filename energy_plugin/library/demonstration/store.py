@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from energy_plugin.optical import OpticalEncoder
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2  # 2: words beside the vectors
 NAME = "reference"
 ENCODER = "compact"
 _BATCH = 256  # documents embedded between two commits
@@ -165,6 +165,14 @@ class DemoStore:
             raise NotBuiltError(f"There is no collection {NAME!r} in {self.folder / 'chroma'}.")
         return EnergyCollection(collection)
 
+    def content(self) -> tuple[list[str], list[str], npt.NDArray[np.float32]]:
+        """Names, texts and vectors of shape (n, d) of the stored documents."""
+        table: Any = self.table()
+        rows = table.to_arrow().select(["name", "text", "vector"])
+        flat = rows["vector"].combine_chunks().flatten().to_numpy()
+        matrix = flat.reshape(len(rows), -1).astype(np.float32, copy=False)
+        return rows["name"].to_pylist(), rows["text"].to_pylist(), matrix
+
     def row_bytes(self) -> dict[str, float]:
         """Bytes that the energy columns take for each row, by host.
 
@@ -210,7 +218,11 @@ class DemoStore:
                 "build LanceDB",
                 lambda: _build(self.energy_table(), show_progress_bar),
             ),
-            ("build Chroma", lambda: _build(self.energy_collection(), show_progress_bar)),
+            (
+                "build Chroma",
+                lambda: _build(self.energy_collection(), show_progress_bar, lexical=True),
+            ),
+            ("words LanceDB", lambda: self.energy_table().create_fts_index("text", replace=True)),
         )
         for step, work in steps:
             start = time.perf_counter()
@@ -305,20 +317,12 @@ class DemoStore:
 
     def _stored_vectors(self) -> dict[str, npt.NDArray[np.float32]]:
         """Vectors that LanceDB holds, so that no text is embedded twice."""
-        rows = self._lance.open_table(NAME).search().select(["name", "vector"]).to_arrow()
-        names = rows["name"].to_pylist()
-        matrix = np.vstack(
-            [
-                chunk.flatten().to_numpy().reshape(len(chunk), -1)
-                for chunk in rows["vector"].chunks
-                if len(chunk)
-            ]
-        )
+        names, _, matrix = self.content()
         return dict(zip(names, matrix, strict=True))
 
 
-def _build(energy: Any, bars: bool) -> None:
-    energy.build(show_progress_bar=bars)
+def _build(energy: Any, bars: bool, **options: Any) -> None:
+    energy.build(show_progress_bar=bars, **options)
 
 
 def _batches(items: Sequence[ReferenceDoc], size: int) -> Iterator[Sequence[ReferenceDoc]]:

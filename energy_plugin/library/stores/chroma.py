@@ -17,8 +17,10 @@ from energy_plugin.library.stores.store import (
     EMBEDDER,
     FIELDS,
     MOST_COLUMNS,
+    PINNED,
     Content,
     Hit,
+    Passage,
     Row,
     Store,
     place,
@@ -128,6 +130,17 @@ class ChromaStore(Store):
         for start in range(0, len(names), 100):
             self.collection.delete(where={"source": {"$in": names[start : start + 100]}})
 
+    def fetch(
+        self, *, ids: Sequence[str] | None = None, source: str | None = None
+    ) -> list[Passage]:
+        """See `Store.fetch`."""
+        if ids is not None and not ids:  # which Chroma refuses
+            return []
+        asked: dict[str, Any] = {"where": {"source": source}} if ids is None else {"ids": list(ids)}
+        found = self.collection.get(**asked, include=["documents", "metadatas"])
+        rows = zip(found["ids"], found["documents"], found["metadatas"], strict=True)
+        return [_passage(name, text or "", metadata or {}) for name, text, metadata in rows]
+
     def embed_query(self, text: str) -> NDArray[np.float32] | None:
         """See `Store.embed_query`."""
         from energy_chroma import OpticalEmbeddingFunction
@@ -172,16 +185,26 @@ class ChromaStore(Store):
             asked["hybrid"] = True
             asked["lexical_weight"] = 1.0 if ranking == "words" else None
         host = self.collection if ranking == "cosine" else self.energy
-        found = host.query(**asked, include=["documents", "metadatas", "distances"])
-        relevances = found.get("relevance") or [[None] * len(found["ids"][0])]
+        include = ["documents", "metadatas", "distances"]
+        if ranking in ("energy", "hybrid"):
+            include.append("energies")
+        found = host.query(**asked, include=include)
+        nothing: list[Any] = [[None] * len(found["ids"][0])]
+        relevances = found.get("relevance") or nothing
+        terms = found.get("energies") or nothing
         rows = zip(
             *(found[name][0] for name in ("ids", "documents", "distances", "metadatas")),
             relevances[0],
+            terms[0],
             strict=True,
         )
         return [
-            replace(_hit(name, text or "", float(distance), metadata or {}), relevance=relevance)
-            for name, text, distance, metadata, relevance in rows
+            replace(
+                _hit(name, text or "", float(distance), metadata or {}),
+                relevance=relevance,
+                terms=energies,
+            )
+            for name, text, distance, metadata, relevance, energies in rows
         ]
 
     def content(self) -> Content:
@@ -204,7 +227,9 @@ class ChromaStore(Store):
 
     def forget(self, now: Any, column: str, *, dry_run: bool) -> Any:
         """See `EnergyCollection.forget`."""
-        return self.energy.forget(now, time_key=column, dry_run=dry_run)
+        pinned = self.collection.get(where={PINNED: True}, limit=1, include=[])["ids"]
+        pins = PINNED if pinned else None
+        return self.energy.forget(now, time_key=column, pin_key=pins, dry_run=dry_run)
 
     def columns(self) -> tuple[EnergyField, EnergyColumns, list[str]]:
         """See `Store.columns`."""
@@ -218,13 +243,22 @@ class ChromaStore(Store):
 
 
 def _hit(name: str, text: str, distance: float, metadata: dict[str, Any]) -> Hit:
+    fields = _fields(metadata)
+    return Hit(name, text, distance, metadata.get("source"), metadata.get("page"), fields)
+
+
+def _passage(name: str, text: str, metadata: dict[str, Any]) -> Passage:
+    known = {key: metadata.get(key) for key in ("source", "part", "page", "modified")}
+    return Passage(name, text, **known, fields=_fields(metadata))
+
+
+def _fields(metadata: dict[str, Any]) -> dict[str, Any]:
     own = {*FIELDS, "chroma:document"}
-    fields = {
+    return {
         key: value
         for key, value in metadata.items()
         if key not in own and not key.startswith("energy_")
     }
-    return Hit(name, text, distance, metadata.get("source"), metadata.get("page"), fields)
 
 
 def _filter(where: str) -> dict[str, Any]:

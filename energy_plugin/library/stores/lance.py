@@ -15,8 +15,10 @@ from energy_plugin.library.stores.store import (
     EMBEDDER,
     FIELDS,
     MOST_COLUMNS,
+    PINNED,
     Content,
     Hit,
+    Passage,
     Row,
     Store,
     place,
@@ -160,9 +162,36 @@ class LanceStore(Store):
 
     def remove(self, sources: Iterable[str]) -> None:
         """Delete the rows of some files."""
-        quoted = ["'" + source.replace("'", "''") + "'" for source in sources]
-        for start in range(0, len(quoted), 500):
-            self.table.delete(f"source IN ({', '.join(quoted[start : start + 500])})")
+        names = list(sources)
+        for start in range(0, len(names), 500):
+            self.table.delete(f"source IN ({_quoted(names[start : start + 500])})")
+
+    def fetch(
+        self, *, ids: Sequence[str] | None = None, source: str | None = None
+    ) -> list[Passage]:
+        """See `Store.fetch`.
+
+        Raises
+        ------
+        InvalidInputError
+            The table has no column ``id`` or ``source`` to look for.
+        """
+        column = "source" if ids is None else "id"
+        self.table.checkout_latest()
+        schema = self.table.schema
+        if column not in schema.names:
+            raise InvalidInputError(
+                f"Table {self.name!r} in {self.path} has no column {column!r}, by which rows are "
+                f"read. Its columns are {', '.join(schema.names)}."
+            )
+        wanted = [str(source)] if ids is None else list(ids)
+        names = [n for n in schema.names if n in FIELDS or self._is_field(n)]
+        found: list[Passage] = []
+        for start in range(0, len(wanted), 500):
+            asked = f"{column} IN ({_quoted(wanted[start : start + 500])})"
+            rows = self.table.search().where(asked).select(names).limit(None).to_list()
+            found += [_passage(row) for row in rows]
+        return found
 
     def embed_query(self, text: str) -> NDArray[np.float32] | None:
         """See `Store.embed_query`."""
@@ -185,9 +214,12 @@ class LanceStore(Store):
         self, text: str, k: int, *, vector: Any | None, where: str | None, ranking: str
     ) -> list[Hit]:
         """The k best rows of one ranking; fusion is LanceDB's own."""
+        self.table.checkout_latest()  # other processes write
         asked, score = self._asked(text, vector, ranking)
         if where is not None:
             asked = asked.where(where)
+        if ranking in ("energy", "hybrid"):
+            asked = asked.with_terms()
         found = asked.select(self._shown(score, ranking)).limit(k).to_arrow().to_pylist()
         for row in found:  # scores fall where distances rise
             row["_distance"] = row[score] if score == "_distance" else -row[score]
@@ -247,7 +279,8 @@ class LanceStore(Store):
 
     def forget(self, now: Any, column: str, *, dry_run: bool) -> Any:
         """See `EnergyTable.forget`."""
-        return self.energy.forget(now, time_key=column, dry_run=dry_run)
+        pins = PINNED if PINNED in self.table.schema.names else None
+        return self.energy.forget(now, time_key=column, pin_key=pins, dry_run=dry_run)
 
     def columns(self) -> tuple[EnergyField, EnergyColumns, list[str]]:
         """See `Store.columns`."""
@@ -260,19 +293,31 @@ class LanceStore(Store):
         return str(self.energy.vector_column)
 
     def _shown(self, distance: str, ranking: str) -> list[str]:
-        schema = self.table.schema
-        shown = [
-            name
-            for name in schema.names
-            if name not in ("part", "parts", "sha256", "modified")
-            and not name.startswith("energy_")
-            and (_plain(schema.field(name).type))
-        ]
+        hidden = ("part", "parts", "sha256", "modified")
+        shown = [n for n in self.table.schema.names if n not in hidden and self._is_field(n)]
         return [*shown, distance] if ranking in ("cosine", "words") else shown
+
+    def _is_field(self, name: str) -> bool:
+        """Tell whether a column is to be shown: a plain value, and none of the plugin's."""
+        return not name.startswith("energy_") and _plain(self.table.schema.field(name).type)
+
+
+_TERM = "_term_"
+
+
+def _quoted(values: Iterable[str]) -> str:
+    return ", ".join("'" + value.replace("'", "''") + "'" for value in values)
+
+
+def _passage(row: dict[str, Any]) -> Passage:
+    known = {key: row.get(key) for key in ("source", "part", "page", "modified")}
+    fields = {k: v for k, v in row.items() if k not in FIELDS and v is not None}
+    return Passage(str(row.get("id", "")), str(row.get("text") or ""), **known, fields=fields)
 
 
 def _hit(row: dict[str, Any], number: int) -> Hit:
     own = {*FIELDS, "_distance", "_relevance", "_score", "_relevance_score"}
+    terms = {k.removeprefix(_TERM): row.pop(k) or 0.0 for k in list(row) if k.startswith(_TERM)}
     return Hit(
         id=str(row.get("id", number)),
         text=str(row.get("text") or ""),
@@ -280,6 +325,7 @@ def _hit(row: dict[str, Any], number: int) -> Hit:
         source=row.get("source"),
         page=row.get("page"),
         relevance=row.get("_relevance"),
+        terms=terms or None,
         fields={k: value for k, value in row.items() if k not in own and value is not None},
     )
 

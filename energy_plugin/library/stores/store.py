@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 FIELDS = ("id", "text", "source", "part", "parts", "sha256", "modified", "page")
 EMBEDDER = "energy_plugin_embedder"  # where a host keeps the name of another embedder
+NOTE = "note"  # in place of a file's hash: a row that no file stands for
+PINNED = "pinned"  # field of rows that keep their fidelity
 MOST_COLUMNS = 256  # that files bring; further fields stand in the text alone
 
 
@@ -49,6 +51,20 @@ class Hit:
     page: int | None = None
     fields: Mapping[str, Any] = field(default_factory=dict)
     relevance: float | None = None  # 0 to 1; of energy and hybrid alone
+    terms: Mapping[str, float] | None = None  # whose sum is the distance, likewise
+
+
+@dataclass(frozen=True)
+class Passage:
+    """One stored row, read without a question."""
+
+    id: str
+    text: str
+    source: str | None
+    part: int | None = None
+    page: int | None = None
+    modified: str | None = None
+    fields: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -125,6 +141,12 @@ class Store(ABC):
         """Delete the rows of some files."""
 
     @abstractmethod
+    def fetch(
+        self, *, ids: Sequence[str] | None = None, source: str | None = None
+    ) -> list[Passage]:
+        """Rows of some ids, or of one file; those that are not there are left out."""
+
+    @abstractmethod
     def embed_query(self, text: str) -> NDArray[np.float32] | None:
         """Vector of a question; None where the rows were not embedded by an optical encoder.
 
@@ -163,7 +185,7 @@ class Store(ABC):
 
     @abstractmethod
     def forget(self, now: Any, column: str, *, dry_run: bool) -> Any:
-        """Lower the fidelity of old rows; the ForgettingPlan."""
+        """Lower the fidelity of old rows that are not pinned; the ForgettingPlan."""
 
     def describe(self) -> dict[str, Any]:
         """Rows, bytes, generation and drift of the energy field."""

@@ -12,9 +12,12 @@ from energy_plugin.optical.printed.strips import PAPER
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+_CELL = 4  # pixels a side that are lightened alike
 _BLOCK = 8  # pixels a side of what the paper is measured in
 _REACH = 7  # blocks: wider than the strokes of a heading
-_UNIT = 64  # of gains: 1.0
+_SHIFT = 6
+_UNIT = 1 << _SHIFT  # of gains: 1.0
+_ENOUGH = 1 << 20  # pixels that tell the shades of a page
 LEAST_CONTRAST = 24  # grey levels between paper and ink
 
 
@@ -47,13 +50,21 @@ def even(page: Image) -> tuple[NDArray[np.uint8], Image]:
     paper = ndimage.uniform_filter(paper, reach)
     top = float(np.percentile(paper, 90))
     gain = np.minimum(PAPER / np.maximum(paper, 0.35 * top + 1), 255 / _UNIT)
-    gains = PilImage.fromarray((gain * _UNIT).astype(np.uint8))
-    gains = gains.resize(page.size, PilImage.Resampling.BILINEAR)
-    grey = np.asarray(page).astype(np.uint16)
-    grey *= np.asarray(gains)
-    grey >>= _UNIT.bit_length() - 1
-    evened = PilImage.fromarray(np.minimum(grey, 255).astype(np.uint8))
-    levels = np.cumsum(evened.histogram()) / (page.width * page.height)
+    steps = (gain * _UNIT).astype(np.uint8)
+    if (steps == steps[0, 0]).all():  # a page that no scanner saw
+        gains = np.minimum(np.arange(256) * int(steps[0, 0]) >> _SHIFT, 255)
+        evened = page.point(gains.tolist())
+    else:
+        size = (-(-page.width // _CELL), -(-page.height // _CELL))
+        cells = PilImage.fromarray(steps).resize(size, PilImage.Resampling.BILINEAR)
+        wide = np.asarray(cells).repeat(_CELL, 0).repeat(_CELL, 1)[: page.height, : page.width]
+        grey = np.multiply(np.asarray(page), wide, dtype=np.uint16)
+        np.minimum(np.right_shift(grey, _SHIFT, out=grey), 255, out=grey)
+        evened = PilImage.fromarray(grey.astype(np.uint8))
+    step = 1 + page.width * page.height // _ENOUGH
+    some = PilImage.fromarray(np.asarray(evened)[::step])
+    levels = np.cumsum(some.histogram()).astype(np.float64)
+    levels /= levels[-1]
     paper_at = int(np.searchsorted(levels, 0.5))
     noise = paper_at - int(np.searchsorted(levels, 0.16))  # one standard deviation, or ink
     dark = int(np.searchsorted(levels, min(0.01, 0.25 * levels[max(0, paper_at - 40)])))

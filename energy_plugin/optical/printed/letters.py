@@ -48,10 +48,15 @@ def letters(ink: NDArray[np.uint8]) -> Letters:
     """
     from scipy import ndimage
 
-    labels, count = ndimage.label(ink > _MASK, np.ones((3, 3), np.int8))
+    mask: NDArray[np.bool_] = ink > _MASK
+    y0, y1 = _span(np.any(mask, axis=1))
+    x0, x1 = _span(np.any(mask[y0:y1], axis=0))
+    if not y1:
+        return _none()
+    labels, count = ndimage.label(mask[y0:y1, x0:x1], np.ones((3, 3), np.int8))
     boxes = np.array(
         [
-            (found[1].start, found[0].start, found[1].stop, found[0].stop)
+            (x0 + found[1].start, y0 + found[0].start, x0 + found[1].stop, y0 + found[0].stop)
             for found in ndimage.find_objects(labels)
             if found[0].stop - found[0].start > 1
         ],
@@ -61,8 +66,7 @@ def letters(ink: NDArray[np.uint8]) -> Letters:
     tall, wide = bottom - top, right - left
     likely = (tall >= 4) & (wide >= 2) & (wide < 30 * tall) & (tall < 0.12 * ink.shape[0] + 40)
     if not likely.any() or count > _MOST:
-        none = np.zeros(0)
-        return Letters(none, none, none, none, 0.0)
+        return _none()
     # Letters are many and alike; the height that most of their area shares is theirs.
     heights = tall[likely]
     weights = np.minimum(wide[likely], 3 * heights)
@@ -73,3 +77,14 @@ def letters(ink: NDArray[np.uint8]) -> Letters:
     kept &= ~((tall > 4.5 * height) & (wide < 0.5 * height))  # upright rules
     kept &= ~((wide > 6 * height) & (tall < 0.5 * height))  # level rules
     return Letters(left[kept], top[kept], right[kept], bottom[kept], height)
+
+
+def _none() -> Letters:
+    none = np.zeros(0)
+    return Letters(none, none, none, none, 0.0)
+
+
+def _span(shown: NDArray[np.bool_]) -> tuple[int, int]:
+    """Where something is shown: the first place and past the last one."""
+    places = np.flatnonzero(shown)
+    return (int(places[0]), int(places[-1]) + 1) if len(places) else (0, 0)

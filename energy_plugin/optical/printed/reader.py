@@ -148,6 +148,11 @@ class _Layout:
         self, left: float, top: float, right: float, bottom: float, factor: int
     ) -> tuple[float, float, float, float]:
         """A box of the straightened page on the picture, both upright."""
+        if not self.angle:
+            return (
+                *(round(left * factor, 1), round(top * factor, 1)),
+                *(round(right * factor, 1), round(bottom * factor, 1)),
+            )
         turn = math.radians(self.angle)
         cos, sin = math.cos(turn), math.sin(turn)
         cx, cy = self.page.width / 2, self.page.height / 2
@@ -172,6 +177,7 @@ def _words(
     if not shown.any() or math.exp(float(logs[shown].mean())) < least:
         return []
     scale = line.x_height / X_HEIGHT
+    sums = np.concatenate([[0.0], np.cumsum(logs)]).tolist()
     out = []
     start = 0
     for piece in characters.text.split(" "):
@@ -187,6 +193,8 @@ def _words(
                 line.baseline + 0.6 * line.x_height,
                 factor,
             )
-            out.append(Word(piece, box, float(np.exp(logs[start:end].mean())), number))
+            out.append(
+                Word(piece, box, math.exp((sums[end] - sums[start]) / (end - start)), number)
+            )
         start = end + 1
     return out
