@@ -255,3 +255,48 @@ def test_huge_pictures_are_scaled_down(tmp_path: Path) -> None:
     found = sheet(tmp_path / "huge.png", "page")
     assert max(found.size) <= LONGEST_SIDE
     assert found.getextrema() == (255, 255)
+
+
+def test_boxes_of_light_letters_are_read_in_their_place(encoder: OpticalEncoder) -> None:
+    page = printed(LINES)
+    draw = ImageDraw.Draw(page)
+    draw.rectangle((30, 300, 600, 440), fill=40)
+    font = ImageFont.load_default(26)
+    for row, line in enumerate(OTHER[:3]):
+        draw.text((60, 315 + 40 * row), line, font=font, fill=245)
+    (reading,) = encoder.read([page])
+    assert share_of_words(reading.text, LINES) >= 0.85
+    assert share_of_words(reading.text, OTHER[:3]) >= 0.85
+
+
+def test_tables_are_read_with_and_without_rules(encoder: OpticalEncoder) -> None:
+    rows = [("Element", "Melting"), ("Iron", "1538"), ("Copper", "1085"), ("Nickel", "1455")]
+    font = ImageFont.load_default(26)
+    for ruled in (False, True):
+        page = Image.new("L", (620, 320), 255)
+        draw = ImageDraw.Draw(page)
+        for place, cells in enumerate(rows):
+            for column, cell in enumerate(cells):
+                x, y = 60 + 250 * column, 50 + 60 * place
+                draw.text((x, y), cell, font=font, fill=0)
+                if ruled:
+                    draw.rectangle((x - 15, y - 15, x + 235, y + 45), outline=0, width=2)
+        (reading,) = encoder.read([page])
+        assert share_of_words(reading.text, tuple(map(" ".join, rows))) >= 0.85, ruled
+
+
+def test_pictures_and_stains_are_no_text(encoder: OpticalEncoder) -> None:
+    rng = np.random.default_rng(1)
+    waves = 128 + 90 * np.sin(np.indices((700, 900)).sum(0) / 60) + rng.normal(0, 6, (700, 900))
+    stained = Image.new("L", (900, 1200), 240)
+    draw = ImageDraw.Draw(stained)
+    draw.rectangle((0, 0, 14, 1200), fill=30)  # the edge of the lid
+    draw.ellipse((40, 300, 70, 330), outline=90, width=5)  # a punch hole
+    for x, y, size in zip(*rng.integers(30, 850, (2, 20)), rng.integers(1, 5, 20), strict=True):
+        draw.ellipse((x, y, x + size, y + size), fill=60)
+    drawing = Image.new("L", (900, 700), 255)
+    draw = ImageDraw.Draw(drawing)
+    for x, y, dx, dy in rng.integers(-200, 900, (40, 4)):
+        draw.line((x, y, dx, dy), fill=0, width=2)
+    for page in (waves.clip(0, 255).astype(np.uint8), stained, drawing):
+        assert encoder.read([page])[0].words == ()

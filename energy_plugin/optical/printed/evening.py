@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from energy_plugin.optical.printed.boxes import lighted
 from energy_plugin.optical.printed.strips import PAPER
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ def even(page: Image) -> tuple[NDArray[np.uint8], Image]:
     if np.median(coarse) < (low + high) / 2:  # light on dark
         page = page.point([255 - value for value in range(256)])
         coarse = 255 - coarse
+    page, coarse = lighted(page, coarse, factor)
     reach = min(_REACH, 2 * (min(coarse.shape) // 2) + 1)
     paper = ndimage.maximum_filter(ndimage.uniform_filter(coarse, 2), reach)
     paper = ndimage.uniform_filter(paper, reach)

@@ -21,6 +21,8 @@ class Letters:
         Pixels; right and bottom are past the last one.
     height : float
         Of a common letter, in pixels; 0 if there is none.
+    rules : ndarray of shape (h, w), bool, or None
+        Of a whole page: ink of rules, frames and pictures, where it has any.
     """
 
     left: NDArray[np.float64]
@@ -28,6 +30,7 @@ class Letters:
     right: NDArray[np.float64]
     bottom: NDArray[np.float64]
     height: float
+    rules: NDArray[np.bool_] | None = None
 
     def __len__(self) -> int:
         return len(self.left)
@@ -54,11 +57,11 @@ def letters(ink: NDArray[np.uint8]) -> Letters:
     if not y1:
         return _none()
     labels, count = ndimage.label(mask[y0:y1, x0:x1], np.ones((3, 3), np.int8))
+    objects = ndimage.find_objects(labels)
     boxes = np.array(
         [
             (x0 + found[1].start, y0 + found[0].start, x0 + found[1].stop, y0 + found[0].stop)
-            for found in ndimage.find_objects(labels)
-            if found[0].stop - found[0].start > 1
+            for found in objects
         ],
         np.float64,
     ).reshape(-1, 4)
@@ -73,10 +76,16 @@ def letters(ink: NDArray[np.uint8]) -> Letters:
     order = np.argsort(heights)
     mass = np.cumsum(weights[order])
     height = float(heights[order][np.searchsorted(mass, mass[-1] * 0.45)])
-    kept = (tall > 0.4 * height) & (tall < 8 * height) & (wide < 40 * height)
-    kept &= ~((tall > 4.5 * height) & (wide < 0.5 * height))  # upright rules
-    kept &= ~((wide > 6 * height) & (tall < 0.5 * height))  # level rules
-    return Letters(left[kept], top[kept], right[kept], bottom[kept], height)
+    large = (tall >= 8 * height) | (wide >= 40 * height)
+    large |= (tall > 4.5 * height) & (wide < 0.5 * height)  # upright rules
+    large |= (wide > 6 * height) & (tall < 0.5 * height)  # level rules
+    kept = (tall > max(1.0, 0.4 * height)) & ~large
+    rules = None
+    if large.any():
+        rules = np.zeros(ink.shape, bool)
+        for number in np.flatnonzero(large):
+            rules[y0:y1, x0:x1][objects[number]] |= labels[objects[number]] == number + 1
+    return Letters(left[kept], top[kept], right[kept], bottom[kept], height, rules)
 
 
 def _none() -> Letters:

@@ -11,6 +11,10 @@ from energy_plugin.optical.printed.letters import Letters
 
 _FAINT = 0.07  # of a strong row: rows with less ink part lines
 _TALLEST = 3.4  # letter heights of a band that is one line
+_TALL = 2.3  # the same, of the block's usual size
+_ALIKE = (0.75, 1.22)  # of the usual letter height: the same size
+_LEAST_ZONE = 0.38  # of a band; small letters take more of it in any typeface
+_EVEN = 1.5  # rows inside to rows outside: figures and capitals are as dense everywhere
 
 
 @dataclass(frozen=True)
@@ -61,8 +65,11 @@ def lines(ink: NDArray[np.uint8], letters: Letters, block: int) -> list[TextLine
         if b - a > _TALLEST * max(usual, 0.45 * height) and height > 1.6 * usual:
             bases = _baselines(profile[a:b], usual)
             found = [(a + each, usual) for each in bases]
+        elif b - a < _TALL * usual and not _ALIKE[0] * usual < height < _ALIKE[1] * usual:
+            found = [(a + _foot(profile[a:b], usual), usual)]
         else:
-            found = [(base, usual if 0.75 * usual < height < 1.22 * usual else height)]
+            like = _ALIKE[0] * usual < height < _ALIKE[1] * usual
+            found = [(base, usual if like else height)]
         for base_row, x_height in found:
             out += _pieces(part, base_row, x_height, (x0, y0), block)
     return out
@@ -84,11 +91,13 @@ def _bands(profile: NDArray[np.float64], height: float) -> list[tuple[int, int]]
     return out
 
 
-def _x_zone(profile: NDArray[np.float64]) -> tuple[int, int]:
+def _x_zone(
+    profile: NDArray[np.float64], least: float = 0.0, most: float = np.inf
+) -> tuple[int, int]:
     """Rows between the tops of small letters and the baseline: the densest run.
 
     The run that parts the rows of a band best into dense and thin ones (Otsu 1979, with two
-    thresholds on the place instead of one on the value).
+    thresholds on the place instead of one on the value), of at least and at most so many rows.
     """
     count = len(profile)
     if count < 3:
@@ -96,13 +105,24 @@ def _x_zone(profile: NDArray[np.float64]) -> tuple[int, int]:
     sums = np.concatenate([[0.0], np.cumsum(profile)])
     top, bottom = np.triu_indices(count + 1, 1)
     size = bottom - top
-    kept = (size >= max(2, 0.25 * count)) & (size < count)
+    kept = (size >= max(2, least, _LEAST_ZONE * count)) & (size <= most) & (size < count)
+    if not kept.any():
+        return 0, count
     top, bottom, size = top[kept], bottom[kept], size[kept]
     inside = (sums[bottom] - sums[top]) / size
     outside = (sums[-1] - (sums[bottom] - sums[top])) / (count - size)
     spread = np.square(inside - outside) * size * (count - size) * (inside > outside)
     best = int(np.argmax(spread))
     return int(top[best]), int(bottom[best])
+
+
+def _foot(profile: NDArray[np.float64], usual: float) -> int:
+    """Baseline of a band whose rows alone do not tell it, such as one of figures."""
+    top, bottom = _x_zone(profile, 0.85 * usual, 1.15 * usual)
+    inside = profile[top:bottom].mean()
+    outside = np.delete(profile, slice(top, bottom))
+    even = not len(outside) or inside < _EVEN * outside.mean()
+    return len(profile) if even else bottom
 
 
 def _usual(heights: list[int], letter: float) -> float:

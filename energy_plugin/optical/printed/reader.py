@@ -27,7 +27,7 @@ from energy_plugin.optical.printed.recogniser import (
 )
 from energy_plugin.optical.printed.sheets import sheet
 from energy_plugin.optical.printed.skew import skew
-from energy_plugin.optical.printed.strips import cut, cut_turned
+from energy_plugin.optical.printed.strips import PAPER, cut, cut_turned
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -35,8 +35,9 @@ if TYPE_CHECKING:
 _WORKING_SIDE = 2400  # pixels: about 200 dots per inch of a sheet of paper
 _SMALLEST = 7.0  # letter height in pixels below which the page is looked at in full
 _BATCH_COLUMNS = 24_000
-_LEAST_SURE = 0.5  # geometric mean of a line; less is not text but a picture
-_SHORT, _SHORT_SURE = 4, 0.85  # characters of a line of which more is asked
+_LEAST_SURE = 0.72  # geometric mean of a line; less is no text but a picture
+_SHORT, _SHORT_SURE = 4, 0.9  # characters of a line of which more is asked
+_FEWEST = 3  # letters and digits of a page; fewer are a stain and not a text
 _STRAIGHT = 0.1  # degrees
 
 
@@ -76,6 +77,8 @@ class PrintReader:
             here = _words(line, characters, count, found, factor)
             words += here
             count += bool(here)
+        if sum(map(str.isalnum, "".join(word.text for word in words))) < _FEWEST:
+            words = []
         return Reading(tuple(words), page.size, found.angle)
 
     @torch.inference_mode()
@@ -119,6 +122,8 @@ class _Layout:
         else:
             angle = 0.0
         found = letters(ink)
+        if found.rules is not None:
+            ink, evened = _without(found.rules, ink, evened, angle)
         placed = [
             line
             for number, block in enumerate(columns(found))
@@ -165,6 +170,20 @@ class _Layout:
         box = (min(xs), min(ys), max(xs), max(ys))
         left, top, right, bottom = (round(side * factor, 1) for side in box)
         return left, top, right, bottom
+
+
+def _without(
+    rules: NDArray[np.bool_], ink: NDArray[np.uint8], evened: Image, angle: float
+) -> tuple[NDArray[np.uint8], Image]:
+    """Straightened ink, and the evened page that is not, without rules and pictures."""
+    from PIL import Image as PilImage
+    from PIL import ImageFilter
+
+    around = PilImage.fromarray(rules.astype(np.uint8) * 255).filter(ImageFilter.MaxFilter(3))
+    ink = np.where(np.asarray(around) > 0, 0, ink).astype(np.uint8)
+    evened = evened.copy()
+    evened.paste(PAPER, (0, 0), around.rotate(-angle) if angle else around)
+    return ink, evened
 
 
 def _words(
