@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from energy_chroma.identity import identity
 from energy_chroma.patience import Patience
 from energy_plugin.errors import InvalidInputError
+from energy_plugin.stored.moments import Moment, reached
 
 logger = logging.getLogger(__name__)
 
@@ -277,6 +278,7 @@ class ChromaHost:
                     f"Metadata of a collection must be str, int, float or bool, got {value!r} "
                     f"for {key!r}."
                 )
+        reached(Moment.WRITING)
         if configuration is None:
             self.collection.modify(name=name, metadata=metadata)
             return
@@ -294,6 +296,7 @@ class ChromaHost:
 
     def delete(self) -> None:
         """Delete the collection."""
+        reached(Moment.WRITING)
         self.collection._client.delete_collection(name=self.collection.name, **self._place())
 
     def sibling(self, name: str, function: Any = None) -> Collection | None:
@@ -313,6 +316,7 @@ class ChromaHost:
     def create_sibling(self, name: str, function: Any) -> None:
         """Make a collection with this one's index settings and metadata, and another function."""
         index: Any = dict(self.collection.configuration_json.get("hnsw") or {})
+        reached(Moment.WRITING)
         self.collection._client.create_collection(
             name=name,
             configuration={"hnsw": index, "embedding_function": function},
@@ -351,6 +355,7 @@ class ChromaHost:
                 return None
             # the HNSW index of a 1-dimensional dummy vector costs nothing
             index: Any = {"space": "l2", **SYNC}
+            reached(Moment.WRITING)
             model = server.create_collection(
                 name=self.companion_name,
                 configuration={"hnsw": index, "embedding_function": None},
@@ -362,11 +367,13 @@ class ChromaHost:
         if create:
             stored = companion.configuration_json.get("hnsw") or SYNC
             if stored["sync_threshold"] != SYNC["sync_threshold"]:
+                reached(Moment.WRITING)
                 companion.modify(configuration={"hnsw": SYNC})
         return companion
 
     def delete_companion(self) -> None:
         """Delete the energy columns; the user's rows are not touched."""
+        reached(Moment.WRITING)
         self.collection._client.delete_collection(name=self.companion_name, **self._place())
 
     def _place(self) -> dict[str, Any]:

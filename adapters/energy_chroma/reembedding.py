@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from chromadb.api.models.Collection import Collection
@@ -26,9 +27,22 @@ from energy_chroma import view
 from energy_chroma.host import ChromaHost
 from energy_chroma.identity import identity_of
 from energy_plugin.errors import ForeignFieldError, InvalidInputError
+from energy_plugin.stored.moments import reached
 
 if TYPE_CHECKING:
     from energy_chroma.pointer import Pointer
+
+
+class CopyMoment(Enum):
+    """How far a replacement has come; its field passes the moments of a build in between."""
+
+    CHECKED = "every row can be embedded; nothing is written"
+    BEGUN = "the copy exists"
+    WHOLE = "the copy has every row, and a field where the original has one"
+    NAMELESS = "no collection has the name"
+    RENAMED = "the copy has the name"
+    CAUGHT_UP = "rows written at the last moment are copied; the original goes next"
+
 
 logger = logging.getLogger(__name__)
 
@@ -84,6 +98,7 @@ def copied(host: ChromaHost, function: Any, *, show_progress_bar: bool) -> Colle
             f"{LONGEST_NAME}. Give the collection a shorter name first: modify(name=...)."
         )
     _check_embeddable(host)
+    reached(CopyMoment.CHECKED)
     beside = host.sibling(name)
     if beside is not None:
         begun = ChromaHost(beside).stored_embedder()
@@ -94,6 +109,7 @@ def copied(host: ChromaHost, function: Any, *, show_progress_bar: bool) -> Colle
         host.create_sibling(name, function)
     beside = host.sibling(name, function)
     assert beside is not None
+    reached(CopyMoment.BEGUN)
     for _ in range(PASSES):
         if not synchronise(host, beside, show_progress_bar=show_progress_bar):
             break
@@ -127,13 +143,17 @@ def synchronise(host: ChromaHost, beside: Collection, *, show_progress_bar: bool
 def swap(host: ChromaHost, beside: Collection) -> int:
     """Give the copy the name of the original; the rows that were written at the last moment."""
     name = str(host.collection.name)
+    reached(CopyMoment.WHOLE)
     host.collection.modify(name=f"{name}{OLD}")
+    reached(CopyMoment.NAMELESS)
     beside.modify(name=name)
+    reached(CopyMoment.RENAMED)
     return _finish(host, beside)
 
 
 def _finish(host: ChromaHost, beside: Collection) -> int:
     late = synchronise(host, beside)
+    reached(CopyMoment.CAUGHT_UP)
     discard(host.collection)
     return late
 

@@ -44,6 +44,7 @@ from energy_chroma import generations
 from energy_chroma.host import ChromaHost
 from energy_chroma.pointer import FORMAT_VERSION, Pointer, is_whole, pointer_in
 from energy_plugin.errors import CorruptFieldError, NotBuiltError
+from energy_plugin.stored.moments import Moment, reached
 
 logger = logging.getLogger(__name__)
 
@@ -131,6 +132,7 @@ class FieldStore:
         """Delete the `leftovers`."""
         companion, records = self._host.companion(), self.leftovers()
         if companion is not None and records:
+            reached(Moment.WRITING)
             companion.delete(ids=records)
 
     def _parse(self, companion: Collection) -> Pointer | None:
@@ -196,6 +198,7 @@ class FieldStore:
         before = dict(companion.metadata or {})
         current = max(_whole(before.get("generation")), generations.highest(companion))
         generation = current + 1
+        reached(Moment.NUMBERED)
         while (count := self._claimed(companion, generation, field, chunks())) is None:
             if generation > current + ATTEMPTS:
                 raise RuntimeError(
@@ -204,6 +207,7 @@ class FieldStore:
                 )
             time.sleep(random.uniform(0, PAUSE))
             generation = 1 + max(generation, generations.highest(companion))
+            reached(Moment.NUMBERED)
         pointer = replace(
             pointer,
             generation=generation,
@@ -211,8 +215,11 @@ class FieldStore:
             version=_whole(before.get("version")) + 1,
             viewed=0,
         )
+        reached(Moment.COLUMNS_WRITTEN)
         self._flip(companion, pointer)
+        reached(Moment.FLIPPED)
         self._sweep(companion, generations.former(companion, generation))
+        reached(Moment.SWEPT)
         return pointer
 
     def append(self, pointer: Pointer, chunk: bytes) -> Pointer | None:
@@ -237,7 +244,9 @@ class FieldStore:
             if ours:
                 count = max(now.chunks, number + 1)
                 pointer = replace(now, chunks=count, version=now.version + 1)
+                reached(Moment.COLUMNS_WRITTEN)
                 self._flip(companion, pointer)
+                reached(Moment.FLIPPED)
                 return pointer
             number = max(now.chunks, number + 1)  # another process was faster with that one
 
@@ -262,10 +271,13 @@ class FieldStore:
         self, companion: Collection, generation: int, field: bytes, chunks: Iterable[bytes]
     ) -> int | None:
         """Write a generation; the number of its chunks, None where another process was faster."""
-        writer, firsts = secrets.token_hex(8), []
+        writer = secrets.token_hex(8)
+        firsts: list[str] = []
         blobs = ((f"rows/{number}", chunk) for number, chunk in enumerate(chunks))
         for name, blob in chain([("field", field)], blobs):
             self._write(companion, generation, name, blob, writer)
+            if not firsts:
+                reached(Moment.FIELD_WRITTEN)
             firsts.append(f"{generation}/{name}/0")
         if not generations.are_ours(companion, firsts, writer):
             return None
@@ -295,11 +307,13 @@ class FieldStore:
         rest = list(enumerate(parts))[1:]
         for start in range(0, len(rest), PARTS_PER_CALL):
             batch = rest[start : start + PARTS_PER_CALL]
+            reached(Moment.WRITING)
             companion.upsert(
                 ids=[f"{stem}/{part}" for part, _ in batch],
                 embeddings=np.array([[part] for part, _ in batch], dtype=np.float32),
                 metadatas=[{**common, "data": data} for _, data in batch],
             )
+        reached(Moment.WRITING)
         companion.add(
             ids=[f"{generation}/{name}/0"],
             embeddings=np.zeros((1, 1), dtype=np.float32),
@@ -308,6 +322,7 @@ class FieldStore:
 
     def _flip(self, companion: Collection, pointer: Pointer) -> None:
         stored = {"energy_format": FORMAT_VERSION, **asdict(pointer)}
+        reached(Moment.WRITING)
         companion.modify(metadata={**self._host.about_companion, **stored})
 
     def _moves(self, companion: Collection, pointer: Pointer) -> bool:
@@ -337,6 +352,7 @@ class FieldStore:
     def _sweep(self, companion: Collection, records: list[str]) -> None:
         """Delete records of other generations: crashed writes and previous fields."""
         if records:
+            reached(Moment.WRITING)
             companion.delete(ids=records)
             logger.debug("deleted %d records of other generations", len(records))
 

@@ -11,6 +11,7 @@ from energy_chroma.host import PAGE, ChromaHost
 from energy_plugin.energy import EnergyColumns
 from energy_plugin.energy.columns import NO_CELL
 from energy_plugin.errors import InvalidInputError
+from energy_plugin.stored.moments import Moment, reached
 
 LAMBDA = "energy_lambda"
 DISPERSION = "energy_dispersion"
@@ -83,7 +84,9 @@ def write(
     for start in tqdm(starts, desc="Row columns", disable=not show_progress_bar):
         part = slice(start, start + step)
         keys: list[Any] = values(columns.take(part))
+        reached(Moment.WRITING)
         host.collection.update(ids=list(ids[part]), metadatas=keys)
+    reached(Moment.SHOWN)
 
 
 def missing(host: ChromaHost, ids: Sequence[str]) -> list[str]:
@@ -100,4 +103,5 @@ def clear(host: ChromaHost, *, show_progress_bar: bool = False) -> None:
     for start in tqdm(range(0, len(ids), step), desc="Row columns", disable=not show_progress_bar):
         part = ids[start : start + step]
         gone: list[Any] = [dict(empty) for _ in part]
+        reached(Moment.WRITING)
         host.collection.update(ids=part, metadatas=gone)

@@ -9,6 +9,7 @@ from chromadb.api.types import Where, WhereDocument
 from energy_chroma import writing
 from energy_chroma.keeper import CollectionKeeper
 from energy_plugin.stored import FieldVerbs
+from energy_plugin.stored.moments import Moment, reached
 
 
 class CollectionWrites(FieldVerbs):
@@ -93,6 +94,7 @@ class CollectionWrites(FieldVerbs):
         with self._keeper.lock:
             field = self._keeper.open_if_built()
             limited = {} if limit is None else {"limit": limit}  # unknown to Chroma 1.5.0
+            reached(Moment.WRITING)
             answer = self._keeper.host.patience.call(
                 lambda: self._keeper.host.collection.delete(ids, where, where_document, **limited)
             )

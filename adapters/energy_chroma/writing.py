@@ -14,6 +14,7 @@ from energy_chroma.fields import ChromaField
 from energy_chroma.host import ChromaHost
 from energy_chroma.store import FieldStore
 from energy_plugin.stored import Changes
+from energy_plugin.stored.moments import Moment, reached
 from energy_plugin.validation import as_vectors
 
 logger = logging.getLogger(__name__)
@@ -67,10 +68,12 @@ def write(store: FieldStore, field: ChromaField, verb: str, request: dict[str, A
         }
         if field.pointer.row_columns:
             stored["metadatas"] = view.merged(request["metadatas"], field.columns_of(numbers))
+        reached(Moment.WRITING)
         host.patience.call(lambda: getattr(host.collection, verb)(**stored))
     except BaseException:
         field.withdraw(numbers)
         raise
+    reached(Moment.ROWS_WRITTEN)
     # what Chroma returns can differ from what it was given in the last bit
     readable, vectors = host.vectors([name for name in names if name in written])
     number_of = dict(zip(names, numbers.tolist(), strict=True))

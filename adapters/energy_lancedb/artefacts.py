@@ -12,6 +12,7 @@ import pyarrow as pa
 from energy_lancedb.host import clean, clear, in_history, open_or_none, put
 from energy_lancedb.pointer import Pointer, outdated_rows, rows_of
 from energy_plugin.errors import CorruptFieldError
+from energy_plugin.stored.moments import Moment, reached
 
 CHUNK_BYTES = 1 << 20
 SCHEMA = pa.schema(
@@ -153,4 +154,5 @@ class Artefacts:
     def drop(self) -> None:
         """Drop the table, if there is one."""
         if self._open() is not None:
+            reached(Moment.WRITING)
             self._connection.drop_table(self.name, **self._place)

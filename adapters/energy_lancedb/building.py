@@ -17,6 +17,7 @@ from energy_lancedb.live import LiveTable
 from energy_lancedb.pointer import Pointer, replaced_pointer
 from energy_plugin.energy.config import as_config
 from energy_plugin.errors import InvalidInputError
+from energy_plugin.stored.moments import Moment, reached
 from energy_plugin.validation import as_k, as_memory_limit
 
 if TYPE_CHECKING:
@@ -161,6 +162,7 @@ class Builder:
             config = sample_config(config, count, len(vectors.rowids))
         read = time.perf_counter()
         with self.live.others_go_on(), blocks_of(None if plan is None else plan.block_values):
+            reached(Moment.FITTING)
             index = EnergyIndex.fit(
                 vectors.matrix, config, show_progress_bar=show_progress_bar, device=self.live.device
             )

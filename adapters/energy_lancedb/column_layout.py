@@ -42,6 +42,7 @@ from energy_lancedb.pointer import KEY, Pointer, pointer_of, replaced_pointer
 from energy_lancedb.rewriting import update_of, values_of
 from energy_plugin.errors import CorruptFieldError, InvalidInputError
 from energy_plugin.stored import Changes
+from energy_plugin.stored.moments import Moment, reached
 
 NEXT, OLD = "__next", "__old"
 PASSES = 5  # that write new fragments before a commit is tried
@@ -78,14 +79,18 @@ class ColumnLayout:
             columns = FragmentColumns(Placing(rows, arrays))
         for attempt in range(ATTEMPTS):
             self._add_next(pointer, rows, columns)
+            reached(Moment.COLUMNS_WRITTEN)
             try:
                 replaced = self._swap()
                 break
             except ValueError:  # another build has cleared the new columns away
                 if attempt + 1 == ATTEMPTS or self._has_next():
                     raise
+        reached(Moment.FLIPPED)
         self._drop_suffixed()
+        reached(Moment.SWEPT)
         self._index_cells()
+        reached(Moment.INDEXED)
         return replaced
 
     def _has_next(self) -> bool:
@@ -132,6 +137,7 @@ class ColumnLayout:
         """The dataset at the current version, and what to write to it."""
         self.host.latest()
         dataset = self.host.dataset()
+        reached(Moment.AT_VERSION)
         files = _vector_files(dataset, pointer)
         return dataset, MapJob(
             uri=dataset.uri,
@@ -149,6 +155,7 @@ class ColumnLayout:
         self.host.latest()
         stored = self.host.schema.field(NAMES[3] + NEXT).metadata or {}
         if stored.get(KEY.encode()) != metadata[KEY].encode():
+            reached(Moment.WRITING)
             self.host.table.update_field_metadata(
                 {"path": NAMES[3] + NEXT, "metadata": {KEY: metadata[KEY]}}
             )
@@ -163,6 +170,7 @@ class ColumnLayout:
             present = self.host.schema.names
             away = [{"path": n, "rename": n + OLD} for n in NAMES if n in present]
             place = [{"path": n + NEXT, "rename": n} for n in NAMES]
+            reached(Moment.WRITING)
             self.host.table.alter_columns(*away, *place)
 
         self._retry(swap)
@@ -174,6 +182,7 @@ class ColumnLayout:
             present = self.host.schema.names
             leftover = [n + tail for tail in (NEXT, OLD) for n in NAMES if n + tail in present]
             if leftover:
+                reached(Moment.WRITING)
                 self.host.table.drop_columns(leftover)
 
         self._retry(drop)
@@ -183,6 +192,7 @@ class ColumnLayout:
 
         self.host.latest()
         try:
+            reached(Moment.WRITING)
             self.host.table.create_index(NAMES[2], config=Bitmap(), replace=True)
         except Exception as error:  # the index only speeds up users' own filters
             log.warning("energy_cell of table %r has no index: %s", self.host.name, error)
@@ -287,6 +297,7 @@ class ColumnLayout:
             changes = loaded.pending
             if changes:
                 operation = update_of(dataset, values_of(pointer, loaded, encode))
+                reached(Moment.WRITING)
                 lance.LanceDataset.commit(dataset, operation, read_version=dataset.version)
             self._verify(dataset, pointer)
 
@@ -301,6 +312,7 @@ class ColumnLayout:
         if current is None or not current.same_field(pointer) or set(files) == set(current.files):
             return
         text = replace(current, files=files).to_json()
+        reached(Moment.WRITING)
         self.host.table.update_field_metadata({"path": NAMES[3], "metadata": {KEY: text}})
 
     def tidy(self) -> None:
@@ -332,6 +344,7 @@ class ColumnLayout:
             self.host.latest()
             present = self._own_columns()
             if present:
+                reached(Moment.WRITING)
                 self.host.table.drop_columns(present)
 
         self._retry(drop)

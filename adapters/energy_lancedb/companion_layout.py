@@ -25,6 +25,7 @@ from energy_lancedb.pointer import KEY, Pointer, outdated_rows, replaced_pointer
 from energy_plugin.energy import EnergyColumns
 from energy_plugin.errors import CorruptFieldError
 from energy_plugin.stored import Changes
+from energy_plugin.stored.moments import Moment, reached
 
 SUFFIX = "__energy_rows"
 WRITE_BYTES = 8 << 20  # of residuals that are handed over at a time; what they become is more
@@ -64,14 +65,18 @@ class CompanionLayout:
             of = first[start : start + step]
             some = rows.columns.take(of), rows.fingerprints[of]
             self._write(_rows(pointer, keys[start : start + step], *some))
+        reached(Moment.COLUMNS_WRITTEN)
         replaced = self._flip(pointer)
+        reached(Moment.FLIPPED)
         self._drop_outdated(pointer, replaced)
+        reached(Moment.SWEPT)
         return replaced
 
     def _flip(self, pointer: Pointer) -> Pointer | None:
         def flip() -> Pointer | None:
             self.host.latest()
             replaced = replaced_pointer(self.host.schema)
+            reached(Moment.WRITING)
             self.host.table.update_field_metadata(
                 {"path": pointer.vector_column, "metadata": {KEY: pointer.to_json()}}
             )
@@ -164,11 +169,13 @@ class CompanionLayout:
         self.host.latest()
         for column in self.host.schema:
             if KEY.encode() in (column.metadata or {}) and column.name not in NAMES:
+                reached(Moment.WRITING)
                 self.host.table.update_field_metadata(
                     {"path": column.name, "metadata": {KEY: None}}
                 )
         self.host.latest()
         if self._open() is not None:
+            reached(Moment.WRITING)
             self.host.connection.drop_table(self.name, **self._place)
 
 

@@ -23,6 +23,7 @@ from energy_lancedb.host import ROWID, HostVectors, prints_of, vectors_of
 from energy_lancedb.layout import match
 from energy_lancedb.streaming import streamed
 from energy_plugin.energy import EnergyColumns
+from energy_plugin.stored.moments import Moment, reached
 
 SAMPLE_ROWS = 1 << 17  # that a field is fitted on at most, unless told otherwise
 BATCH_ROWS = 1 << 14
@@ -245,6 +246,7 @@ class FragmentColumns:
         keys = _keys(dataset, job)
         if not keys:
             schema = pa.schema(job.form.fields(suffix=job.suffix, metadata=job.metadata))
+            reached(Moment.WRITING)
             dataset.add_columns(schema)
             return
         complete = [
@@ -252,6 +254,7 @@ class FragmentColumns:
             for f in dataset.get_fragments()
         ]
         operation = LanceOperation.Merge(complete, self._schema)
+        reached(Moment.WRITING)
         LanceDataset.commit(dataset, operation, read_version=dataset.version)
 
     def _map(

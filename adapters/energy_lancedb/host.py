@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from energy_plugin._lazy import optional
 from energy_plugin.energy.upkeep.fingerprint import fingerprint
 from energy_plugin.errors import EnergyPluginError, InvalidInputError
+from energy_plugin.stored.moments import Moment, reached
 
 T = TypeVar("T")
 ROWID = "_rowid"
@@ -264,6 +265,7 @@ def put(connection: Any, name: str, rows: pa.Table, namespace: list[str] | None 
 
     def commit() -> None:
         table = open_or_none(connection, name, namespace)
+        reached(Moment.WRITING)
         if table is not None:
             table.add(rows)
             return
@@ -280,16 +282,22 @@ def put(connection: Any, name: str, rows: pa.Table, namespace: list[str] | None 
 
 def clear(table: Any, where: str) -> None:
     """Delete rows of a table of the plugin's own."""
-    insist(str(table.name), lambda: table.delete(where), table.checkout_latest)
+
+    def commit() -> None:
+        reached(Moment.WRITING)
+        table.delete(where)
+
+    insist(str(table.name), commit, table.checkout_latest)
 
 
 def clean(table: Any, older_than: timedelta) -> None:
     """Compact a table of the plugin's own and remove its old versions."""
-    insist(
-        str(table.name),
-        lambda: table.optimize(cleanup_older_than=older_than),
-        table.checkout_latest,
-    )
+
+    def commit() -> None:
+        reached(Moment.WRITING)
+        table.optimize(cleanup_older_than=older_than)
+
+    insist(str(table.name), commit, table.checkout_latest)
 
 
 def joined(filters: Sequence[Any]) -> Any:

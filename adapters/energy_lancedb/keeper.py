@@ -22,6 +22,7 @@ from energy_lancedb.pointer import Pointer, embedder_of, replaced_pointer
 from energy_plugin.errors import InvalidInputError
 from energy_plugin.stored import Changes, FieldInfo, Finding, Taken
 from energy_plugin.stored.info import column_bytes_of, described
+from energy_plugin.stored.moments import Moment, reached
 
 if TYPE_CHECKING:
     from energy_lancedb.snapshot import Snapshot
@@ -104,7 +105,9 @@ class TableKeeper:
         generation = 1 + max(
             artefacts.last_generation(), previous.generation if previous is not None else 0
         )
+        reached(Moment.NUMBERED)
         chunks, sha256 = artefacts.write(generation, field.to_bytes())
+        reached(Moment.FIELD_WRITTEN)
         pointer = Pointer(
             generation=generation,
             layout=layout,

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from energy_plugin.energy.upkeep.fingerprint import fingerprint
 from energy_plugin.errors import InvalidInputError
+from energy_plugin.stored.moments import Moment, reached
 from energy_plugin.stored.rows import RowMap
 
 if TYPE_CHECKING:
@@ -77,6 +78,7 @@ def fitted(
         )
     names, matrix = list(found), np.stack(list(found.values()))
     found.clear()
+    reached(Moment.FITTING)
     index = EnergyIndex.fit(matrix, config, show_progress_bar=show_progress_bar, device=device)
     return index, RowMap(names, fingerprint(matrix))
 
@@ -124,6 +126,7 @@ def _in_passes(
             prints.append(fingerprint(vectors))
             yield vectors
 
+    reached(Moment.FITTING)
     field, columns = fit_in_passes(
         read, plan, rows.count(), config, device=device, show_progress_bar=show_progress_bar
     )

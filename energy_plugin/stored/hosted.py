@@ -24,6 +24,7 @@ from energy_plugin.stored.fitting import Costs, fitted
 from energy_plugin.stored.info import FieldInfo, column_bytes_of, described
 from energy_plugin.stored.keeper import Taken
 from energy_plugin.stored.live import LiveField
+from energy_plugin.stored.moments import Moment, reached
 from energy_plugin.stored.rows import RowMap
 from energy_plugin.stored.verbs import FieldVerbs
 from energy_plugin.validation import as_k, as_memory_limit, as_queries
@@ -172,6 +173,7 @@ class DatabaseKeeper:
         """Store a field, with the rows that came or changed since it was taken or fitted."""
         live.apply(scan(self.database, live.rows))
         rows = live.index.rows
+        reached(Moment.WRITING)
         live.pointer = self.database.publish(
             Generation(
                 number=0,
@@ -182,6 +184,7 @@ class DatabaseKeeper:
                 fingerprints=live.rows.fingerprints(rows),
             )
         )
+        reached(Moment.FLIPPED)
         live.pending = Changes()
         self._live, self._state = live, None
 
@@ -194,6 +197,8 @@ class DatabaseKeeper:
             changes = live.pending
             names = [name for name in (*changes.added, *changes.changed) if name in live.rows]
             numbers = live.rows.numbers(names)
+            if changes:
+                reached(Moment.WRITING)
             if not changes or self.database.write(
                 live.pointer,
                 names,
@@ -256,6 +261,7 @@ class DatabaseKeeper:
     def drop(self, *, show_progress_bar: bool = False) -> None:
         """See `Keeper.drop`."""
         self._live = None
+        reached(Moment.WRITING)
         self.database.drop()
 
 

@@ -12,6 +12,7 @@ from energy_plugin.energy.upkeep.fingerprint import fingerprint
 from energy_plugin.errors import InvalidInputError
 from energy_plugin.stored.checking import findings_of, wrong_rows
 from energy_plugin.stored.findings import UNUSABLE, RepairReport
+from energy_plugin.stored.moments import Moment, reached
 from energy_plugin.validation import as_memory_limit
 
 if TYPE_CHECKING:
@@ -87,6 +88,7 @@ class FieldVerbs:
             taken = self._keeper.take()
             index, former = taken.index, taken.index.field
             with self._keeper.others_go_on():
+                reached(Moment.FITTING)
                 vectors = taken.vectors
                 report = index.maintain(None if vectors is None or not len(vectors) else vectors)
             if index.field is not former:
@@ -136,6 +138,7 @@ class FieldVerbs:
                 return self
             taken = self._keeper.take()
             with self._keeper.others_go_on():
+                reached(Moment.FITTING)
                 index = taken.index.refit(taken.vectors, settings)
             self._keeper.publish(taken, index, show_progress_bar=show_progress_bar)
         return self

@@ -22,35 +22,27 @@ from energy_plugin.errors import NotBuiltError
 QUERIES = vectors(4, seed=1)
 WAIT_SECONDS = 120
 
-# Announces each step of a write, and waits for a byte before it takes it.
+# Announces each moment of a write but single changes, and waits for a byte before it goes on.
 STEPS = """
 import sys
 import chromadb
-import numpy as np
 from support.chroma_cases import vectors
 from energy_chroma import EnergyCollection
-from energy_chroma.store import FieldStore
 from energy_plugin.energy import EnergyConfig
+from energy_plugin.stored.moments import Moment, watching
 
-def announced(name):
-    step = getattr(FieldStore, name)
-    def call(*args, **kwargs):
-        print("before", name, flush=True)
+def announce(moment):
+    if moment is not Moment.WRITING:
+        print(moment.name, flush=True)
         sys.stdin.read(1)
-        done = step(*args, **kwargs)
-        print("after", name, flush=True)
-        sys.stdin.read(1)
-        return done
-    setattr(FieldStore, name, call)
 
 energy = EnergyCollection(chromadb.PersistentClient(sys.argv[1]).get_collection("docs"))
 energy.count()
-for name in ("_write", "_flip", "_sweep"):
-    announced(name)
-if sys.argv[2] == "build":
-    energy.build(EnergyConfig(bits=8))
-else:
-    energy.add(ids=["killed"], embeddings=vectors(1, seed=5), metadatas=[{"n": 7}])
+with watching(announce):
+    if sys.argv[2] == "build":
+        energy.build(EnergyConfig(bits=8))
+    else:
+        energy.add(ids=["killed"], embeddings=vectors(1, seed=5), metadatas=[{"n": 7}])
 print("done", flush=True)
 """
 WRITER = """
@@ -95,16 +87,14 @@ def started():
 _HERE = str(Path(__file__).parents[1])
 
 
-def killed_at(process, number):
-    """Let a program take that many steps, and kill it at the next; the step's name or None."""
+def killed_at(process, moment):
+    """Let a program go on until a moment of its write, and kill it there."""
     for line in process.stdout:
-        if line == "done\n":
-            return None
-        if number == 0:
+        if line.strip() == moment:
             process.send_signal(signal.SIGKILL)
             process.wait(timeout=WAIT_SECONDS)
-            return line.strip()
-        number -= 1
+            return
+        assert line != "done\n", f"it was never at {moment}"
         process.stdin.write(".")
         process.stdin.flush()
     raise AssertionError("the program ended by itself")
@@ -124,17 +114,18 @@ def answer(energy):
 slow = pytest.mark.slow
 
 
-@pytest.mark.parametrize("number", [pytest.param(1, marks=slow), 3, 5])
-def test_killed_in_a_build(tmp_path, started, number):
+@pytest.mark.parametrize(
+    "moment", [pytest.param("FIELD_WRITTEN", marks=slow), "COLUMNS_WRITTEN", "FLIPPED"]
+)
+def test_killed_in_a_build(tmp_path, started, moment):
     """A field is there before; killed after each of its two parts, and after the flip."""
     energy = EnergyCollection(create(client(tmp_path), n=120)).build()
     ids, distances = answer(energy)
-    step = killed_at(started(STEPS, tmp_path, "build"), number)
-    assert step == ["after _write", "after _write", "after _flip"][number // 2]
+    killed_at(started(STEPS, tmp_path, "build"), moment)
     made = opened(tmp_path)
     energy = EnergyCollection(made)
     found = answer(energy)
-    if step == "after _flip":  # the new field of 8 bits
+    if moment == "FLIPPED":  # the new field of 8 bits
         assert energy.info().bits == 8
     else:
         assert found[0] == ids
@@ -147,7 +138,7 @@ def test_killed_in_a_build(tmp_path, started, number):
 @slow
 def test_killed_in_the_first_build(tmp_path, started):
     create(client(tmp_path), n=60)
-    assert killed_at(started(STEPS, tmp_path, "build"), 3) == "after _write"
+    killed_at(started(STEPS, tmp_path, "build"), "COLUMNS_WRITTEN")
     made = opened(tmp_path)
     assert "energy_cell" not in made.get(ids=["r1"])["metadatas"][0]
     with pytest.raises(NotBuiltError):
@@ -156,17 +147,23 @@ def test_killed_in_the_first_build(tmp_path, started):
     assert energy.verify() == []
 
 
-@pytest.mark.parametrize("number", [pytest.param(0, marks=slow), 1, pytest.param(3, marks=slow)])
-def test_killed_in_an_add(tmp_path, started, number):
+@pytest.mark.parametrize(
+    "moment",
+    [
+        pytest.param("ROWS_WRITTEN", marks=slow),
+        "COLUMNS_WRITTEN",
+        pytest.param("FLIPPED", marks=slow),
+    ],
+)
+def test_killed_in_an_add(tmp_path, started, moment):
     """The row is in Chroma by then; its columns are not, or not yet named by the pointer."""
     EnergyCollection(create(client(tmp_path), n=60)).build()
-    step = killed_at(started(STEPS, tmp_path, "add"), number)
-    assert step == {0: "before _write", 1: "after _write", 3: "after _flip"}[number]
+    killed_at(started(STEPS, tmp_path, "add"), moment)
     energy = EnergyCollection(opened(tmp_path))
     got = energy.query(query_embeddings=vectors(1, seed=5), n_results=1)
     assert got["ids"] == [["killed"]]
     assert got["metadatas"][0][0]["n"] == 7
-    expected = Changes() if step == "after _flip" else Changes(added=("killed",))
+    expected = Changes() if moment == "FLIPPED" else Changes(added=("killed",))
     assert energy.refresh() == expected
     assert EnergyCollection(energy.collection).verify() == []
 

@@ -4,7 +4,6 @@ import json
 
 import numpy as np
 import pytest
-from chromadb.api.models.Collection import Collection
 from chromadb.errors import NotFoundError
 from energy_chroma import (
     Changes,
@@ -13,19 +12,16 @@ from energy_chroma import (
     recover,
     reembedding,
 )
-from energy_chroma.host import ChromaHost
-from energy_chroma.keeper import CollectionKeeper
+from energy_chroma.reembedding import CopyMoment
 from support.chroma_cases import GramEmbedding, client, texts
+from support.moments import Crash, dying, once
 
 from energy_plugin.energy import EnergyConfig
 from energy_plugin.errors import ForeignFieldError, InvalidInputError
+from energy_plugin.stored.moments import Moment
 
 DOCUMENTS = texts(60)
 IDS = [f"t{i}" for i in range(60)]
-
-
-class Crash(BaseException):
-    """The process dies here."""
 
 
 @pytest.fixture
@@ -95,18 +91,16 @@ def test_it_takes_the_place_of_the_collection(where, made, built):
         made.count()
 
 
-def test_rows_written_meanwhile_come_along(where, made, monkeypatch):
+def test_rows_written_meanwhile_come_along(where, made):
     energy = EnergyCollection(made).build()
-    swap = reembedding.swap
 
-    def during(host, beside):
+    def write():
         made.add(ids=["late"], documents=["zebra crossing"])
         made.delete(ids=["t0"])
         made.update(ids=["t1"], documents=["giraffe giraffe"], metadatas=[{"n": None, "m": 1}])
-        return swap(host, beside)
 
-    monkeypatch.setattr(reembedding, "swap", during)
-    energy.reembed(GramEmbedding(2))
+    with once(CopyMoment.WHOLE, write):
+        energy.reembed(GramEmbedding(2))
     fresh = EnergyCollection(where.get_collection("texts"))
     assert fresh.refresh() == Changes()
     assert fresh.count() == 60
@@ -121,24 +115,15 @@ def test_rows_written_meanwhile_come_along(where, made, monkeypatch):
     }
 
 
-def test_a_crash_at_any_step_loses_nothing(where, made, monkeypatch):
+def test_a_crash_at_any_moment_loses_nothing(where, made):
     EnergyCollection(made).build()
     before = contents(made)
-    steps = [
-        (ChromaHost, "create_sibling", None),
-        (reembedding, "_add", None),
-        (CollectionKeeper, "build", None),
-        (Collection, "modify", "texts.energy-old"),
-        (Collection, "modify", "texts"),
-        (reembedding, "_finish", None),
-        (ChromaHost, "delete", None),
-    ]
+    moments = list(CopyMoment)
+    moments.insert(moments.index(CopyMoment.WHOLE), Moment.FITTING)
     states = []
-    for owner, step, named in steps:
-        with monkeypatch.context() as patch:
-            crash_at(patch, owner, step, named)
-            with pytest.raises(Crash):
-                EnergyCollection(where.get_collection("texts")).reembed(GramEmbedding(2))
+    for moment in moments:
+        with dying(moment), pytest.raises(Crash):
+            EnergyCollection(where.get_collection("texts")).reembed(GramEmbedding(2))
         states.append([name for name in names(where) if name.startswith("texts")])
         recover(where)
         assert contents(where.get_collection("texts")) == before
@@ -158,18 +143,6 @@ def test_a_crash_at_any_step_loses_nothing(where, made, monkeypatch):
     EnergyCollection(where.get_collection("texts")).reembed(GramEmbedding(2))
     assert_swapped(where, before, built=True)
     assert recover(where) == []
-
-
-def crash_at(patch, owner, step, named=None):
-    """Die before a step, where `named` is given only in the call with this name."""
-    real = getattr(owner, step)
-
-    def dying(*args, **kwargs):
-        if named is None or kwargs.get("name") == named:
-            raise Crash
-        return real(*args, **kwargs)
-
-    patch.setattr(owner, step, dying)
 
 
 def test_a_copy_goes_on_where_it_was(where, made, monkeypatch):
@@ -215,11 +188,9 @@ def test_rows_without_anything_to_embed_are_refused(where, made):
         EnergyCollection(made).reembed(lambda input: input)
 
 
-def test_a_name_taken_between_the_renames_is_not_overwritten(where, made, monkeypatch):
-    with monkeypatch.context() as patch:
-        crash_at(patch, Collection, "modify", "texts")
-        with pytest.raises(Crash):
-            EnergyCollection(made).reembed(GramEmbedding(2))
+def test_a_name_taken_between_the_renames_is_not_overwritten(where, made):
+    with dying(CopyMoment.NAMELESS), pytest.raises(Crash):
+        EnergyCollection(made).reembed(GramEmbedding(2))
     where.create_collection("texts", embedding_function=None)
     with pytest.raises(InvalidInputError, match="was made while"):
         recover(where)

@@ -1,4 +1,4 @@
-"""The stored field: generations, crashes, damage, and a new process."""
+"""The stored field: what stands where, damage, foreign fields, and a new process."""
 
 import json
 import subprocess
@@ -7,19 +7,14 @@ import sys
 import numpy as np
 import pytest
 from chromadb.api.types import EmbeddingFunction
-from energy_chroma import Changes, EnergyCollection, generations, store, view
-from energy_chroma.store import FieldStore
+from energy_chroma import EnergyCollection, store
 from support.chroma_cases import GramEmbedding, client, create, texts, vectors
 
 from energy_plugin.energy import EnergyConfig
-from energy_plugin.errors import CorruptFieldError, ForeignFieldError, NotBuiltError
+from energy_plugin.errors import CorruptFieldError, ForeignFieldError
 
 QUERIES = vectors(4, seed=1)
 OTHER = EnergyConfig(n_anchors=5, bits=8)
-
-
-class Crash(BaseException):
-    """The process dies here."""
 
 
 @pytest.fixture
@@ -36,24 +31,6 @@ def answer(made, **filters):
     return got["ids"], got["distances"]
 
 
-def crash_at(monkeypatch, number):
-    """Die before the given one of the steps write, flip and sweep; False if there are fewer."""
-    steps = {"left": number}
-
-    def dying(step):
-        def call(*args, **kwargs):
-            if steps["left"] == 0:
-                raise Crash
-            steps["left"] -= 1
-            return step(*args, **kwargs)
-
-        return call
-
-    for name in ("_write", "_flip", "_sweep"):
-        monkeypatch.setattr(FieldStore, name, dying(getattr(FieldStore, name)))
-    return steps
-
-
 def test_records_are_small_checksummed_and_never_documents(made, monkeypatch):
     monkeypatch.setattr(store, "PART_CHARACTERS", 2_000)
     energy = EnergyCollection(made).build()
@@ -65,106 +42,6 @@ def test_records_are_small_checksummed_and_never_documents(made, monkeypatch):
     assert {name.rsplit("/", 1)[1] for name in names if name.startswith("1/rows/0/")} >= {"0", "1"}
     assert all(name.startswith("1/") for name in names)
     assert answer(made) == answer(energy.collection)
-
-
-def test_two_writers_of_one_chunk_do_not_mix_their_parts(made, monkeypatch):
-    """Both may choose its number; the first to write its first record has it, and whole."""
-    monkeypatch.setattr(store, "PART_CHARACTERS", 200)
-    energy = EnergyCollection(made).build()
-    field_store, records = energy._keeper.store, companion(energy)
-    blobs = [bytes([number]) * 1000 for number in (1, 2)]
-    upsert = type(records).upsert
-    calls = []
-
-    def between(self, **given):
-        upsert(self, **given)
-        calls.append(given["ids"])
-        if len(calls) == 1:  # the other one writes while this one is half-way
-            FieldStore(energy._keeper.host)._write(records, 1, "rows/1", blobs[0], "other")
-
-    monkeypatch.setattr(type(records), "upsert", between)
-    field_store._write(records, 1, "rows/1", blobs[1], "own")
-    assert len(calls) == 2
-    assert field_store._blob(records, "1/rows/1") == blobs[0]
-    assert generations.are_ours(records, ["1/rows/1/0"], "other")
-    assert not generations.are_ours(records, ["1/rows/1/0"], "own")
-    monkeypatch.undo()
-    energy.repair()
-    assert energy.verify() == []
-
-
-def at_flip(monkeypatch, number, call):
-    """Call that once, right before the given flip."""
-    flip, flips = FieldStore._flip, []
-
-    def interrupted(self, *arguments):
-        flips.append(None)
-        if len(flips) == number + 1:
-            call()
-        flip(self, *arguments)
-
-    monkeypatch.setattr(FieldStore, "_flip", interrupted)
-
-
-def generations_of(energy):
-    return {name.split("/")[0] for name in companion(energy).get(include=[])["ids"]}
-
-
-def test_a_field_published_during_another_takes_the_next_number(made, monkeypatch):
-    """One process publishes whole while another has chosen its number and not yet flipped."""
-    EnergyCollection(made).build()
-    claimed, begun, claims = FieldStore._claimed, [], []
-
-    def interrupted(self, *arguments):
-        if not begun:
-            begun.append(True)
-            EnergyCollection(made).build(OTHER)
-        claims.append(claimed(self, *arguments))
-        return claims[-1]
-
-    monkeypatch.setattr(FieldStore, "_claimed", interrupted)
-    energy = EnergyCollection(made).build()
-    assert claims == [1, None, 1]  # chunks of its own
-    assert energy.info().generation == 3
-    assert generations_of(energy) == {"3"}
-    assert energy.verify() == []
-    assert answer(made) == answer(energy.collection)
-
-
-def test_a_flip_back_to_a_deleted_generation_is_put_right(made, monkeypatch, caplog):
-    """A row is added in the very moment between the last look at the pointer and the flip."""
-    energy = EnergyCollection(made).build()
-    at_flip(monkeypatch, 0, lambda: EnergyCollection(made).build(OTHER))
-    energy.add(ids=["a"], embeddings=vectors(1, seed=5))
-    monkeypatch.undo()
-    assert companion(energy).metadata["generation"] == 1
-    expected = vectors(1, seed=5)
-    for one in (energy, EnergyCollection(made)):
-        assert one.query(query_embeddings=expected, n_results=1)["ids"] == [["a"]]
-    assert "generation 2 stands" in caplog.text
-    reopened = EnergyCollection(made)
-    assert reopened.info().generation == 2
-    assert reopened.info().bits == OTHER.bits
-    reopened.repair()
-    assert EnergyCollection(made).verify() == []
-
-
-def test_a_view_written_late_leaves_a_newer_field_alone(made, monkeypatch):
-    energy = EnergyCollection(made).build()
-    original = view.write
-    done = []
-
-    def interrupted(*arguments, **options):
-        original(*arguments, **options)
-        if not done:
-            done.append(True)
-            EnergyCollection(made).build(OTHER)
-
-    monkeypatch.setattr(view, "write", interrupted)
-    energy.build()
-    assert companion(energy).metadata["generation"] == 3
-    assert EnergyCollection(made).info().bits == OTHER.bits
-    assert energy.verify() == []
 
 
 def test_the_pointer_says_what_the_field_is(made):
@@ -186,88 +63,6 @@ def test_the_pointer_says_what_the_field_is(made):
         "share": -1.0,
     }
     assert {name.split("/")[0] for name in companion(energy).get(include=[])["ids"]} == {"2"}
-
-
-def test_a_crash_at_any_step_of_a_rebuild_leaves_a_readable_field(made, monkeypatch):
-    EnergyCollection(made).build()
-    former = answer(made)
-    outcomes = []
-    for number in range(20):
-        with monkeypatch.context() as patch:
-            crash_at(patch, number)
-            try:
-                EnergyCollection(made).build(OTHER)
-            except Crash:
-                done = False
-            else:
-                done = True
-        outcomes.append(answer(made) == former)
-        if done:
-            break
-        EnergyCollection(made).build()
-        assert answer(made) == former
-        records = companion(EnergyCollection(made)).get(include=[])["ids"]
-        assert len({name.split("/")[0] for name in records}) == 1
-    # field, rows and flip: the former field; the sweep behind it and the view: the new one
-    assert outcomes == [True, True, True, False, False, False]
-
-
-def test_a_crash_in_the_first_build_leaves_an_unbuilt_collection(made, monkeypatch):
-    before = made.get()
-    for number in range(3):
-        with monkeypatch.context() as patch:
-            crash_at(patch, number)
-            with pytest.raises(Crash):
-                EnergyCollection(made).build()
-        with pytest.raises(NotBuiltError):
-            answer(made)
-        assert made.get() == before
-    EnergyCollection(made).build()
-    assert sorted(companion(EnergyCollection(made)).get(include=[])["ids"]) == [
-        "3/field/0",
-        "3/rows/0/0",
-    ]
-
-
-@pytest.mark.parametrize("number", [0, 1])
-def test_a_crash_while_adding_keeps_row_and_field(made, monkeypatch, number):
-    energy = EnergyCollection(made).build()
-    with monkeypatch.context() as patch:
-        crash_at(patch, number)
-        with pytest.raises(Crash):
-            energy.add(ids=["a"], embeddings=vectors(1, seed=5), metadatas=[{"n": 7}])
-    reopened = EnergyCollection(made)
-    got = reopened.query(query_embeddings=vectors(1, seed=5), n_results=1)
-    assert got["ids"] == [["a"]]
-    assert got["metadatas"][0][0]["n"] == 7
-    assert reopened.refresh() == Changes(added=("a",))
-    assert EnergyCollection(made).refresh() == Changes()
-
-
-def test_a_crash_between_field_and_row_columns_is_mended_by_refresh(made, monkeypatch):
-    energy = EnergyCollection(made).build()
-    with monkeypatch.context() as patch:
-        patch.setattr("energy_chroma.view.write", lambda *_, **__: (_ for _ in ()).throw(Crash()))
-        with pytest.raises(Crash):
-            energy.build(OTHER)
-    reopened = EnergyCollection(made)
-    assert reopened.refresh() == Changes()
-    columns = reopened._keeper.live.index.columns
-    rows = made.get()["metadatas"]
-    assert [row["energy_cell"] for row in rows] == columns.cell.tolist()
-    np.testing.assert_array_equal(np.float32([r["energy_lambda"] for r in rows]), columns.lambda_)
-    assert reopened._keeper.store.pointer().viewed == 2
-
-
-def test_a_failed_append_is_reported_and_mended(made, monkeypatch, caplog):
-    energy = EnergyCollection(made).build()
-    with monkeypatch.context() as patch:
-        patch.setattr(FieldStore, "append", lambda *_: (_ for _ in ()).throw(OSError("full")))
-        energy.add(ids=["a"], embeddings=vectors(1, seed=5))
-    assert "could not be stored; refresh() writes them" in caplog.text
-    assert energy.query(query_embeddings=vectors(1, seed=5), n_results=1)["ids"] == [["a"]]
-    assert energy.refresh() == Changes(changed=("a",))
-    assert EnergyCollection(made).refresh() == Changes()
 
 
 def damaged(record, how):
@@ -406,22 +201,3 @@ print(json.dumps([found, energy.refresh().removed]))
         np.testing.assert_allclose(found.pop(numbers), expected.pop(numbers), atol=1e-6)
     assert found == expected
     assert removed == []
-
-
-def test_a_rebuild_elsewhere_is_noticed(made):
-    reader = EnergyCollection(made).build()
-    writer = EnergyCollection(made).build(OTHER)
-    assert reader.query(query_embeddings=QUERIES) == writer.query(query_embeddings=QUERIES)
-    assert reader._keeper.live.pointer.generation == 2
-    late = EnergyCollection(made, watch=False)
-    late.query(query_embeddings=QUERIES)
-    writer.build()
-    late.add(ids=["a"], embeddings=vectors(1, seed=5))
-    assert EnergyCollection(made).refresh() == Changes()
-
-
-def test_a_drop_elsewhere_is_noticed(made):
-    reader = EnergyCollection(made).build()
-    EnergyCollection(made).drop()
-    with pytest.raises(NotBuiltError):
-        reader.query(query_embeddings=QUERIES)

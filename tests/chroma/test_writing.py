@@ -10,9 +10,11 @@ from chromadb.errors import DuplicateIDError
 from energy_chroma import Changes, EnergyCollection, writing
 from energy_chroma.stored import is_companion
 from support.chroma_cases import GramEmbedding, client, create, stored, texts, vectors
+from support.moments import dying, once
 
 from energy_plugin.energy import EnergyIndex
 from energy_plugin.errors import InvalidInputError, NotBuiltError
+from energy_plugin.stored.moments import Moment
 
 KEYS = {"energy_lambda", "energy_dispersion", "energy_cell"}
 NEW = vectors(6, seed=5)
@@ -243,18 +245,15 @@ def test_a_renamed_collection_keeps_its_field(energy):
     assert_same(answer(EnergyCollection(energy.collection)), before)
 
 
-def test_others_read_and_write_while_a_build_runs(energy, monkeypatch):
-    fit = EnergyIndex.fit
+def test_others_read_and_write_while_a_build_runs(energy):
     during = []
 
-    def slow(*args, **kwargs):
-        index = fit(*args, **kwargs)
+    def write():
         energy.add(ids=["late"], embeddings=NEW[:1])
         during.append(answer(energy, NEW[:1], 1)[0])
-        return index
 
-    monkeypatch.setattr(EnergyIndex, "fit", slow)
-    energy.build()
+    with once(Moment.FITTING, write):
+        energy.build()
     assert during == [[["late"]]]
     for one in (energy, EnergyCollection(energy.collection)):
         assert answer(one, NEW[:1], 1)[0] == [["late"]]
@@ -295,12 +294,8 @@ def test_deleting_leaves_nothing_behind(energy):
     assert reopened.verify() == []
 
 
-def test_a_crash_after_a_delete_is_mended(energy, monkeypatch, caplog):
-    def fail(*_):
-        raise OSError("disk full")
-
-    with monkeypatch.context() as patch:
-        patch.setattr("energy_chroma.store.FieldStore._write", fail)
+def test_a_crash_after_a_delete_is_mended(energy, caplog):
+    with dying(Moment.WRITING, skip=1, error=OSError("disk full")):  # the first is the row's own
         energy.delete(ids=["r3"])
     assert "refresh() removes them" in caplog.text
     fresh = EnergyCollection(energy.collection)

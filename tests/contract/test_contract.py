@@ -12,6 +12,7 @@ from energy_plugin.errors import (
     NotBuiltError,
 )
 from energy_plugin.stored import Changes, FieldInfo, RepairReport
+from energy_plugin.stored.moments import Moment, watching
 
 OTHER = EnergyConfig(bits=8, seed=1)
 MOMENTS = (*range(14), *range(14, 200, 17))  # writes that fail: each of the first, then some
@@ -215,7 +216,7 @@ def test_a_crash_between_any_two_writes(built, verb):
         energy = room.open()
         former, before = answers(room, energy), energy.info()
         finished = True
-        with failing(room.places(), at) as written:
+        with failing(at) as written:
             try:
                 if verb == "build":
                     room.build(energy, EnergyConfig(seed=at))
@@ -237,3 +238,43 @@ def test_a_crash_between_any_two_writes(built, verb):
         if finished and not crashed:
             return
     raise AssertionError(f"{verb} writes more than {at} times")
+
+
+def test_no_write_comes_unannounced(room, monkeypatch):
+    """`Moment.WRITING` stands before every call of the database's own methods that write."""
+    announced, unannounced, calls = [], [], []
+
+    def spied(original, name):
+        def call(*args, **kwargs):
+            outermost = not calls
+            if outermost:
+                if not announced:
+                    unannounced.append(name)
+                announced.clear()
+            calls.append(name)
+            try:
+                return original(*args, **kwargs)
+            finally:
+                calls.pop()
+
+        return call
+
+    for owner, name in room.writes():
+        plain = getattr(owner, name)
+        kind = staticmethod if isinstance(owner.__dict__[name], staticmethod) else lambda one: one
+        monkeypatch.setattr(owner, name, kind(spied(plain, name)))
+    total = []
+
+    def note(moment):
+        if moment is Moment.WRITING:
+            announced.append(moment)
+            total.append(moment)
+
+    with watching(note):
+        energy = room.open()
+        room.build(energy)
+        room.build(energy, OTHER)
+        energy.forget("2025-03-01", time_key="seen", dry_run=False)
+        energy.drop()
+    assert unannounced == []
+    assert len(total) > 4

@@ -11,12 +11,13 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from energy_lancedb import EnergyTable
-from energy_lancedb.column_layout import ColumnLayout
 from support.lancedb_data import DIM, embed, hits, plain_rows, plain_schema, text_of
+from support.moments import once, seen
 from support.processes import bound_by_permissions
 
 from energy_plugin.energy import EnergyConfig
 from energy_plugin.errors import CorruptFieldError, ForeignFieldError, InvalidInputError
+from energy_plugin.stored.moments import Moment
 
 N = 200
 QUERY = embed(["heart plain heart"])[0]
@@ -30,14 +31,14 @@ def process(folder, code, command=None, **options):
         sys.path.insert(0, {str(HERE)!r})
         import lancedb
         from support.lancedb_data import plain_rows, embed, hits
-        from energy_lancedb import EnergyTable, column_layout
-        from energy_lancedb.artefacts import Artefacts
-        from energy_lancedb.column_layout import ColumnLayout
-        from energy_plugin.energy import EnergyConfig, EnergyIndex
+        from energy_lancedb import EnergyTable
+        from energy_plugin.energy import EnergyConfig
+        from energy_plugin.stored.moments import Moment, watching
+        from support.moments import once
         table = lancedb.connect({str(folder)!r}).open_table("pages")
         energy = EnergyTable(table, device="cpu")
         QUERY = embed(["heart plain heart"])[0]
-        def stand(*arguments):
+        def stand():
             print("standing", flush=True)
             time.sleep(600)
     """
@@ -69,16 +70,16 @@ def energy(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("call", "where", "generation"),
+    ("call", "moment", "generation"),
     [
-        ("build(EnergyConfig(bits=2))", "ColumnLayout._swap", 1),
-        ("refit()", "ColumnLayout._add_next", 1),
-        ("maintain()", "Artefacts.drop_outdated", 2),
+        ("build(EnergyConfig(bits=2))", "COLUMNS_WRITTEN", 1),
+        ("refit()", "FIELD_WRITTEN", 1),
+        ("maintain()", "INDEXED", 2),
     ],
 )
-def test_killed_in_the_middle(energy, tmp_path, call, where, generation):
+def test_killed_in_the_middle(energy, tmp_path, call, moment, generation):
     before = hits(energy, QUERY)
-    child = process(tmp_path, f"{where} = stand\nenergy.{call}")
+    child = process(tmp_path, f"with once(Moment.{moment}, stand):\n    energy.{call}")
     assert child.stdout.readline() == "standing\n"
     child.send_signal(signal.SIGKILL)
     child.communicate(timeout=300)
@@ -122,13 +123,10 @@ def test_the_columns_alone_do_not_fit(energy, tmp_path):
     code = """
         import resource, signal
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        original = ColumnLayout._add_next
-        def limited(self, *arguments):
-            resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
-            original(self, *arguments)
-        ColumnLayout._add_next = limited
+        limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
         try:
-            energy.build()
+            with once(Moment.FIELD_WRITTEN, limit):
+                energy.build()
         except (OSError, RuntimeError, ValueError) as error:
             print("refused", flush=True)
         print(energy.info().generation, len(hits(energy, QUERY)))
@@ -180,18 +178,16 @@ def test_another_process_adds_during_the_build(energy, tmp_path):
     assert energy.verify() == []
 
 
-def test_columns_that_another_build_adds_in_between(energy, monkeypatch):
-    begin, calls = ColumnLayout._job, []
+def test_columns_that_another_build_adds_in_between(energy, tmp_path):
+    other = lancedb.connect(tmp_path).open_table("pages")
+    tries, listening = seen(Moment.AT_VERSION)
 
-    def late(self, *arguments):
-        if not calls:
-            self.host.table.add_columns({"energy_lambda__next": "cast(0 as float)"})
-        calls.append(1)
-        return begin(self, *arguments)
+    def add():
+        other.add_columns({"energy_lambda__next": "cast(0 as float)"})
 
-    monkeypatch.setattr(ColumnLayout, "_job", late)
-    energy.build(EnergyConfig(bits=2))
-    assert len(calls) > 1
+    with once(Moment.AT_VERSION, add), listening:
+        energy.build(EnergyConfig(bits=2))
+    assert len(tries) > 1
     assert energy.info().config["bits"] == 2
     assert energy.verify() == []
     assert not [name for name in energy.table.schema.names if name.endswith("__next")]

@@ -5,9 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 from energy_lancedb import EnergyTable, column_layout
-from energy_lancedb.artefacts import Artefacts
 from energy_lancedb.column_layout import ColumnLayout
-from energy_lancedb.companion_layout import CompanionLayout
+from energy_lancedb.host import ATTEMPTS
 from support.lancedb_data import (
     DIM,
     ENERGY,
@@ -18,73 +17,36 @@ from support.lancedb_data import (
     rows_of,
     text_of,
 )
+from support.moments import Crash, dying, once, seen
 
-from energy_plugin.energy import EnergyConfig, EnergyIndex
+from energy_plugin.energy import EnergyConfig
 from energy_plugin.errors import InvalidInputError, NotBuiltError
+from energy_plugin.stored.moments import Moment, watching
+
+LAYOUTS = ["columns", "companion"]
 
 # -- crashes
 
-
-class Crash(Exception):
-    pass
-
-
-def crash(*args, **kwargs):
-    raise Crash
-
-
-def crash_on_old(original):
-    def drop(self):
-        if "energy_cell__old" in self.host.schema.names:
-            raise Crash
-        original(self)
-
-    return drop
-
-
-COLUMN_STEPS = {
-    "artefacts written": (ColumnLayout, "_add_next", crash),
-    "columns added": (ColumnLayout, "_swap", crash),
-    "columns swapped": (ColumnLayout, "_drop_suffixed", crash_on_old(ColumnLayout._drop_suffixed)),
-    "old columns dropped": (ColumnLayout, "_index_cells", crash),
-    "cells indexed": (Artefacts, "drop_outdated", crash),
-}
-COMPANION_STEPS = {
-    "artefacts written": (CompanionLayout, "publish", crash),
-    "rows written": (CompanionLayout, "_flip", crash),
-    "pointer flipped": (CompanionLayout, "_drop_outdated", crash),
-    "old rows dropped": (Artefacts, "drop_outdated", crash),
-}
-FLIPPED = {  # from here on the new field is the current one
-    "columns swapped",
-    "old columns dropped",
-    "cells indexed",
-    "pointer flipped",
-    "old rows dropped",
-}
+BEFORE = [Moment.FIELD_WRITTEN, Moment.COLUMNS_WRITTEN]
+AFTER = [Moment.FLIPPED, Moment.SWEPT]  # the new field is the current one
 CRASHES = [
-    pytest.param(layout, step, *what, first, id=f"{layout}-{step}{'-first' * first}")
-    for layout, steps in (("columns", COLUMN_STEPS), ("companion", COMPANION_STEPS))
-    for step, what in steps.items()
-    for first in ((False,) if step in FLIPPED else (False, True))
+    *((layout, step, first) for layout in LAYOUTS for step in BEFORE for first in (False, True)),
+    *((layout, step, False) for layout in LAYOUTS for step in AFTER),
+    ("columns", Moment.INDEXED, False),
 ]
 
 
-@pytest.mark.parametrize(("layout", "step", "owner", "method", "replacement", "first"), CRASHES)
-def test_a_crash_leaves_a_whole_field(
-    table, database, monkeypatch, layout, step, owner, method, replacement, first
-):
+@pytest.mark.parametrize(("layout", "step", "first"), CRASHES)
+def test_a_crash_leaves_a_whole_field(table, database, layout, step, first):
     if not first:
         old = hits(EnergyTable(table).build(EnergyConfig(bits=8), layout=layout))
-    with monkeypatch.context() as patch:
-        patch.setattr(owner, method, replacement)
-        with pytest.raises(Crash):
-            EnergyTable(table).build(EnergyConfig(bits=2), layout=layout)
+    with dying(step), pytest.raises(Crash):
+        EnergyTable(table).build(EnergyConfig(bits=2), layout=layout)
 
     table.add(rows_of(2, start=N))  # users keep writing
     table.delete(f"id >= {N}")
     reopened = EnergyTable(database.open_table("pages"))
-    flipped = step in FLIPPED
+    flipped = step not in BEFORE
     if first and not flipped:
         with pytest.raises(NotBuiltError, match="build"):
             hits(reopened)
@@ -108,14 +70,11 @@ def test_a_crash_leaves_a_whole_field(
     assert in_table == (ENERGY if layout == "columns" else [])
 
 
-@pytest.mark.parametrize("layout", ["columns", "companion"])
-def test_leftovers_of_broken_builds_go_after_a_day(table, database, monkeypatch, layout):
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_leftovers_of_broken_builds_go_after_a_day(table, database, layout):
     companions = ["pages__energy", "pages__energy_rows"][: 1 + (layout == "companion")]
-    owner, step = (ColumnLayout, "_swap") if layout == "columns" else (CompanionLayout, "_flip")
-    with monkeypatch.context() as patch:
-        patch.setattr(owner, step, crash)
-        with pytest.raises(Crash):
-            EnergyTable(table).build(layout=layout)
+    with dying(Moment.COLUMNS_WRITTEN), pytest.raises(Crash):
+        EnergyTable(table).build(layout=layout)
 
     def generations():
         return [
@@ -133,22 +92,19 @@ def test_leftovers_of_broken_builds_go_after_a_day(table, database, monkeypatch,
 # -- other writers
 
 
-def test_rows_that_arrive_during_the_build(table, database, monkeypatch):
+def test_rows_that_arrive_during_the_build(table, database):
+    """They come after the table was read, before its columns are added."""
     other = database.open_table("pages")
-    original = column_layout._vector_files
-    calls = []
 
-    def write_first(dataset, pointer):
-        calls.append(dataset.version)
-        if len(calls) == 1:  # after the table was read, before its columns are added
-            other.add(rows_of(3, start=N))
-            other.update(where="id = 8", values={"vector": embed(["river"])[0].tolist()})
-            other.delete("id = 9")
-        return original(dataset, pointer)
+    def write():
+        other.add(rows_of(3, start=N))
+        other.update(where="id = 8", values={"vector": embed(["river"])[0].tolist()})
+        other.delete("id = 9")
 
-    monkeypatch.setattr(column_layout, "_vector_files", write_first)
-    energy = EnergyTable(table).build()
-    assert max(calls) > calls[0]
+    tries, listening = seen(Moment.AT_VERSION)
+    with once(Moment.AT_VERSION, write), listening:
+        energy = EnergyTable(table).build()
+    assert len(tries) > 1  # the columns of the first version could not be committed
     info = energy.info()
     assert (info.rows, len(info.pending), info.n_fitted) == (N + 2, 0, N)
     assert energy.search("river").limit(1).to_list()[0]["id"] == 8
@@ -157,35 +113,31 @@ def test_rows_that_arrive_during_the_build(table, database, monkeypatch):
     assert table.count_rows("energy_lambda IS NULL") == 0
 
 
-def test_a_commit_that_always_loses_is_reported(table, monkeypatch):
-    def lose(*args):
-        raise RuntimeError("Retryable commit conflict for version 9")
+def test_a_commit_that_always_loses_is_reported(table):
+    tries = []
 
-    monkeypatch.setattr(column_layout, "_vector_files", lose)
-    with pytest.raises(RuntimeError, match="commit conflict"):
+    def lose(moment):
+        if moment is Moment.AT_VERSION:
+            tries.append(moment)
+            raise RuntimeError("Retryable commit conflict for version 9")
+
+    with watching(lose), pytest.raises(RuntimeError, match="commit conflict"):
         EnergyTable(table).build()
+    assert len(tries) == ATTEMPTS
     assert not set(ENERGY) & set(table.schema.names)
 
 
-@pytest.mark.parametrize(
-    ("layout", "owner", "step"),
-    [("columns", ColumnLayout, "_swap"), ("companion", CompanionLayout, "_flip")],
-)
-def test_two_builds_at_once(table, database, monkeypatch, layout, owner, step):
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_two_builds_at_once(table, database, layout):
     """The second runs whole in the middle of the first; the last one to publish stays."""
-    original = getattr(owner, step)
     second = EnergyTable(database.open_table("pages"))
-    begun = []
 
-    def interrupted(self, *arguments):
-        if not begun:
-            begun.append(True)
-            second.build(EnergyConfig(bits=8), layout=layout)
-            assert len(hits(second)) == 10
-        original(self, *arguments)
+    def build():
+        second.build(EnergyConfig(bits=8), layout=layout)
+        assert len(hits(second)) == 10
 
-    monkeypatch.setattr(owner, step, interrupted)
-    first = EnergyTable(table).build(EnergyConfig(bits=2), layout=layout)
+    with once(Moment.COLUMNS_WRITTEN, build):
+        first = EnergyTable(table).build(EnergyConfig(bits=2), layout=layout)
     assert hits(second) == hits(first)
     assert first.info().config["bits"] == second.info().config["bits"] == 2
     assert len(first.info().pending) == 0
@@ -193,18 +145,16 @@ def test_two_builds_at_once(table, database, monkeypatch, layout, owner, step):
     assert in_table == (ENERGY if layout == "columns" else [])
 
 
-@pytest.mark.parametrize("layout", ["columns", "companion"])
-@pytest.mark.parametrize(
-    ("verb", "step"), [("build", "fit"), ("refit", "refit"), ("maintain",) * 2]
-)
-def test_other_threads_go_on_while_a_field_is_fitted(table, monkeypatch, layout, verb, step):
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("verb", ["build", "refit", "maintain"])
+def test_other_threads_go_on_while_a_field_is_fitted(table, layout, verb):
     """They search the former field, add and delete, on the same object."""
     energy = EnergyTable(table).build(EnergyConfig(bits=8), layout=layout)
     rng = np.random.default_rng(3)
     drifted = np.eye(DIM, dtype=np.float32)[0] + rng.normal(0, 0.1, (80, DIM))
     rows = zip(plain_rows(80, start=N), drifted.astype(np.float32), strict=True)
     energy.add([{**row, "vector": vector} for row, vector in rows])
-    former, original, found = hits(energy), getattr(EnergyIndex, step), []
+    former, found = hits(energy), []
 
     def meanwhile():
         found.append(hits(energy))
@@ -212,14 +162,9 @@ def test_other_threads_go_on_while_a_field_is_fitted(table, monkeypatch, layout,
         energy.delete("id = 9")
         found.append(hits(energy, text_of(1000), 1)[0]["id"])
 
-    def interrupted(*arguments, **options):
-        with ThreadPoolExecutor(1) as pool:
-            pool.submit(meanwhile).result(timeout=120)
-        return original(*arguments, **options)
-
-    monkeypatch.setattr(EnergyIndex, step, interrupted)
     options = {"layout": layout} if verb == "build" else {}
-    getattr(energy, verb)(**options)
+    with once(Moment.FITTING, lambda: elsewhere(meanwhile)):
+        getattr(energy, verb)(**options)
     assert found == [former, 1000]
     info = energy.info()
     assert (info.rows, len(info.pending), info.generation) == (N + 80, 0, 2)
@@ -228,17 +173,16 @@ def test_other_threads_go_on_while_a_field_is_fitted(table, monkeypatch, layout,
     assert energy.verify() == []
 
 
-def test_a_version_that_is_checked_out_during_a_fit_stays(table, monkeypatch):
+def elsewhere(call, *arguments):
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(call, *arguments).result(timeout=120)
+
+
+def test_a_version_that_is_checked_out_during_a_fit_stays(table):
     energy = EnergyTable(table).build(EnergyConfig(bits=8))
-    former, version, original = hits(energy), table.version, EnergyIndex.refit
-
-    def interrupted(*arguments, **options):
-        with ThreadPoolExecutor(1) as pool:
-            pool.submit(energy.checkout, version).result(timeout=120)
-        return original(*arguments, **options)
-
-    monkeypatch.setattr(EnergyIndex, "refit", interrupted)
-    with pytest.raises(InvalidInputError, match="checked out"):
+    former, version = hits(energy), table.version
+    checkout = once(Moment.FITTING, lambda: elsewhere(energy.checkout, version))
+    with checkout, pytest.raises(InvalidInputError, match="checked out"):
         energy.refit(EnergyConfig(bits=2))
     assert hits(energy) == former
     energy.checkout_latest()
@@ -256,10 +200,10 @@ def test_a_build_elsewhere_is_noticed(table, database):
 def test_unchanged_tables_are_not_read_again(table, monkeypatch):
     energy = EnergyTable(table).build()
     first = hits(energy)
-    monkeypatch.setattr(ColumnLayout, "load", crash)
+    monkeypatch.setattr(ColumnLayout, "load", None)
     assert hits(energy) == first
     table.add(rows_of(1, start=N))
-    with pytest.raises(Crash):
+    with pytest.raises(TypeError):
         hits(energy)
 
 

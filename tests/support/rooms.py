@@ -16,6 +16,7 @@ from energy_lancedb import EnergyTable
 from lancedb.embeddings import EmbeddingFunctionConfig
 
 from energy_plugin.stored import HostedField
+from energy_plugin.stored.moments import Moment, reached, watching
 from support.chroma_cases import GramEmbedding
 from support.lancedb_data import ngrams
 
@@ -40,34 +41,18 @@ def when(number):
 
 
 @contextlib.contextmanager
-def failing(places, at):
-    """Let the write number `at` (from 0 on) fail before it is done; yields a list of the writes.
-
-    Parameters
-    ----------
-    places : list of (class, name of a method)
-    """
+def failing(at):
+    """Let the write number `at` (from 0 on) fail before it is done; yields a list of the writes."""
     written = []
 
-    def wrapped(original, name):
-        def call(*args, **kwargs):
+    def count(moment):
+        if moment is Moment.WRITING:
             if len(written) == at:
-                raise CrashError(name)
-            written.append(name)
-            return original(*args, **kwargs)
+                raise CrashError
+            written.append(moment)
 
-        return call
-
-    former = [(owner, name, owner.__dict__[name]) for owner, name in places]
-    try:
-        for owner, name, original in former:
-            plain = original.__func__ if isinstance(original, staticmethod) else original
-            call = wrapped(plain, name)
-            setattr(owner, name, staticmethod(call) if plain is not original else call)
+    with watching(count):
         yield written
-    finally:
-        for owner, name, original in former:
-            setattr(owner, name, original)
 
 
 class LanceRoom:
@@ -143,7 +128,8 @@ class LanceRoom:
         (self.folder / f"{self.name}.lance").rename(self.folder / "papers.lance")
         self.name = "papers"
 
-    def places(self):
+    def writes(self):
+        """Methods of LanceDB that write, by class and name."""
         table, connection = lancedb.table.LanceTable, lancedb.db.LanceDBConnection
         names = ("add", "delete", "update_field_metadata", "alter_columns", "drop_columns")
         return [
@@ -233,7 +219,8 @@ class ChromaRoom:
         self.collection().modify(name="papers")
         self.name = "papers"
 
-    def places(self):
+    def writes(self):
+        """Methods of Chroma that write, by class and name."""
         server = type(self.client()._server)
         names = ("_add", "_upsert", "_update", "_delete", "_modify", "create_collection")
         return [(server, name) for name in names]
@@ -252,16 +239,12 @@ class ChromaServerRoom(ChromaRoom):
 
 
 class Counted(sqlite3.Connection):
-    """A connection whose writes can fail."""
-
-    def write(self, *args):
-        return super().execute(*args)
+    """A connection that says when it writes."""
 
     def execute(self, query, *args):
-        verbs = ("INSERT", "UPDATE", "DELETE", "ALTER", "CREATE", "DROP")
-        return (
-            self.write(query, *args) if query.startswith(verbs) else super().execute(query, *args)
-        )
+        if query.startswith(("INSERT", "UPDATE", "DELETE", "ALTER", "CREATE", "DROP")):
+            reached(Moment.WRITING)
+        return super().execute(query, *args)
 
 
 class SqliteRoom:
@@ -328,5 +311,6 @@ class SqliteRoom:
         self.connection().execute(f"ALTER TABLE {self.name} RENAME TO papers")
         self.name = "papers"
 
-    def places(self):
-        return [(Counted, "write")]
+    def writes(self):
+        """Each statement announces itself."""
+        return []
