@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 import re
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -191,6 +192,26 @@ def as_rows(rows: Any, *, name: str = "rows") -> NDArray[np.int64]:
             f"shape {array.shape}. A boolean mask becomes row numbers with np.flatnonzero(mask)."
         )
     return np.unique(array.astype(np.int64))
+
+
+def as_interval(interval: Any) -> float:
+    """Seconds of a `read_consistency_interval`; 0 for None.
+
+    Raises
+    ------
+    InvalidInputError
+        Neither seconds nor a timedelta, or less than none.
+    """
+    if interval is None:
+        return 0.0
+    seconds = interval.total_seconds() if isinstance(interval, timedelta) else interval
+    number = isinstance(seconds, (int, float)) and not isinstance(seconds, bool)
+    if not number or not seconds >= 0:
+        raise InvalidInputError(
+            f"read_consistency_interval must be seconds or a timedelta of at least 0, got "
+            f"{interval!r}. Leave it out to look for changes in every query."
+        )
+    return float(seconds)
 
 
 def as_device(device: str | None = None) -> torch.device:

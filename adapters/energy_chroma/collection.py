@@ -18,7 +18,7 @@ from energy_chroma.keeper import CollectionKeeper
 from energy_chroma.writes import CollectionWrites
 from energy_plugin.energy.config import as_config
 from energy_plugin.stored.passing import passed_on
-from energy_plugin.validation import as_k
+from energy_plugin.validation import as_interval, as_k
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -71,7 +71,7 @@ class EnergyCollection(CollectionWrites):
         read_consistency_interval: float | timedelta | None = None,
     ) -> None:
         self._keeper: CollectionKeeper
-        interval = questions.as_interval(read_consistency_interval)
+        interval = as_interval(read_consistency_interval)
         host = ChromaHost(collection)
         super().__init__(CollectionKeeper(host, watch=watch, device=device, interval=interval))
 
@@ -288,6 +288,7 @@ class EnergyCollection(CollectionWrites):
                 questions.require_words(field)
         asked = questions.prepared(field, given, include, texts)
         with self._keeper.lock:
+            look = self._keeper.look(field, due=due)
             hits = query.find(
                 field,
                 asked.vectors,
@@ -295,8 +296,7 @@ class EnergyCollection(CollectionWrites):
                     k=n_results,
                     filters=asked.filters,
                     include=asked.fields,
-                    watch=self._keeper.watch and due,
-                    check=due,
+                    look=look,
                     n_probe=n_probe,
                     candidates=candidates,
                     texts=asked.texts,
@@ -305,7 +305,7 @@ class EnergyCollection(CollectionWrites):
                 ),
             )
             if due:
-                self._keeper.seen = now
+                self._keeper.looked(field, look, now)
         return result.assemble(hits, asked.include)
 
     def get(self, *args: Any, **kwargs: Any) -> GetResult:

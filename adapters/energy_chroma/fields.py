@@ -13,6 +13,7 @@ from energy_chroma.chunks import pack_all, unpack_all
 from energy_chroma.host import PAGE, ChromaHost
 from energy_chroma.pointer import NO_SHARE, Pointer, embedder_of, identity_text
 from energy_chroma.store import FieldStore
+from energy_chroma.watching import State
 from energy_plugin.energy.config import as_config
 from energy_plugin.errors import ForeignFieldError, HostWriteError
 from energy_plugin.stored import Changes
@@ -38,6 +39,7 @@ class ChromaField(LiveField[ChromaHost, Pointer]):
     """The field of a collection, loaded; `words` of its documents where they were built."""
 
     words: LiveWords | None = None
+    counted_at: State | None = None  # state of the host at which its rows were counted
     _complete = False  # whether every row has words: what comes later brings its own
 
     def search(

@@ -6,8 +6,10 @@ Every use of an interface that Chroma does not document stands in this module.
 from __future__ import annotations
 
 import logging
+import os
 import re
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -18,6 +20,7 @@ from numpy.typing import NDArray
 
 from energy_chroma.identity import identity
 from energy_chroma.patience import Patience
+from energy_chroma.watching import State, state_of
 from energy_plugin.errors import InvalidInputError
 from energy_plugin.stored.moments import Moment, reached
 
@@ -28,6 +31,8 @@ PAGE = 5_000
 # Chroma keeps every write in its log until that many rows of the collection have changed, and reads
 # the whole log again in each write: a companion has few rows, and large ones.
 SYNC: Any = {"sync_threshold": 4, "batch_size": 2}
+# What a PersistentClient works with.
+EMBEDDED = "chromadb.api.rust.RustBindingsAPI"
 # Collection metadata that tells everybody what a companion is.
 ABOUT = "energy_about"
 _COMPANION = re.compile(r"energy-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -87,6 +92,18 @@ class ChromaHost:
         return str(self.collection.name)
 
     # -- reading
+
+    def state(self) -> State | None:
+        """State of the files of an embedded database; None where there are none, or unknown."""
+        return None if self._file is None else state_of(self._file)
+
+    @cached_property
+    def _file(self) -> str | None:
+        """The SQLite file of an embedded database."""
+        settings = getattr(getattr(self.collection._client, "_system", None), "settings", None)
+        if getattr(settings, "chroma_api_impl", None) != EMBEDDED or not settings.is_persistent:
+            return None
+        return os.path.join(settings.persist_directory, "chroma.sqlite3")
 
     def count(self) -> int:
         """Rows in the collection."""

@@ -15,6 +15,7 @@ from energy_chroma import checkup, chunks, fields, view
 from energy_chroma.fields import ChromaField
 from energy_chroma.host import ChromaHost
 from energy_chroma.store import FieldStore
+from energy_chroma.watching import Look, Watch, survey
 from energy_plugin.errors import CorruptFieldError, InvalidInputError, NotBuiltError
 from energy_plugin.stored import Changes, FieldInfo, Finding, Taken
 from energy_plugin.stored.comparing import scan
@@ -49,6 +50,7 @@ class CollectionKeeper:
         self.seen = -math.inf  # when a query last looked for changes, by a monotonic clock
         self.lock = threading.RLock()
         self.live: ChromaField | None = None  # the field in memory
+        self.watching = Watch()
 
     def due(self) -> bool:
         """Whether the next query has to look for changes."""
@@ -56,13 +58,39 @@ class CollectionKeeper:
 
     def open(self, *, check: bool = True) -> ChromaField:
         """The loaded field; with `check` read again where another process built a new one."""
-        if self.live is not None and check:
+        state = self.host.state() if check else None
+        if self.live is not None and check and (state is None or state != self.watching.pointed):
             pointer = self.store.pointer()
             if pointer is None or pointer.generation != self.live.pointer.generation:
                 self.live = None
+            else:
+                self.watching.pointed = state
         if self.live is None:
+            self.watching.forget()
             self.live = fields.load(self.host, self.store, self.device)
         return self.live
+
+    def look(self, live: ChromaField, *, due: bool) -> Look:
+        """What a query has to look for, in the present state of the host."""
+        if not due:
+            return Look(rows=False, near=False, hits=False)
+        state = self.host.state()
+        whole = state is not None and state == self.watching.whole and live is self.live
+        counted = state is not None and state == live.counted_at
+        return Look(
+            rows=self.watch and not whole and not counted,
+            near=self.watch and not whole,
+            hits=not whole,
+            present=whole,
+            state=state,
+        )
+
+    def looked(self, live: ChromaField, look: Look, began: float) -> None:
+        """Note that a query has looked for changes, and when."""
+        self.seen = began
+        often = self.watching.asked(look.state)
+        if self.watch and often and look.state is not None and live is self.live:
+            survey(self, live, look.state)
 
     def open_if_built(self) -> ChromaField | None:
         """As `open`, None before the first build."""

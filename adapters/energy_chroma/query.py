@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from energy_chroma.fields import ChromaField
+from energy_chroma.watching import Look
 from energy_plugin.stored import Changes
 from energy_plugin.stored.comparing import by_vectors, scan
 
@@ -42,10 +43,9 @@ class Plan:
         ``where``, ``where_document``, ``ids``; those that were given.
     include : sequence of str
         Fields of the hits to fetch.
-    watch : bool
-        Look for rows that were changed elsewhere, also beyond the hits.
-    check : bool
-        Compare the hits with what the host holds; else only leave out those that are gone.
+    look : Look
+        What to look for of what was changed elsewhere. Hits that are not compared with what the
+        host holds are still left out where they are gone.
     n_probe : int, "all" or None
         Cells of the field to look into, see `EnergyIndex.search`.
     candidates : int, optional
@@ -61,13 +61,12 @@ class Plan:
     k: int
     filters: dict[str, Any]
     include: Sequence[str]
-    watch: bool
+    look: Look
     n_probe: int | Literal["all"] | None = None
     candidates: int | None = None
     texts: list[str] | None = None
     lexical_weight: float | None = None
     min_relevance: float | None = None
-    check: bool = True
 
 
 @dataclass(frozen=True)
@@ -111,12 +110,14 @@ def find(live: ChromaField, queries: NDArray[np.float32], plan: Plan) -> Hits:
         of_host = None if plan.candidates is None else _of_host(live, queries, plan, compared)
         ranked = _of_field(live, queries, plan, compared) if of_host is None else of_host
         wanted = list(dict.fromkeys(name for one in ranked for name in one.ids))
-        checks = ["embeddings"] if plan.check and not compared.issuperset(wanted) else []
-        if plan.check and plan.texts is not None:
+        if plan.look.present and not plan.include:
+            return _hits(ranked, {"ids": dict.fromkeys(wanted)})
+        checks = ["embeddings"] if plan.look.hits and not compared.issuperset(wanted) else []
+        if plan.look.hits and plan.texts is not None:
             checks.append("documents")
         records = live.host.records(wanted, list(dict.fromkeys([*plan.include, *checks])))
-        stale = _compare(live, wanted, records)
-        if plan.check and plan.texts is not None and live.words is not None:
+        stale = _compare(live, wanted, records if checks else {"ids": records["ids"]})
+        if plan.look.hits and plan.texts is not None and live.words is not None:
             found = records["documents"]
             other = live.words.differing(list(found), list(found.values()))
             stale = stale | Changes(changed=tuple(other))
@@ -135,7 +136,7 @@ def _of_field(
 ) -> list[Ranked]:
     """Nearest rows of the whole field."""
     allowed = _allowed(live, plan.filters)
-    if plan.watch and _notice(live, queries, plan.k, plan.filters, compared):
+    if plan.look.near and _notice(live, queries, plan, compared):
         allowed = _allowed(live, plan.filters)
     search = live.search(queries, plan.k, allowed, plan.n_probe, **_words(live, plan, allowed))
     return [_ranked(live, search, row, plan.min_relevance) for row in range(len(queries))]
@@ -149,10 +150,10 @@ def _of_host(
     Its graph loses rows where a filter leaves few, and may not reach rows that were updated.
     """
     count = max(plan.k, plan.candidates or 0)
-    lists, vectors = live.host.candidates(queries, count, plan.filters, vectors=plan.watch)
+    lists, vectors = live.host.candidates(queries, count, plan.filters, vectors=plan.look.near)
     if any(len(names) < plan.k for names in lists):
         return None
-    if plan.watch:
+    if plan.look.near:
         live.apply(by_vectors(live.rows, vectors))
         compared.update(vectors)
     unknown = [name for names in lists for name in names if name not in live.rows]
@@ -199,23 +200,21 @@ def _allowed(live: ChromaField, filters: dict[str, Any]) -> NDArray[np.int64] | 
 
 
 def _notice(
-    live: ChromaField,
-    queries: NDArray[np.float32],
-    k: int,
-    filters: dict[str, Any],
-    compared: set[str],
+    live: ChromaField, queries: NDArray[np.float32], plan: Plan, compared: set[str]
 ) -> bool:
     """Find rows added, deleted or changed elsewhere, by count and near the queries."""
-    changes = Changes()
-    if _count_is_due(live) and live.host.count() != len(live) + len(live.unreadable):
-        changes = live.catch_up()
+    changes, filters = Changes(), plan.filters
+    if plan.look.rows and _count_is_due(live):
+        if live.host.count() != len(live) + len(live.unreadable):
+            changes = live.catch_up()
+        live.counted_at = plan.look.state
     if "ids" in filters:
         known = [name for name in dict.fromkeys(filters["ids"]) if name in live.rows]
         filters = {**filters, "ids": known}
         if not known:
             return bool(changes)
     if len(live):
-        near = live.host.nearest(queries, max(k, COMPARED), filters)
+        near = live.host.nearest(queries, max(plan.k, COMPARED), filters)
         found = by_vectors(live.rows, near)
         if len(found.changed) > MANY * len(near):
             found = scan(live.host, live.rows)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any
 
 import numpy as np
@@ -40,26 +39,6 @@ class Question:
     filters: dict[str, Any]
     include: list[str]
     fields: list[str]
-
-
-def as_interval(interval: Any) -> float:
-    """Seconds of a `read_consistency_interval`; 0 for None.
-
-    Raises
-    ------
-    InvalidInputError
-        Neither seconds nor a timedelta, or less than none.
-    """
-    if interval is None:
-        return 0.0
-    seconds = interval.total_seconds() if isinstance(interval, timedelta) else interval
-    number = isinstance(seconds, (int, float)) and not isinstance(seconds, bool)
-    if not number or not seconds >= 0:
-        raise InvalidInputError(
-            f"read_consistency_interval must be seconds or a timedelta of at least 0, got "
-            f"{interval!r}. Leave it out to look for changes in every query."
-        )
-    return float(seconds)
 
 
 def words_of(arguments: dict[str, Any], *, hybrid: bool, weight: Any) -> list[str] | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Generator
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from energy_lancedb.query import EnergyQuery
@@ -29,7 +30,7 @@ class AsyncEnergyTable:
     ----------
     table : lancedb.AsyncTable
         What `await (await lancedb.connect_async(uri)).open_table(name)` returns.
-    vector_column_name, device
+    vector_column_name, device, read_consistency_interval
         See `EnergyTable`.
 
     Examples
@@ -39,7 +40,12 @@ class AsyncEnergyTable:
     """
 
     def __init__(
-        self, table: Any, vector_column_name: str | None = None, *, device: str | None = None
+        self,
+        table: Any,
+        vector_column_name: str | None = None,
+        *,
+        device: str | None = None,
+        read_consistency_interval: float | timedelta | None = None,
     ) -> None:
         if not is_asynchronous(table):
             raise InvalidInputError(
@@ -47,7 +53,12 @@ class AsyncEnergyTable:
                 "Use EnergyTable for a synchronous one."
             )
         self._table = table
-        self._energy = EnergyTable(sync_view(table), vector_column_name, device=device)
+        self._energy = EnergyTable(
+            sync_view(table),
+            vector_column_name,
+            device=device,
+            read_consistency_interval=read_consistency_interval,
+        )
 
     def __repr__(self) -> str:
         return f"AsyncEnergyTable({self.name!r})"

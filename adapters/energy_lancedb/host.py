@@ -108,6 +108,7 @@ class Host:
         self.namespace = list(getattr(table, "namespace", None) or [])
         self.pinned: int | None = None  # the version that was checked out
         self.seen: int | None = None  # the version that `latest` has found
+        self.written = 0  # commits of this object
         self._schema: Any = None  # of that version
 
     @property
@@ -170,6 +171,7 @@ class Host:
         move : bool, default False
             Go to the latest version before another attempt; for what does not do so itself.
         """
+        self.written += 1
         return insist(self.name, commit, self.latest if move else None)
 
     def vector_column(self, name: str | None) -> tuple[str, int]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -41,8 +43,11 @@ class LiveTable:
         *,
         device: str | None = None,
         connection: Any | None = None,
+        interval: float = 0.0,
     ) -> None:
         self.host = Host(table, connection)
+        self.interval = interval  # seconds that the view of a search may be old
+        self._looked = (-math.inf, 0)  # when, and after how many commits of this object
         self.full_text = FullText(self.host)
         self.column = vector_column_name
         self.device = device
@@ -50,6 +55,27 @@ class LiveTable:
         self._snapshot: Snapshot | None = None
         self._last_field: tuple[str, EnergyField] | None = None  # by the SHA-256 of its bytes
         self._last_opened: tuple[Pointer, EnergyField] | None = None
+
+    def view(self) -> Snapshot:
+        """`snapshot`, or one as old as the interval allows; writes of this object are in it.
+
+        Raises
+        ------
+        NotBuiltError, ForeignFieldError, CorruptFieldError
+            See `snapshot`.
+        """
+        if not self.interval:
+            return self.snapshot()
+        with self.lock:
+            cached, (when, written) = self._snapshot, self._looked
+            known = cached is not None and cached.version == (self.host.pinned or self.host.seen)
+            young = time.monotonic() < when + self.interval and written == self.host.written
+            if cached is not None and known and young:
+                return cached
+            now = time.monotonic(), self.host.written
+            cached = self.snapshot()
+            self._looked = now
+            return cached
 
     def snapshot(self) -> Snapshot:
         """The index as of the table's latest version, from memory where that has not changed.

@@ -197,7 +197,7 @@ class EnergyQuery:
             LanceDB's, for an unknown column or a malformed condition.
         """
         energy = self._energy
-        snapshot = energy.snapshot()
+        snapshot = energy.view()
         kind = self._asked.resolved(energy)
         if self._reranker is None:
             return self._found(snapshot, kind, self._offset, self._limit)

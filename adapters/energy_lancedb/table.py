@@ -16,6 +16,7 @@ from energy_lancedb.query import EnergyQuery
 from energy_lancedb.writing import RowWriter
 from energy_plugin.stored import FieldVerbs
 from energy_plugin.stored.passing import passed_on
+from energy_plugin.validation import as_interval
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -66,6 +67,15 @@ class EnergyTable(FieldVerbs):
         "cuda", "mps" or "cpu"; by default the best available.
     connection : lancedb.DBConnection, optional
         Database of the companion tables; the table's own by default.
+    read_consistency_interval : float or timedelta, optional
+        How old the view of a search may be, in seconds: searches within that time of one that
+        looked for a new version do not look again. Writes of this object are always seen. Every
+        search looks if not given.
+
+    Raises
+    ------
+    InvalidInputError
+        Not a LanceDB table, or the interval is no time.
 
     Notes
     -----
@@ -89,8 +99,15 @@ class EnergyTable(FieldVerbs):
         *,
         device: str | None = None,
         connection: Any | None = None,
+        read_consistency_interval: float | timedelta | None = None,
     ) -> None:
-        self._live = LiveTable(table, vector_column_name, device=device, connection=connection)
+        self._live = LiveTable(
+            table,
+            vector_column_name,
+            device=device,
+            connection=connection,
+            interval=as_interval(read_consistency_interval),
+        )
         keeper = TableKeeper(self._live)
         super().__init__(keeper)
         self._builder = Builder(keeper)

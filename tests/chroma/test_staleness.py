@@ -8,9 +8,9 @@ from functools import partial
 import chromadb
 import numpy as np
 import pytest
-from chromadb.api.models.Collection import Collection
 from energy_chroma import Changes, EnergyCollection, query
 from support.chroma_cases import client, create, vectors
+from support.chroma_trips import trips
 
 from energy_plugin.energy import EnergyIndex
 from energy_plugin.errors import InvalidInputError
@@ -229,22 +229,6 @@ def test_changes_in_a_row():
     assert not Changes()
     assert len(Changes(("a", "b"), ("c",), ("d",))) == 4
     assert Changes(("a", "b"), ("c",), ("d",)).without(["b", "c"]) == Changes(("a",), (), ("d",))
-
-
-def trips(monkeypatch, ask):
-    """What a query asks of Chroma: names of calls, and what is included in them."""
-    made = []
-    for name in ("get", "query", "count"):
-        call = getattr(Collection, name)
-
-        def counted(self, *args, _call=call, _name=name, **kwargs):
-            made.append((_name, tuple(kwargs.get("include", ()))))
-            return _call(self, *args, **kwargs)
-
-        monkeypatch.setattr(Collection, name, counted)
-    ask()
-    monkeypatch.undo()
-    return made
 
 
 def test_a_view_may_be_as_old_as_the_interval(made, monkeypatch):
