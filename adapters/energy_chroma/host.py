@@ -101,7 +101,7 @@ class ChromaHost:
     def _file(self) -> str | None:
         """The SQLite file of an embedded database."""
         settings = getattr(getattr(self.collection._client, "_system", None), "settings", None)
-        if getattr(settings, "chroma_api_impl", None) != EMBEDDED or not settings.is_persistent:
+        if settings is None or settings.chroma_api_impl != EMBEDDED or not settings.is_persistent:
             return None
         return os.path.join(settings.persist_directory, "chroma.sqlite3")
 

@@ -22,12 +22,13 @@ import os
 import threading
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from energy_plugin.stored import Changes
 from energy_plugin.stored.comparing import by_vectors
 
 if TYPE_CHECKING:
+    from energy_chroma.fields import ChromaField
     from energy_chroma.keeper import CollectionKeeper
 
 logger = logging.getLogger(__name__)
@@ -108,7 +109,7 @@ class Watch:
         return state is not None and state != self.surveyed and self._asked >= OFTEN
 
 
-def survey(keeper: CollectionKeeper, live: Any, state: State) -> threading.Thread:
+def survey(keeper: CollectionKeeper, live: ChromaField, state: State) -> threading.Thread:
     """Compare every row in a thread beside, some of the time; `Watch.whole` afterwards."""
     keeper.watching.surveyed = state
     thread = threading.Thread(target=_survey, args=(keeper, live, state), name="energy-survey")
@@ -116,7 +117,7 @@ def survey(keeper: CollectionKeeper, live: Any, state: State) -> threading.Threa
     return thread
 
 
-def _survey(keeper: CollectionKeeper, live: Any, state: State) -> None:
+def _survey(keeper: CollectionKeeper, live: ChromaField, state: State) -> None:
     try:
         with keeper.lock:
             ids = live.rows.ids

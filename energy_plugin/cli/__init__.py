@@ -27,7 +27,9 @@ def main() -> None:
     try:
         optional("typer", "cli")
         from energy_plugin.cli.app import app
+        from energy_plugin.cli.deferring import install
 
+        install()
         app(prog_name="energy-plugin")
     except (EnergyPluginError, OSError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
