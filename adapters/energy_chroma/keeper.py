@@ -15,7 +15,8 @@ from energy_chroma import checkup, chunks, fields, view
 from energy_chroma.fields import ChromaField
 from energy_chroma.host import ChromaHost
 from energy_chroma.store import FieldStore
-from energy_chroma.watching import Look, Watch, survey
+from energy_chroma.survey import survey
+from energy_chroma.watching import Look, Watch
 from energy_plugin.errors import CorruptFieldError, InvalidInputError, NotBuiltError
 from energy_plugin.stored import Changes, FieldInfo, Finding, Taken
 from energy_plugin.stored.comparing import scan

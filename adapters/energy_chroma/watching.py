@@ -10,36 +10,22 @@ database in memory have no such file: there every query looks.
 state      of the file: time of change, size, number
 pointed    at that state the pointer of the stored field was read
 counted    at that state the rows were counted; `ChromaField.counted_at`
-whole      at that state every row was compared, by a `Survey` in the background; queries then
+whole      at that state every row was compared, by a `survey` in the background; queries then
            need nothing of Chroma but what they show
 ========== ===================================================================
 """
 
 from __future__ import annotations
 
-import logging
 import os
-import threading
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-from energy_plugin.stored import Changes
-from energy_plugin.stored.comparing import by_vectors
-
-if TYPE_CHECKING:
-    from energy_chroma.fields import ChromaField
-    from energy_chroma.keeper import CollectionKeeper
-
-logger = logging.getLogger(__name__)
 
 State = tuple[tuple[int, int, int], ...]
 
 SETTLED = 0.1  # seconds a change has to lie back; clocks of files tick every 1 to 10 ms
 COARSE = 2.5  # the same where times are whole seconds
 OFTEN = 16  # queries at one state after which comparing every row pays
-PAGE = 256  # rows compared at a time
-SHARE = 0.5  # of the time that a survey works
 
 
 def state_of(file: str) -> State | None:
@@ -107,46 +93,3 @@ class Watch:
         self._asked = self._asked + 1 if state == self._last else 1
         self._last = state
         return state is not None and state != self.surveyed and self._asked >= OFTEN
-
-
-def survey(keeper: CollectionKeeper, live: ChromaField, state: State) -> threading.Thread:
-    """Compare every row in a thread beside, some of the time; `Watch.whole` afterwards."""
-    keeper.watching.surveyed = state
-    thread = threading.Thread(target=_survey, args=(keeper, live, state), name="energy-survey")
-    thread.start()
-    return thread
-
-
-def _survey(keeper: CollectionKeeper, live: ChromaField, state: State) -> None:
-    try:
-        with keeper.lock:
-            ids = live.rows.ids
-        for start in range(0, len(ids), PAGE):
-            began = time.perf_counter()
-            some = ids[start : start + PAGE]
-            fields = ["embeddings"] if live.words is None else ["embeddings", "documents"]
-            records = live.host.records(some, fields)
-            with keeper.lock:
-                # the program has ended, or there is something new to be looked at
-                stopped = not threading.main_thread().is_alive()
-                if stopped or keeper.live is not live or live.host.state() != state:
-                    return
-                found = by_vectors(live.rows, records["embeddings"])
-                gone = tuple(name for name in some if name not in records["ids"])
-                found = found | Changes(removed=gone) if gone else found
-                if live.words is not None and records["documents"]:
-                    held = records["documents"]
-                    other = live.words.differing(list(held), list(held.values()))
-                    found = found | Changes(changed=tuple(other)) if other else found
-                if found:
-                    live.apply(found)
-            time.sleep((time.perf_counter() - began) * (1 / SHARE - 1))
-        count = live.host.count()
-        with keeper.lock:
-            # known rows are all there: as many rows are the same ones
-            if keeper.live is live and count != len(live):
-                live.catch_up()
-            if keeper.live is live and live.host.state() == state and not live.unreadable:
-                keeper.watching.whole = state
-    except Exception:  # a query says it better, if there is something to say
-        logger.debug("the rows of %r were not compared", live.host.name, exc_info=True)

@@ -6,7 +6,7 @@ import time
 import chromadb
 import numpy as np
 import pytest
-from energy_chroma import EnergyCollection, watching
+from energy_chroma import EnergyCollection, survey, watching
 from support.chroma_cases import client, create, vectors
 from support.chroma_trips import trips
 
@@ -110,10 +110,10 @@ def test_another_field_is_noticed(made, energy):
 
 
 def test_a_survey_ends_when_something_is_written(made, energy, monkeypatch):
-    monkeypatch.setattr(watching, "PAGE", 1)
+    monkeypatch.setattr(survey, "PAGE", 1)
     state = settle(energy)
     energy.query(query_embeddings=NEW[:1])
-    thread = watching.survey(energy._keeper, energy._keeper.live, state)
+    thread = survey.survey(energy._keeper, energy._keeper.live, state)
     made.update(ids=["r3"], embeddings=NEW[:1])
     thread.join(30)
     assert not thread.is_alive()
