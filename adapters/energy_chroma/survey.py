@@ -5,8 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from contextlib import AbstractContextManager
-from typing import Any, Protocol
+from typing import Protocol
 
 from energy_chroma.fields import ChromaField
 from energy_chroma.watching import State, Watch
@@ -22,7 +21,7 @@ SHARE = 0.5  # of the time that a survey works
 class Kept(Protocol):
     """What a survey takes of a `CollectionKeeper`."""
 
-    lock: AbstractContextManager[Any]
+    lock: threading.RLock
     live: ChromaField | None
     watching: Watch
 
