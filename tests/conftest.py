@@ -42,7 +42,7 @@ def pytest_runtest_protocol(item):
 
 @pytest.fixture(scope="module", autouse=True)
 def _folders_of_chroma_are_closed():
-    """Stop the databases that a module opened; a Chroma client that goes away leaves its own open."""
+    """Stop the databases that a module opened: a Chroma client leaves its own open."""
     before = set(_chroma_systems())
     yield
     for folder in set(_chroma_systems()) - before:
