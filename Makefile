@@ -20,7 +20,7 @@ JOBS ?= $(shell n=$$(getconf _NPROCESSORS_ONLN); echo $$((n < 4 ? n : 4)))
 LINES ?= 90
 AUDIT ?=
 
-.PHONY: help demo install lint audit coverage check test test-slow test-oldest test-newest test-pythons docs format clean
+.PHONY: help demo install lint audit coverage check test test-slow test-oldest test-newest test-pythons docs dist format clean
 
 help:
 	@echo "make demo    install into .venv and run the demonstration"
@@ -33,6 +33,7 @@ help:
 	@echo "make test-oldest  the hosts' tests on the oldest versions of the databases, likewise test-newest"
 	@echo "make test-pythons  the tests on Python 3.10 to 3.13, as far as they are here"
 	@echo "make docs    the documentation, into build/docs"
+	@echo "make dist    wheel and sdist, each installed into an empty environment and tried there"
 	@echo "make format  rewrite the sources in house style"
 	@echo "make clean   remove caches and the demonstration (the environment stays)"
 
@@ -86,6 +87,10 @@ test-pythons:
 
 docs: $(STAMP)
 	$(BIN)/python -m sphinx -W --keep-going -q -d build/doctrees docs build/docs
+
+# KINDS=wheel tries the wheel alone.
+dist: $(STAMP)
+	PYTHON=$(BIN)/python .ci/dist.sh
 
 format: $(STAMP)
 	$(BIN)/ruff check --fix $(SOURCES)

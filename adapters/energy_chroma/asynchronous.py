@@ -100,6 +100,7 @@ class AsyncEnergyCollection:
     maintain = awaited(EnergyCollection.maintain)
     refit = awaited(EnergyCollection.refit)
     forget = awaited(EnergyCollection.forget)
+    search_lambda = awaited(EnergyCollection.search_lambda)
     info = awaited(EnergyCollection.info)
     verify = awaited(EnergyCollection.verify)
     repair = awaited(EnergyCollection.repair)

@@ -191,6 +191,13 @@ class ChromaHost:
             if metadata and key in metadata
         }
 
+    def between(self, key: str, low: float, high: float) -> tuple[list[str], list[float]]:
+        """Ids and values of the rows whose metadata key lies in [low, high]."""
+        window: Any = {"$and": [{key: {"$gte": low}}, {key: {"$lte": high}}]}
+        found = self.collection.get(where=window, include=["metadatas"])
+        values = [float(metadata[key]) for metadata in found["metadatas"] or []]  # type: ignore[arg-type]
+        return list(found["ids"]), values
+
     def nearest(
         self, queries: NDArray[np.float32], k: int, filters: dict[str, Any]
     ) -> dict[str, NDArray[np.float32]]:

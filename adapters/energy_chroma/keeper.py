@@ -278,6 +278,19 @@ class CollectionKeeper:
             )
         return given
 
+    # -- λ
+
+    def in_lambda(self, low: float, high: float) -> tuple[list[str], Sequence[float] | Any]:
+        """See `Keeper.in_lambda`; by the metadata of the rows where they show λ."""
+        live = self.open(check=self.watch)
+        if not live.pointer.row_columns:
+            return live.in_lambda(low, high)
+        return self.host.between(view.LAMBDA, low, high)
+
+    def lambda_of(self, row: Any) -> float | None:
+        """See `Keeper.lambda_of`."""
+        return self.open(check=self.watch).lambda_of(row)
+
     # -- health
 
     def findings(self, taken: Taken) -> Iterator[Finding]:

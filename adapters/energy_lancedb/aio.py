@@ -87,6 +87,7 @@ class AsyncEnergyTable:
     maintain = awaited(EnergyTable.maintain)
     refit = awaited(EnergyTable.refit)
     forget = awaited(EnergyTable.forget)
+    search_lambda = awaited(EnergyTable.search_lambda)
     info = awaited(EnergyTable.info)
     verify = awaited(EnergyTable.verify)
     repair = awaited(EnergyTable.repair)

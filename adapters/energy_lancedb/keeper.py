@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from energy_lancedb.blocks import HostRows, host_bytes, plan_of
 from energy_lancedb.building import Builder
+from energy_lancedb.columns import NAMES
 from energy_lancedb.companion_layout import keys_of
 from energy_lancedb.fragments import SampledRows
 from energy_lancedb.host import ROWID, prints_of
@@ -197,6 +198,25 @@ class TableKeeper:
         timed = pa.types.is_timestamp(times.type) or pa.types.is_date(times.type)
         values: Any = times.to_numpy(zero_copy_only=False) if timed else times.to_pylist()
         return values
+
+    # -- λ
+
+    def in_lambda(self, low: float, high: float) -> tuple[list[int], Any]:
+        """See `Keeper.in_lambda`; by the column where the table has it."""
+        snapshot = self.live.snapshot()
+        if snapshot.pointer.layout == "columns":
+            name = NAMES[0]
+            found = self.host.scan([name], [f"{name} >= {low!r} AND {name} <= {high!r}"])
+            return found[ROWID].to_pylist(), found[name].to_numpy()
+        lambdas = snapshot.index.columns.lambda_
+        inside = (lambdas >= low) & (lambdas <= high)
+        return snapshot.live_rowids[inside].tolist(), lambdas[inside]
+
+    def lambda_of(self, row: Any) -> float | None:
+        """See `Keeper.lambda_of`."""
+        snapshot = self.live.snapshot()
+        places = np.flatnonzero(snapshot.live_rowids == row) if isinstance(row, int) else []
+        return float(snapshot.index.columns.lambda_[places[0]]) if len(places) else None
 
     # -- health
 

@@ -10,6 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from energy_plugin.stored.by_lambda import LambdaHits as LambdaHits
     from energy_plugin.stored.changes import Changes as Changes
     from energy_plugin.stored.database import Database as Database
     from energy_plugin.stored.database import Generation as Generation
@@ -34,6 +35,7 @@ _HOMES = {
     "Hit": "database",
     "HostedField": "hosted",
     "Keeper": "keeper",
+    "LambdaHits": "by_lambda",
     "RepairReport": "findings",
     "Taken": "keeper",
 }

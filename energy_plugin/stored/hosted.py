@@ -224,6 +224,16 @@ class DatabaseKeeper:
             )
         return given
 
+    # -- λ
+
+    def in_lambda(self, low: float, high: float) -> tuple[list[Any], NDArray[np.float32]]:
+        """See `Keeper.in_lambda`; of the rows in memory."""
+        return self.open().in_lambda(low, high)
+
+    def lambda_of(self, row: Any) -> float | None:
+        """See `Keeper.lambda_of`."""
+        return self.open().lambda_of(row)
+
     # -- health
 
     def findings(self, taken: Taken) -> Iterable[Finding]:

@@ -102,6 +102,14 @@ class Keeper(Protocol):
             No row has it.
         """
 
+    def in_lambda(
+        self, low: float, high: float
+    ) -> tuple[Sequence[Hashable], Sequence[float] | NDArray[np.float32]]:
+        """Rows whose stored λ lies in [low, high], and their λ; errors as of `field`."""
+
+    def lambda_of(self, row: Any) -> float | None:
+        """λ of one row, None where the field does not have it; errors as of `field`."""
+
     def findings(self, taken: Taken) -> Iterable[Finding]:
         """What is wrong that only this host can see: history, altered values, leftovers."""
 

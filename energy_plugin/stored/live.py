@@ -104,6 +104,21 @@ class LiveField(Generic[H, P]):
         """Columns of live row numbers, in their order."""
         return self.index.columns_of(rows)
 
+    # -- λ
+
+    def in_lambda(self, low: float, high: float) -> tuple[list[Any], NDArray[np.float32]]:
+        """Ids of the rows whose λ lies in [low, high], and their λ."""
+        numbers = self.index.rows
+        lambdas = self.columns_of(numbers).lambda_
+        inside = (lambdas >= low) & (lambdas <= high)
+        return self.rows.names(numbers[inside].tolist()), lambdas[inside]
+
+    def lambda_of(self, name: Any) -> float | None:
+        """λ of a row, None where there is no such row."""
+        if name not in self.rows:
+            return None
+        return float(self.columns_of(self.rows.numbers([name])).lambda_[0])
+
     # -- fidelity
 
     def bits(self, numbers: NDArray[np.int64]) -> NDArray[np.uint8]:

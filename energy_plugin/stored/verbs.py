@@ -10,6 +10,7 @@ import numpy as np
 from energy_plugin.energy.config import as_config
 from energy_plugin.energy.upkeep.fingerprint import fingerprint
 from energy_plugin.errors import InvalidInputError
+from energy_plugin.stored import by_lambda
 from energy_plugin.stored.checking import findings_of, wrong_rows
 from energy_plugin.stored.findings import UNUSABLE, RepairReport
 from energy_plugin.stored.moments import Moment, reached
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from energy_plugin.energy import EnergyConfig, EnergyField, Maintenance
     from energy_plugin.forgetting import ForgettingPlan, Schedule
+    from energy_plugin.stored.by_lambda import LambdaHits
     from energy_plugin.stored.changes import Changes
     from energy_plugin.stored.findings import Finding
     from energy_plugin.stored.info import FieldInfo
@@ -204,6 +206,32 @@ class FieldVerbs:
                     index.lower(rows, few)
                 self._keeper.publish(taken, index)
         return plan
+
+    def search_lambda(self, value_or_row: Any, k: int = 10) -> LambdaHits:
+        """The k rows whose λ is nearest to a value, or to that of a row.
+
+        LanceDB and Chroma answer from the stored ``energy_lambda``, by the host's scalar index
+        where it has one. Rows that wait for `refresh` are not found then.
+
+        Parameters
+        ----------
+        value_or_row : float, str or int
+            A float is a λ; anything else the id of a row (the row id of a LanceDB table), which
+            is then left out.
+        k : int, default 10
+
+        Returns
+        -------
+        energy_plugin.stored.LambdaHits
+            ``ids``, ``lambdas`` and ``gaps``, the smallest gap first.
+
+        Raises
+        ------
+        InvalidInputError
+            Neither a finite λ nor the id of a row of the field, or k is not positive.
+        """
+        with self._keeper.lock:
+            return by_lambda.search(self._keeper, value_or_row, k)
 
     def info(self) -> FieldInfo:
         """What the field is made of, what it takes, how far the rows have moved from it.

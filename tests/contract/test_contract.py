@@ -278,3 +278,28 @@ def test_no_write_comes_unannounced(room, monkeypatch):
         energy.drop()
     assert unannounced == []
     assert len(total) > 4
+
+
+def test_rows_by_lambda(built):
+    """The window finds what sorting all rows finds; a row's own λ leaves the row out."""
+    _, energy = built
+    every = energy.search_lambda(0.0, N)
+    assert len(set(every.ids)) == len(every) == N
+    assert (every.lambdas[1:] >= every.lambdas[:-1]).all()
+    middle = float(every.lambdas[N // 2])
+    for value in (middle, 0.0, 1.0, -3.0, middle + 1e-4):
+        found = energy.search_lambda(value, 7)
+        gaps = sorted(abs(each - value) for each in every.lambdas.tolist())[:7]
+        assert found.gaps.tolist() == pytest.approx(gaps, abs=1e-6)
+    row = every.ids[N // 2]
+    near = energy.search_lambda(row, 3)
+    assert row not in near.ids
+    known = dict(zip(every.ids, every.lambdas.tolist(), strict=True))
+    assert near.gaps.tolist() == pytest.approx(
+        sorted(abs(value - middle) for name, value in known.items() if name != row)[:3], abs=1e-6
+    )
+    for bad in (float("nan"), True, None, "no such row", 10**18):
+        with pytest.raises(InvalidInputError, match="value_or_row"):
+            energy.search_lambda(bad)
+    with pytest.raises(InvalidInputError, match="k"):
+        energy.search_lambda(0.5, 0)

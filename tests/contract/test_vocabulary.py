@@ -8,7 +8,10 @@ from energy_lancedb import AsyncEnergyTable, EnergyTable
 
 from energy_plugin.stored import KINDS, FieldVerbs
 
-VERBS = ("build", "refresh", "maintain", "refit", "forget", "verify", "repair", "info", "drop")
+VERBS = (
+    *("build", "refresh", "maintain", "refit", "forget", "search_lambda"),
+    *("verify", "repair", "info", "drop"),
+)
 # What only one host can do.
 OWN = {
     EnergyTable: {"build": {"layout", "engine", "sample"}},
