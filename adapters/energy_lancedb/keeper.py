@@ -215,8 +215,10 @@ class TableKeeper:
     def lambda_of(self, row: Any) -> float | None:
         """See `Keeper.lambda_of`."""
         snapshot = self.live.snapshot()
-        places = np.flatnonzero(snapshot.live_rowids == row) if isinstance(row, int) else []
-        return float(snapshot.index.columns.lambda_[places[0]]) if len(places) else None
+        if not isinstance(row, int):
+            return None
+        lambdas = snapshot.index.columns.lambda_[snapshot.live_rowids == row]
+        return float(lambdas[0]) if len(lambdas) else None
 
     # -- health
 
