@@ -47,6 +47,9 @@ class OpticalEmbeddingFunction(EmbeddingFunction[Documents | Images]):
         with the encoder at hand ever after.
     encoder : dict, optional
         Description of that encoder, for the message when it differs.
+    recogniser : str, optional
+        What reads printed pages must be: the hash of its weights, filled and compared like
+        `fingerprint`, where images are embedded. Texts do not need it.
 
     Raises
     ------
@@ -66,6 +69,7 @@ class OpticalEmbeddingFunction(EmbeddingFunction[Documents | Images]):
         device: str | None = None,
         fingerprint: str | None = None,
         encoder: dict[str, Any] | None = None,
+        recogniser: str | None = None,
     ) -> None:
         if not isinstance(model, (str, Path)):
             raise InvalidInputError(
@@ -79,6 +83,7 @@ class OpticalEmbeddingFunction(EmbeddingFunction[Documents | Images]):
         self.device = device
         self._fingerprint = fingerprint
         self._description = encoder
+        self._recogniser = recogniser
         if fingerprint is None:
             read_config(locate(self.model))
         if device is not None:
@@ -106,6 +111,7 @@ class OpticalEmbeddingFunction(EmbeddingFunction[Documents | Images]):
         encoder = self._encoder()
         images = [isinstance(item, np.ndarray) for item in items]
         if all(images):
+            self._same_recogniser(encoder)
             vectors = self._shortened(encoder.encode_images(items, batch_size=self.batch_size))
         elif any(images):
             raise InvalidInputError(
@@ -134,6 +140,7 @@ class OpticalEmbeddingFunction(EmbeddingFunction[Documents | Images]):
         if self._fingerprint is None:
             self._fingerprint = encoder.fingerprint
             self._description = dict(encoder.config)
+            self._recogniser = encoder.recogniser
         elif self._fingerprint != encoder.fingerprint:
             raise ForeignFieldError(
                 f"The collection was embedded by the optical encoder {self.model!r} with "
@@ -144,6 +151,16 @@ class OpticalEmbeddingFunction(EmbeddingFunction[Documents | Images]):
                 f"Expected {self._description}, got {encoder.config}."
             )
         return encoder
+
+    def _same_recogniser(self, encoder: BaseEncoder) -> None:
+        if self._recogniser not in (None, encoder.recogniser):
+            raise ForeignFieldError(
+                f"The pages of the collection were read by a recogniser of print with fingerprint "
+                f"{self._recogniser}, the one at hand has {encoder.recogniser}: a page would "
+                "get another vector. Texts can be added and asked as before. Install the version "
+                "of energy-plugin that read the pages, or embed them again: "
+                "EnergyCollection(collection).reembed(function)."
+            )
 
     @staticmethod
     def name() -> str:
@@ -169,6 +186,7 @@ class OpticalEmbeddingFunction(EmbeddingFunction[Documents | Images]):
             "truncate_dim": self.truncate_dim,
             "fingerprint": self._fingerprint,
             "encoder": self._description,
+            **({} if self._recogniser is None else {"recogniser": self._recogniser}),
         }
 
     @staticmethod
@@ -187,6 +205,7 @@ class OpticalEmbeddingFunction(EmbeddingFunction[Documents | Images]):
             truncate_dim=config["truncate_dim"],
             fingerprint=config["fingerprint"],
             encoder=config["encoder"],
+            recogniser=config.get("recogniser"),
         )
 
     @staticmethod
@@ -210,6 +229,8 @@ class OpticalEmbeddingFunction(EmbeddingFunction[Documents | Images]):
         wrong = [name for name, kind in kinds.items() if not isinstance(config.get(name), kind)]
         if not isinstance(config.get("truncate_dim", 0), (int, type(None))):
             wrong.append("truncate_dim")
+        if not isinstance(config.get("recogniser", ""), str):
+            wrong.append("recogniser")
         if wrong or "truncate_dim" not in config:
             raise ForeignFieldError(
                 f"The stored optical embedding function is incomplete or altered: {wrong} of "

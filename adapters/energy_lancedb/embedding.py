@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections import deque
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 import numpy as np
 from lancedb.embeddings import TextEmbeddingFunction, get_registry
@@ -57,6 +60,11 @@ class OpticalEmbeddingFunction(TextEmbeddingFunction):  # type: ignore[misc,unus
     typesetter : int
         Version of the typesetter, for people who read the stored arguments; the fingerprint
         covers it.
+    recogniser : str
+        Hash of the weights that read printed pages; another one is refused where images are
+        embedded. Texts do not need it.
+    paths : bool, default False
+        Strings of the source column are paths or ``file://`` addresses of page images.
     format_version : int
         Version of these arguments; another release's are refused when a text is embedded.
     batch_size : int, default 64
@@ -71,6 +79,8 @@ class OpticalEmbeddingFunction(TextEmbeddingFunction):  # type: ignore[misc,unus
     dim: int = 0
     fingerprint: str = ""
     typesetter: int = 0
+    recogniser: str = ""
+    paths: bool = False
     format_version: int = 0
     batch_size: int = 64
     device: str | None = None
@@ -88,6 +98,7 @@ class OpticalEmbeddingFunction(TextEmbeddingFunction):  # type: ignore[misc,unus
             "batch_size": 64,
             "device": None,
             "max_retries": 0,
+            "paths": False,
             "format_version": FORMAT_VERSION,
             **kwargs,
         }
@@ -97,6 +108,7 @@ class OpticalEmbeddingFunction(TextEmbeddingFunction):  # type: ignore[misc,unus
                 dim=encoder.dim,
                 fingerprint=encoder.fingerprint,
                 typesetter=int(encoder.config["typesetter_version"]),
+                recogniser=encoder.recogniser or "",
             )
         base: Any = super()
         function: OpticalEmbeddingFunction = base.create(**arguments)
@@ -129,15 +141,15 @@ class OpticalEmbeddingFunction(TextEmbeddingFunction):  # type: ignore[misc,unus
         return encoder
 
     def compute_source_embeddings(self, texts: Any, *args: Any, **kwargs: Any) -> list[Any]:
-        """Embed documents: texts, or page images as bytes of a file (PNG, JPEG) or PIL images."""
+        """Embed documents: texts, or page images as bytes of a file, paths or PIL images."""
         inputs = list(self.sanitize_input(texts))
-        if not any(_is_picture(one) for one in inputs):
+        if not self.paths and not any(_is_picture(one) for one in inputs):
             return self.generate_embeddings(inputs)
-        if not all(_is_picture(one) for one in inputs):
+        if not all(_is_picture(one) or (self.paths and isinstance(one, str)) for one in inputs):
             raise InvalidInputError(
                 "The source column holds images and something else; expected an image in every row."
             )
-        return self._vectors(self.encoder().encode_images, [_picture(one) for one in inputs])
+        return self._pages(inputs)
 
     def generate_embeddings(self, texts: Any, *args: Any, **kwargs: Any) -> list[Any]:
         """Embed documents, one float32 vector of shape (d,) each."""
@@ -146,10 +158,10 @@ class OpticalEmbeddingFunction(TextEmbeddingFunction):  # type: ignore[misc,unus
     def compute_query_embeddings(self, query: Any, *args: Any, **kwargs: Any) -> list[Any]:
         """Embed one query or several, one float32 vector of shape (d,) each.
 
-        A PIL image, or the bytes of an image file, is read as a page.
+        A PIL image, the bytes of an image file, or its `pathlib.Path`, is read as a page.
         """
         if _is_picture(query):
-            return self._vectors(self.encoder().encode_images, [_picture(query)])
+            return self._pages([query])
         return self._vectors(self.encoder().encode_query, list(self.sanitize_input(query)))
 
     # LanceDB's wrapper turns every error into a bare Exception once its retries are used up.
@@ -167,6 +179,17 @@ class OpticalEmbeddingFunction(TextEmbeddingFunction):  # type: ignore[misc,unus
             raise
         return found
 
+    def _pages(self, inputs: list[Any]) -> list[NDArray[np.float32]]:
+        encoder = self.encoder()
+        if self.recogniser and self.recogniser != encoder.recogniser:
+            raise ForeignFieldError(
+                f"The pages of the table were read by a recogniser of print with fingerprint "
+                f"{self.recogniser}, the one at hand has {encoder.recogniser}: the same page would "
+                "get another vector. Texts can be added and asked as before. Install the version "
+                "of energy-plugin that read the pages, or embed them again into a new table."
+            )
+        return self._vectors(encoder.encode_images, [_picture(one) for one in inputs])
+
     def _vectors(self, encode: Any, inputs: list[Any]) -> list[NDArray[np.float32]]:
         if not inputs:
             return []
@@ -174,11 +197,13 @@ class OpticalEmbeddingFunction(TextEmbeddingFunction):  # type: ignore[misc,unus
 
 
 def _is_picture(one: Any) -> bool:
-    """Whether a document is a page image, as a PIL image or the bytes of a file."""
-    return isinstance(one, bytes) or (hasattr(one, "convert") and hasattr(one, "size"))
+    """Whether a document is a page image: a PIL image, the bytes of a file, or its path."""
+    return isinstance(one, bytes | Path) or (hasattr(one, "convert") and hasattr(one, "size"))
 
 
 def _picture(one: Any) -> Any:
+    if isinstance(one, str):
+        return Path(url2pathname(urlsplit(one).path)) if one.startswith("file:") else Path(one)
     if not isinstance(one, bytes):
         return one
     import io
@@ -197,7 +222,11 @@ def _picture(one: Any) -> Any:
 
 
 def optical(
-    model: str = "compact", *, batch_size: int = 64, device: str | None = None
+    model: str = "compact",
+    *,
+    batch_size: int = 64,
+    device: str | None = None,
+    paths: bool = False,
 ) -> OpticalEmbeddingFunction:
     """Make the optical embedding function for a new table.
 
@@ -210,6 +239,9 @@ def optical(
     device : str, optional
         "cuda", "mps" or "cpu". It is stored with the table, so leave it out if the table
         will be opened on other machines.
+    paths : bool, default False
+        The source column names files of page images, by path or ``file://`` address. Questions
+        are texts all the same.
 
     Examples
     --------
@@ -219,4 +251,6 @@ def optical(
     ...     vector: Vector(function.ndims()) = function.VectorField()
     """
     batch_size = as_k(batch_size, name="batch_size")
-    return OpticalEmbeddingFunction.create(model=model, batch_size=batch_size, device=device)
+    return OpticalEmbeddingFunction.create(
+        model=model, batch_size=batch_size, device=device, paths=bool(paths)
+    )

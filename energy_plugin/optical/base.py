@@ -336,6 +336,11 @@ class BaseEncoder:
 
         return PrintReader.bundled(self.device)
 
+    @cached_property
+    def recogniser(self) -> str | None:
+        """Provenance of what reads printed pages before they are embedded, if anything does."""
+        return None
+
     def _work(self, sizes: Sequence[int]) -> float:
         """Multiply-adds of reading items of such sizes: each weight about once a line."""
         return float(sum(sizes)) * sum(weight.numel() for weight in self.model.parameters())

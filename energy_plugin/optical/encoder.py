@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
 from itertools import chain, islice
 from pathlib import Path
 from types import SimpleNamespace
@@ -155,6 +156,13 @@ class OpticalEncoder(BaseEncoder):
             "dim": self.dim,
             "model": self.model.config.to_dict(),
         }
+
+    @cached_property
+    def recogniser(self) -> str:
+        """Provenance of the bundled recogniser: vectors of printed pages depend on it, too."""
+        from energy_plugin.optical.printed import files
+
+        return files.fingerprint()
 
     def _set(self, texts: list[str]) -> tuple[Callable[[int], Iterator[Any]], list[int]]:
         """Pages of each text, and how long each text is."""

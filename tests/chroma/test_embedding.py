@@ -5,10 +5,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import chromadb
 import numpy as np
 import pytest
+from chromadb.utils.data_loaders import ImageLoader
 from chromadb.utils.embedding_functions import known_embedding_functions
 from energy_chroma import EnergyCollection, OpticalEmbeddingFunction
+from PIL import Image, ImageDraw, ImageFont
 from safetensors.numpy import save_file
 from support.chroma_cases import client, texts
 
@@ -56,6 +59,50 @@ def test_page_images_embed_as_their_text():
         OpticalEmbeddingFunction()([DOCUMENTS[0], pages[0]])
 
 
+def _scan(text, **options):
+    page = Image.new("L", (900, 200), 255)
+    ImageDraw.Draw(page).text((40, 60), text, font=ImageFont.load_default(26), fill=0)
+    return page
+
+
+def test_scans_come_as_the_image_loader_hands_them_over(tmp_path):
+    texts = ["pressure over a swept wing in supersonic flow", "bread is baked in a hot oven"]
+    for name, text in zip(("wing.png", "bread.jpg"), texts, strict=True):
+        _scan(text).convert("RGB").save(tmp_path / name, quality=90)
+    files = [str(tmp_path / "wing.png"), str(tmp_path / "bread.jpg")]
+    made = chromadb.PersistentClient(str(tmp_path / "db")).create_collection(
+        "scans", embedding_function=OpticalEmbeddingFunction(), data_loader=ImageLoader()
+    )
+    made.add(ids=["wing", "bread"], uris=files)
+    energy = EnergyCollection(made).build()
+    assert energy.query(query_texts=["a loaf of bread"], n_results=1)["ids"] == [["bread"]]
+    assert energy.query(query_uris=files, n_results=1)["ids"] == [["wing"], ["bread"]]
+    pixels = np.asarray(_scan(texts[0]))
+    for image in (pixels.astype(np.int64), pixels.astype(np.uint64), pixels / 255):
+        assert made.query(query_images=[image], n_results=1)["ids"] == [["wing"]]
+    with pytest.raises(InvalidInputError, match="expected shades from 0"):
+        made.add(ids=["x"], images=[pixels.astype(np.int64) - 300])
+    with pytest.raises(InvalidInputError, match="is blank or shows no text"):
+        made.add(ids=["x"], images=[np.full((300, 300), 255, np.uint8)])
+    assert made.count() == 2
+
+
+def test_another_recogniser_is_refused_for_pages_alone():
+    config = {**OpticalEmbeddingFunction().get_config(), "recogniser": "0123456789abcdef"}
+    function = OpticalEmbeddingFunction.build_from_config(config)
+    assert function.get_config() == config
+    np.testing.assert_array_equal(function(DOCUMENTS[:1])[0].shape, (384,))
+    with pytest.raises(
+        ForeignFieldError, match="read by a recogniser of print with fingerprint 01"
+    ):
+        function([np.asarray(_scan("a swept wing"))])
+    del config["recogniser"]  # as collections before it hold it
+    older = OpticalEmbeddingFunction.build_from_config(config)
+    assert older([np.asarray(_scan("a swept wing"))])[0].shape == (384,)
+    with pytest.raises(ForeignFieldError, match="recogniser"):
+        OpticalEmbeddingFunction.build_from_config({**config, "recogniser": 7})
+
+
 def test_it_is_registered_and_prefers_cosine(made):
     assert known_embedding_functions["energy_optical"] is OpticalEmbeddingFunction
     assert made.configuration_json["hnsw"]["space"] == "cosine"
@@ -73,6 +120,7 @@ def test_the_configuration_holds_the_provenance(made):
         "truncate_dim": None,
         "fingerprint": encoder.fingerprint,
         "encoder": json.loads(json.dumps(encoder.config)),
+        "recogniser": encoder.recogniser,
     }
     again = OpticalEmbeddingFunction.build_from_config(config)
     assert again.get_config() == config

@@ -72,6 +72,8 @@ def test_every_argument_is_stored(table, model):
             "batch_size": 64,
             "device": None,
             "max_retries": 0,
+            "recogniser": encoder.recogniser,
+            "paths": False,
         },
     }
     assert set(stored["model"]) == set(OpticalEmbeddingFunction.model_fields)
@@ -150,6 +152,40 @@ def test_page_images_as_documents(tmp_path, model):
     with pytest.raises(InvalidInputError, match="not an image that Pillow reads"):
         energy.add([{"id": 99, "page": b"not an image"}])
     assert table.count_rows() == 30
+
+
+def test_scans_are_named_by_path(tmp_path):
+    from lancedb.pydantic import LanceModel, Vector
+    from PIL import Image, ImageDraw, ImageFont
+
+    files = []
+    for name in ("pressure over a swept wing", "bread is baked in a hot oven"):
+        page = Image.new("L", (900, 200), 255)
+        ImageDraw.Draw(page).text((40, 60), name, font=ImageFont.load_default(26), fill=0)
+        files.append(tmp_path / f"{name}.png")
+        page.save(files[-1])
+    function = optical("compact", paths=True)
+
+    class Scan(LanceModel):
+        file: str = function.SourceField()
+        vector: Vector(function.ndims()) = function.VectorField()
+
+    table = lancedb.connect(tmp_path / "db").create_table("scans", schema=Scan)
+    table.add([{"file": str(files[0])}, {"file": files[1].as_uri()}])
+    table = lancedb.connect(tmp_path / "db").open_table("scans")
+    found = table.search("a loaf of bread").limit(1).to_list()
+    assert found[0]["file"] == files[1].as_uri()
+    assert table.search(files[0]).limit(1).to_list()[0]["file"] == str(files[0])
+    with pytest.raises(Exception, match="cannot be read as an image"):
+        table.add([{"file": str(tmp_path / "missing.png")}])
+    assert table.count_rows() == 2
+    stored = table.embedding_functions["vector"].function
+    stored = type(stored).create(**{**stored.safe_model_dump(), "recogniser": "0123456789abcdef"})
+    assert len(stored.compute_query_embeddings("a loaf")) == 1
+    with pytest.raises(
+        ForeignFieldError, match="read by a recogniser of print with fingerprint 01"
+    ):
+        stored.compute_source_embeddings([str(files[0])])
 
 
 def test_a_field_survives_settings_that_change_no_vector(database, model, table):

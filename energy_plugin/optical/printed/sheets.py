@@ -28,7 +28,7 @@ def sheet(picture: Any, name: str) -> Image:
 
     Parameters
     ----------
-    picture : PIL image, (h, w), (h, w, 3) or (h, w, 4) array of uint8, uint16 or bool, or path
+    picture : PIL image, (h, w), (h, w, 3) or (h, w, 4) array of numbers, or path
     name : str
         What messages call it.
 
@@ -117,17 +117,24 @@ def _opened(file: Any, path: Path, name: str) -> Image:
 def _of_array(array: NDArray[Any], name: str) -> Image:
     from PIL import Image as PilImage
 
-    kinds = (np.uint8, np.uint16, np.bool_)
     fits = array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (1, 3, 4))
-    if array.dtype not in kinds or not fits or not array.size:
+    bounds = (
+        (array.min(), array.max()) if fits and array.size and array.dtype.kind in "biuf" else ()
+    )
+    most = 1 if array.dtype.kind == "b" else 65535
+    if not bounds or not 0 <= bounds[0] <= bounds[1] <= most:  # nor one that is not a number
         raise InvalidInputError(
-            f"{name} is an array of {array.dtype} and shape {array.shape}, expected uint8 of "
-            "shape (height, width) or (height, width, 3)"
+            f"{name} is an array of {array.dtype} and shape {array.shape}, expected shades from 0 "
+            "to 255, to 65535 or as fractions of 1, of shape (height, width) or (height, width, 3)"
         )
-    if array.dtype == np.uint16:
-        array = (array >> 8 if array.max() > 255 else array).astype(np.uint8)
-    elif array.dtype == np.bool_:
+    if array.dtype.kind == "b":
         array = array.astype(np.uint8) * np.uint8(255)
+    elif array.dtype.kind == "f":
+        array = (
+            array * (255 if bounds[1] <= 1 else 1 if bounds[1] <= 255 else 255 / 65535)
+        ).astype(np.uint8)
+    elif array.dtype != np.uint8:
+        array = (array >> 8 if bounds[1] > 255 else array).astype(np.uint8)
     if array.ndim == 3 and array.shape[2] == 1:
         array = array[:, :, 0]
     return PilImage.fromarray(np.ascontiguousarray(array))
