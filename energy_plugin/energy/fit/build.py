@@ -8,16 +8,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from energy_plugin.energy.blocks import blocks, unit
-from energy_plugin.energy.codec.codes import encode
+from energy_plugin.energy.blocks import unit
 from energy_plugin.energy.codec.rotation import rotation
-from energy_plugin.energy.columns import NO_CELL, EnergyColumns
+from energy_plugin.energy.columns import EnergyColumns
 from energy_plugin.energy.config import EnergyConfig
 from energy_plugin.energy.distance import Energies, robust_scale
 from energy_plugin.energy.field import EnergyField, Scalars
-from energy_plugin.energy.fit import laplacian as graph
-from energy_plugin.energy.fit import metric
+from energy_plugin.energy.fit import laplacian, metric
 from energy_plugin.energy.fit.anchors import assign, cell_means, default_count, fit_anchors
+from energy_plugin.energy.fit.encoding import encoded
 from energy_plugin.energy.fit.grid import optical_compression
 from energy_plugin.energy.fit.heat import smooth
 from energy_plugin.energy.fit.neighbours import (
@@ -57,14 +56,14 @@ def energy_weights(anchors: torch.Tensor, config: EnergyConfig) -> tuple[torch.T
     if m < 2:
         return torch.zeros(m, m, dtype=torch.float32, device=anchors.device), 1.0
     k = min(config.affinity_anchors, m - 1)
-    _, gaps = graph.nearest_edges(anchors, k)
+    _, gaps = laplacian.nearest_edges(anchors, k)
     bandwidth = float(gaps.median()) or 1.0
-    first = graph.bootstrap_weights(anchors, k)
-    flowed = graph.diffuse(anchors, first, config.anchor_heat, config.anchor_heat_steps)
+    first = laplacian.bootstrap_weights(anchors, k)
+    flowed = laplacian.diffuse(anchors, first, config.anchor_heat, config.anchor_heat_steps)
     rough, dispersion = AnchorGraph(anchors, first, bandwidth, k).energies(anchors)
     lambda_ = taumode(rough, dispersion, choose_tau(rough, config), config.alpha)
     energies = Energies(config.weights, (robust_scale(lambda_), robust_scale(dispersion)))
-    near, _ = graph.nearest_edges(flowed, k)
+    near, _ = laplacian.nearest_edges(flowed, k)
     ahead = unit(flowed)
     similarity = (ahead[:, None, :] * ahead[near]).sum(2)  # (m, k)
     distance = (
@@ -72,7 +71,7 @@ def energy_weights(anchors: torch.Tensor, config: EnergyConfig) -> tuple[torch.T
         + energies.dispersion_term(dispersion[:, None], dispersion[near])
         + energies.dirichlet_term(similarity)
     )
-    return graph.symmetric_weights(near, torch.exp(-distance)), bandwidth
+    return laplacian.symmetric_weights(near, torch.exp(-distance)), bandwidth
 
 
 def fit_field(
@@ -133,7 +132,7 @@ def fit_field(
     anchors = torch.from_numpy(stored_anchors.astype(np.float32)).to(where)
     progress("energy Laplacian")
     weights, bandwidth = energy_weights(anchors, config)
-    indptr, indices, data = csr(graph.laplacian(weights))
+    indptr, indices, data = csr(laplacian.laplacian(weights))
     progress("taumode")
     signals = AnchorGraph(anchors, weights, bandwidth, config.affinity_anchors)
     if count:
@@ -145,7 +144,7 @@ def fit_field(
     progress("residual codes")
     del points
     cell, squared = assign(smoothed, anchors) if count else (real.nonzero()[:, 0], rough)
-    residual = residual_codes(smoothed, anchors, cell, config.bits)
+    columns = encoded(lambda_, dispersion, smoothed, cell, anchors, real=real, bits=config.bits)
     field = EnergyField(
         config=config,
         n_fitted=n,
@@ -169,36 +168,7 @@ def fit_field(
         laplacian_indices=indices,
         laplacian_indptr=indptr,
     )
-    columns = EnergyColumns(
-        lambda_.cpu().numpy(), dispersion.cpu().numpy(), cell.cpu().numpy(), residual
-    )
-    return field, scatter(columns, real.cpu().numpy(), config.bits)
-
-
-def residual_codes(
-    points: torch.Tensor, anchors: torch.Tensor, cell: torch.Tensor, bits: int
-) -> NDArray[np.uint8]:
-    """Codes of the offsets of points (n, d) from their anchors, a block at a time."""
-    parts = blocks(len(points), points.shape[1])
-    codes = [encode(points[part] - anchors[cell[part]], bits) for part in parts]
-    return np.concatenate(codes)
-
-
-def scatter(columns: EnergyColumns, real: NDArray[np.bool_], bits: int) -> EnergyColumns:
-    """Columns of all rows from those of the rows with a direction."""
-    if real.all():
-        return columns
-    n = len(real)
-    out = EnergyColumns(
-        np.zeros(n, np.float32),
-        np.zeros(n, np.float32),
-        np.full(n, NO_CELL, np.int32),
-        np.zeros((n, columns.residual.shape[1]), np.uint8),
-    )
-    for name in ("lambda_", "dispersion", "cell", "residual"):
-        getattr(out, name)[real] = getattr(columns, name)
-    out.residual[~real, 0] = bits
-    return out
+    return field, columns
 
 
 def _anchors(
@@ -230,8 +200,8 @@ def _anchors(
         anchors, _ = optical_compression(anchors, held, config.anchor_budget, seed=config.seed)
     if config.anchor_split > 0 and len(anchors) > 1:
         k = min(config.affinity_anchors, len(anchors) - 1)
-        _, gaps = graph.nearest_edges(anchors, k)
-        first = graph.bootstrap_weights(anchors, k)
+        _, gaps = laplacian.nearest_edges(anchors, k)
+        first = laplacian.bootstrap_weights(anchors, k)
         bandwidth = float(gaps.median()) or 1.0
         _, dispersion = AnchorGraph(anchors, first, bandwidth, k).energies(anchors)
         anchors = split_dispersed(anchors, first, dispersion, config.anchor_split)
@@ -239,12 +209,12 @@ def _anchors(
 
 
 def csr(
-    laplacian: torch.Tensor,
+    dense: torch.Tensor,
 ) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float32]]:
     """Row pointers, columns and values of a dense matrix's entries that are not zero."""
     from scipy.sparse import csr_matrix
 
-    sparse = csr_matrix(laplacian.cpu().numpy().astype(np.float32))
+    sparse = csr_matrix(dense.cpu().numpy().astype(np.float32))
     return (
         sparse.indptr.astype(np.int32),
         sparse.indices.astype(np.int32),

@@ -13,15 +13,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from energy_plugin.energy.blocks import blocks
-from energy_plugin.energy.codec.codes import encode
 from energy_plugin.energy.columns import EnergyColumns
 from energy_plugin.energy.config import EnergyConfig
 from energy_plugin.energy.field import EnergyField
 from energy_plugin.energy.fit.anchors import default_count
-from energy_plugin.energy.fit.build import scatter
+from energy_plugin.energy.fit.encoding import columns_of
 from energy_plugin.energy.fit.heat import smooth
-from energy_plugin.energy.fit.neighbours import ADJACENT_CELLS, neighbour_count
+from energy_plugin.energy.fit.neighbours import adjacent_cells, neighbour_count
 from energy_plugin.energy.search.rows import cell_lists
 from energy_plugin.neutral import neutral
 from energy_plugin.validation import as_vectors
@@ -65,14 +63,7 @@ class RowMapper:
         )
         self._sample = self._projection.decode(sample.cell[order], sample.residual[order])
         self._k = neighbour_count(len(order), field.config.neighbours)
-        anchors = self._projection.graph.anchors
-        count = min(len(anchors), ADJACENT_CELLS)
-        self._adjacent = torch.cat(  # in blocks: all distances at once would take m² floats
-            [
-                torch.cdist(anchors[part], anchors).topk(count, 1, largest=False).indices
-                for part in blocks(len(anchors), len(anchors))
-            ]
-        )
+        self._adjacent = adjacent_cells(self._projection.graph.anchors)
 
     @neutral()
     def columns(self, vectors: Any) -> EnergyColumns:
@@ -87,20 +78,8 @@ class RowMapper:
         EnergyColumns
             In the order of the rows.
         """
-        projection, bits = self._projection, self.field.config.bits
-        points, real = projection.project(as_vectors(vectors, dim=self.field.dim))
-        lambda_, dispersion = projection.taumode(points, real)
-        smoothed = self._smooth(points, real)
-        cell = projection.cells(smoothed, real)
-        keep = cell >= 0
-        gaps = (smoothed - projection.graph.anchors[cell.clamp_min(0)])[keep]
-        columns = EnergyColumns(
-            lambda_[keep].cpu().numpy(),
-            dispersion[keep].cpu().numpy(),
-            cell[keep].cpu().numpy(),
-            encode(gaps, bits),
-        )
-        mapped = scatter(columns, real.cpu().numpy(), bits)
+        points, real = self._projection.project(as_vectors(vectors, dim=self.field.dim))
+        mapped = columns_of(self._projection, points, real, self._smooth(points, real))
         return replace(mapped, field_id=self.field.fingerprint)
 
     def _smooth(self, points: torch.Tensor, real: torch.Tensor) -> torch.Tensor:

@@ -29,6 +29,16 @@ def exact_neighbours(points: torch.Tensor, k: int) -> torch.Tensor:
     return torch.cat(found)
 
 
+def adjacent_cells(anchors: torch.Tensor, some: slice = slice(None)) -> torch.Tensor:
+    """Cells nearest to each of some cells, itself first; (c, `ADJACENT_CELLS` or m) int64."""
+    asked, count = anchors[some], min(len(anchors), ADJACENT_CELLS)
+    parts = blocks(len(asked), len(anchors))  # all distances at once would take m² floats
+    found = [
+        torch.cdist(asked[part], anchors).topk(count, 1, largest=False).indices for part in parts
+    ]
+    return torch.cat(found)
+
+
 def cell_neighbours(
     points: torch.Tensor, k: int, cell: torch.Tensor, anchors: torch.Tensor
 ) -> torch.Tensor:
@@ -38,7 +48,7 @@ def cell_neighbours(
     to a graph.
     """
     m = len(anchors)
-    adjacent = torch.cdist(anchors, anchors).topk(min(m, ADJACENT_CELLS), 1, largest=False).indices
+    adjacent = adjacent_cells(anchors)
     order = torch.argsort(cell, stable=True)
     ends = torch.bincount(cell, minlength=m).cumsum(0).tolist()
     members = [order[(ends[c - 1] if c else 0) : ends[c]] for c in range(m)]

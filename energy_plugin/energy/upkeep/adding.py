@@ -6,31 +6,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from energy_plugin.energy.codec.codes import encode
 from energy_plugin.energy.columns import EnergyColumns
-from energy_plugin.energy.fit.build import scatter
+from energy_plugin.energy.fit.encoding import columns_of
 from energy_plugin.energy.fit.heat import warmed
-from energy_plugin.energy.fit.neighbours import ADJACENT_CELLS, neighbour_count
+from energy_plugin.energy.fit.neighbours import adjacent_cells, neighbour_count
 from energy_plugin.energy.search.rows import RowStore
 
 
 def encode_rows(store: RowStore, vectors: NDArray[np.float32]) -> EnergyColumns:
     """Columns of new vectors (n, d) beside the rows of a store, which stay as they are."""
-    projection = store.projection
-    bits = projection.field.config.bits
-    points, real = projection.project(vectors)
-    lambda_, dispersion = projection.taumode(points, real)
-    smoothed = _smooth(store, points, real)
-    cell = projection.cells(smoothed, real)
-    keep = cell >= 0
-    residual = encode((smoothed - projection.graph.anchors[cell.clamp_min(0)])[keep], bits)
-    columns = EnergyColumns(
-        lambda_[keep].cpu().numpy(),
-        dispersion[keep].cpu().numpy(),
-        cell[keep].cpu().numpy(),
-        residual,
-    )
-    return scatter(columns, real.cpu().numpy(), bits)
+    points, real = store.projection.project(vectors)
+    return columns_of(store.projection, points, real, _smooth(store, points, real))
 
 
 def _smooth(store: RowStore, points: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
@@ -55,8 +41,7 @@ def _smooth(store: RowStore, points: torch.Tensor, real: torch.Tensor) -> torch.
     order, ends = store.lists()
     anchors = projection.graph.anchors
     for c in cell[fresh].unique().tolist():
-        gaps = (anchors - anchors[c]).square().sum(1)
-        near = gaps.topk(min(ADJACENT_CELLS, len(gaps)), largest=False).indices.tolist()
+        near = adjacent_cells(anchors, slice(c, c + 1))[0].tolist()
         found = np.concatenate([order[(ends[a - 1] if a else 0) : ends[a]] for a in near])
         mine = (cell == c).nonzero()[:, 0]
         pool = torch.cat([store.decode(found), points[mine]])

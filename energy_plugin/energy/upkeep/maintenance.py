@@ -26,7 +26,7 @@ from energy_plugin.energy.columns import EnergyColumns
 from energy_plugin.energy.config import BIT_CHOICES
 from energy_plugin.energy.distance import robust_scale
 from energy_plugin.energy.field import EnergyField
-from energy_plugin.energy.fit import laplacian as graph
+from energy_plugin.energy.fit import laplacian
 from energy_plugin.energy.fit.anchors import assign, default_count
 from energy_plugin.energy.fit.build import csr, energy_weights, row_graph
 from energy_plugin.energy.fit.heat import smooth
@@ -220,7 +220,7 @@ def maintain(
         scale_dispersion=robust_scale(dispersion),
         median_lambda=float(lambda_.median()),
     )
-    indptr, indices, data = csr(graph.laplacian(weights))
+    indptr, indices, data = csr(laplacian.laplacian(weights))
     changed = replace(
         field,
         scalars=scalars,
