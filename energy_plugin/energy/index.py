@@ -21,7 +21,13 @@ from energy_plugin.energy.search import probing, single
 from energy_plugin.energy.search.effort import multiply_adds
 from energy_plugin.energy.search.ranking import Prepared
 from energy_plugin.energy.search.relevance import relevance
-from energy_plugin.energy.search.words import RowScores, as_weight, learned_share, words_of
+from energy_plugin.energy.search.words import (
+    RowScores,
+    Words,
+    as_weight,
+    learned_share,
+    words_of,
+)
 from energy_plugin.energy.upkeep.adding import encode_rows
 from energy_plugin.energy.upkeep.maintained import Maintained
 from energy_plugin.energy.upkeep.ownership import check_columns
@@ -207,8 +213,9 @@ class EnergyIndex(Explored, Maintained):
         if count == 0:
             return searching.nothing(len(checked))
         with threads_for(multiply_adds(self.field, len(checked), count)):
-            if len(checked) == 1 and words is None:
-                one = self._single(checked[0], k, some, count, n_probe)
+            if len(checked) == 1:
+                matched = words if words is not None and words.some.any() else None
+                one = self._single(checked[0], k, some, count, n_probe, words=matched)
                 if one is not None:
                     return one if least is None else one.at_least(least)
             prepared = searching.prepare(self._projection, checked)
@@ -232,6 +239,8 @@ class EnergyIndex(Explored, Maintained):
         some: NDArray[np.int64] | None,
         count: int,
         n_probe: int | Literal["all"] | None,
+        *,
+        words: Words | None,
     ) -> SearchResult | None:
         """The answer to one query by the short way; None where that does not apply."""
         if (n_probe is not None and n_probe != "all") or not single.applies(self._store):
@@ -239,7 +248,7 @@ class EnergyIndex(Explored, Maintained):
         exact = n_probe == "all" or self._few(k, count)
         if not exact and not sketch.applies(self._projection):
             return None
-        return single.search(self._store, query, k, some, exact=exact)
+        return single.search(self._store, query, k, some, exact=exact, words=words)
 
     def _few(self, k: int, count: int) -> bool:
         """Whether every one of so many rows is scored exactly."""

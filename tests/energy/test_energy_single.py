@@ -131,3 +131,23 @@ def test_a_query_without_direction_goes_the_general_way(many, monkeypatch):
     other = EnergyIndex.fit(rows, device="cpu")
     assert not single.applies(other._store)
     assert other.search(many[0], 300).ids[0, -1] == 7
+
+
+@pytest.mark.parametrize("name", ["default", "power", "no flow"])
+def test_the_same_answers_with_words(many, asked, monkeypatch, name):
+    index = EnergyIndex.fit(many[:700], CONFIGS[name], device="cpu")
+    rng = np.random.default_rng(0)
+    for k, weight in ((1, None), (40, 0.0), (10, 0.8), (690, None)):
+        scores = (rng.gamma(2, 1, 700) * (rng.random(700) < 0.2)).astype(np.float32)
+        same(index, asked[:6], monkeypatch, k=k, lexical=scores[None], lexical_weight=weight)
+        rows = np.arange(0, 700, 2)
+        same(index, asked[:3], monkeypatch, k=k, lexical=scores[None], rows=rows)
+    none = np.zeros((1, 700), dtype=np.float32)
+    same(index, asked[:3], monkeypatch, k=10, lexical=none)
+
+
+def test_the_same_answers_with_words_by_sketches(many, asked, monkeypatch):
+    index = EnergyIndex.fit(many, EnergyConfig(exhaustive_rows=500), device="cpu")
+    scores = np.zeros((1, 3000), dtype=np.float32)
+    scores[0, ::7] = np.linspace(1, 4, 429)
+    same(index, asked[:6], monkeypatch, k=10, lexical=scores)

@@ -24,7 +24,7 @@ CONFIGS = {
 
 
 def both(index, rows, query, scores, weight=None):
-    """Distances and relevance by `among` and by `EnergyIndex.search`, of rows that ascend."""
+    """Distances and relevance by `among` and by a search of two queries, of rows that ascend."""
     got = among(
         index.field,
         index.columns_of(rows),
@@ -35,11 +35,11 @@ def both(index, rows, query, scores, weight=None):
         device="cpu",
     )
     found = index.search(
-        query,
+        np.stack([query, query]),
         len(rows),
         rows=rows,
         n_probe="all",
-        lexical=None if scores is None else scores[None],
+        lexical=None if scores is None else np.stack([scores, scores]),
         lexical_weight=weight,
     )
     at = np.searchsorted(rows, found.ids[0])

@@ -58,3 +58,37 @@ def test_more_cells_find_what_all_cells_hold(tmp_path):
     assert (np.diff(shared) >= 0).all()
     assert (np.diff(scored) > 0).all()
     assert shared[-1] == 20
+
+
+def test_searches_of_a_judged_collection(tmp_path):
+    """Each kind of search is ranked by the judgements, and timed against LanceDB's fusion."""
+    texts = [text_of(i) for i in range(120)]
+    asked = [20, 75]
+    lines = [
+        json.dumps({"_id": f"d{i}", "title": "", "text": text}) for i, text in enumerate(texts)
+    ]
+    (tmp_path / "corpus.jsonl").write_text("\n".join(lines))
+    lines = [json.dumps({"_id": f"q{i}", "text": texts[i]}) for i in asked]
+    (tmp_path / "queries.jsonl").write_text("\n".join(lines))
+    judged = "".join(f"q{i}\td{i}\t1\n" for i in asked)
+    (tmp_path / "qrels.tsv").write_text(f"query-id\tcorpus-id\tscore\n{judged}")
+    np.savez(
+        tmp_path / "vectors.npz",
+        corpus=embed(texts),
+        queries=embed([texts[i] for i in asked]),
+        corpus_ids=[f"d{i}" for i in range(120)],
+        query_ids=[f"q{i}" for i in asked],
+    )
+    given = ["--data", str(tmp_path), "--vectors", str(tmp_path / "vectors.npz")]
+    done = CliRunner().invoke(app, ["lab", "bench-lancedb", *given, "--json"])
+    assert done.exit_code == 0, done.output
+    found = json.loads(done.stdout)
+    assert found["hybrid, RRFReranker"]["times"] == 1
+    for kind, one in found.items():
+        if "Energy" in kind:  # a question that is a row finds it
+            assert one["mrr"] == 1, kind
+            assert one["ms"] == pytest.approx(
+                one["times"] * found["hybrid, RRFReranker"]["ms"], rel=1e-6
+            )
+    done = CliRunner().invoke(app, ["lab", "bench-lancedb", "--data", str(tmp_path)])
+    assert "--data needs --vectors" in str(done.exception)

@@ -24,7 +24,14 @@ def command(
     ] = 1_000_000,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the random vectors.")] = 0,
     vectors: Annotated[
-        Path | None, typer.Option(help="A .npy or .npz file of vectors, instead of random ones.")
+        Path | None,
+        typer.Option(
+            help="A .npy or .npz file of vectors, instead of random ones; with --data, its vectors."
+        ),
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(help="Judged collection: rank it by each kind of search and reranker."),
     ] = None,
     folder: Annotated[
         Path | None, typer.Option(help="Folder of the database (default: a temporary one).")
@@ -34,6 +41,9 @@ def command(
     """Time the build and the searches of a LanceDB table beside LanceDB's own IVF_RQ search."""
     from energy_lancedb.costs import measure
 
+    if data is not None:
+        _judge(data, vectors, as_json=as_json)
+        return
     given = None
     if vectors is not None:
         from energy_plugin.evaluation.bench.data import read
@@ -72,6 +82,29 @@ def command(
     ):
         made.add_row(name, value)
     console().print(made)
+
+
+def _judge(data: Path, vectors: Path | None, *, as_json: bool) -> None:
+    from energy_plugin.cli.lab import judged_lancedb
+    from energy_plugin.errors import InvalidInputError
+    from energy_plugin.evaluation.collection import load_collection
+    from energy_plugin.evaluation.vectors import load_vectors
+
+    if vectors is None:
+        raise InvalidInputError("--data needs --vectors, the file of its vectors.")
+    collection = load_collection(data)
+    result = judged_lancedb.quality(collection, load_vectors(vectors, collection))
+    if as_json:
+        print_json(result)
+        return
+    against = result[judged_lancedb.AGAINST]
+    measures = [name for name in against if name not in ("ms", "times")]
+    lines = table("search", *measures, "nDCG@10 over fusion", "ms", "times fusion")
+    for kind, one in result.items():
+        gain = 100 * (one["ndcg@10"] / max(against["ndcg@10"], 1e-9) - 1)
+        values = [f"{one[name]:.3f}" for name in measures]
+        lines.add_row(kind, *values, f"{gain:+.1f} %", f"{one['ms']:.1f}", f"{one['times']:.2f}")
+    console().print(lines)
 
 
 def _megabytes(count: int | None) -> str:

@@ -56,10 +56,11 @@ class Scene(NamedTuple):
 
 
 class Blend(NamedTuple):
-    """What words and vectors make of the candidates; (c,) each."""
+    """What words and vectors make of c candidates."""
 
-    total: Floats  # distances
-    similarity: Floats  # ⟨q', y⟩, without words
+    total: Floats  # distances, (c,)
+    point: Floats  # q', (d,)
+    similarity: Floats  # ⟨q', y⟩, without words, (c,)
     pool: Places | slice  # the best, in whose graph heat flowed
 
 
@@ -79,7 +80,8 @@ def blend(scene: Scene, scores: Floats, share: float) -> Blend:
     f = _mixed(scene, scene.y @ scene.point, b, min(1.0, hybrid.PULL * share))[0]
     if scene.hidden is not None:
         f[scene.hidden] = -np.inf
-    similarity = scene.y @ scene.pulled(f, config.lexical_heat, max(1, count // 8))
+    point = scene.pulled(f, config.lexical_heat, max(1, count // 8))
+    similarity = scene.y @ point
     f, low, span = _mixed(scene, similarity, b, share)
     size = min(config.pool, count)
     pool: Any = slice(None) if size == count else largest(f, size)
@@ -94,7 +96,7 @@ def blend(scene: Scene, scores: Floats, share: float) -> Blend:
         rest = np.ones(count, dtype=bool)
         rest[pool] = False
         total[rest] += max(np.float32(0), total[pool].max() - total[rest].min())
-    return Blend(total, similarity, pool)
+    return Blend(total, point, similarity, pool)
 
 
 def dirichlet(weight: float, similarity: Floats) -> Floats:

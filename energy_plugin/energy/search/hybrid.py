@@ -198,15 +198,38 @@ class _Union:
         near, distances = positions.cpu().numpy(), base.cpu().numpy()
         lists = []
         for i, known in enumerate(np.isfinite(distances)):
-            rows, scores = words.of(i)
-            first = near[i, :SCALE][known[:SCALE]]
-            core = np.union1d(first, rows[_largest(scores, SCALE)])
-            at = rows.searchsorted(core).clip(max=len(rows) - 1)
-            found = np.where(rows[at] == core, scores[at], np.float32(0))
-            rest, after = near[i, SCALE:][known[SCALE:]], distances[i, SCALE:][known[SCALE:]]
-            new = np.isin(rest, core, invert=True)
-            lists.append((core, found, rest[new], after[new]))
+            lists.append(union(near[i][known], distances[i][known], *words.of(i)))
         return cls(lists)
+
+
+def union(
+    near: NDArray[np.int64],
+    base: NDArray[np.float32],
+    rows: NDArray[np.int64],
+    scores: NDArray[np.float32],
+) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.int64], NDArray[np.float32]]:
+    """Candidates of both sides, and what follows them.
+
+    Parameters
+    ----------
+    near, base : ndarray of shape (w,)
+        Rows in base order, and their distances.
+    rows, scores : ndarray of shape (m,)
+        Rows that words find, ascending, and their scores.
+
+    Returns
+    -------
+    core, found : ndarray of shape (c,)
+        Candidates, ascending, and their scores.
+    tail, after : ndarray of shape (t,)
+        The other rows in base order, and their distances.
+    """
+    core = np.union1d(near[:SCALE], rows[_largest(scores, SCALE)])
+    at = rows.searchsorted(core).clip(max=len(rows) - 1)
+    found = np.where(rows[at] == core, scores[at], np.float32(0))
+    tail, after = near[SCALE:], base[SCALE:]
+    new = np.isin(tail, core, invert=True)
+    return core, found, tail[new], after[new]
 
 
 def _largest(scores: NDArray[np.float32], count: int) -> NDArray[np.int64]:

@@ -1,9 +1,9 @@
 """One query on the CPU, in as few steps as it takes: what servers ask.
 
-The formulas are those of `ranking`, `local`, `taumode` and `relevance`, for one query without
-words; `tests/energy/test_energy_single.py` holds both to the same answers. torch spends a few
-microseconds on each step of a batch whatever its size, which is most of the time of one query;
-numpy spends one. Products stay with torch, whose threads the call has already limited.
+The formulas are those of `ranking`, `local`, `taumode` and `relevance`, for one query, and with
+words those of `blend`; `tests/energy/test_energy_single.py` holds both to the same answers. torch
+spends a few microseconds on each step of a batch whatever its size, which is most of the time of
+one query; numpy spends one. Products stay with torch, whose threads the call has already limited.
 
 ========== ===================================================================
 few rows   up to `DIRECT` values every row is scored
@@ -28,10 +28,12 @@ from energy_plugin.energy.codec import sketch
 from energy_plugin.energy.distance import CAP
 from energy_plugin.energy.projection import Projection
 from energy_plugin.energy.result import EnergyTerms, SearchResult, SearchWork
-from energy_plugin.energy.search import ranking
+from energy_plugin.energy.search import hybrid, ranking
+from energy_plugin.energy.search.blend import Scene, blend, dirichlet
 from energy_plugin.energy.search.local import OUT
 from energy_plugin.energy.search.relevance import scale_of
 from energy_plugin.energy.search.rows import RowStore
+from energy_plugin.energy.search.words import Words
 
 DIRECT = 1 << 21  # values of rows, 8 MiB, up to which scoring all of them is fastest
 SURE = 6.0
@@ -54,7 +56,13 @@ def applies(store: RowStore) -> bool:
 
 
 def search(
-    store: RowStore, query: Floats, k: int, allowed: Places | None, *, exact: bool
+    store: RowStore,
+    query: Floats,
+    k: int,
+    allowed: Places | None,
+    *,
+    exact: bool,
+    words: Words | None = None,
 ) -> SearchResult | None:
     """The k nearest rows of one query; None where the general way has to be taken.
 
@@ -68,6 +76,8 @@ def search(
         Positions, ascending, not empty; None: all live rows.
     exact : bool
         The answer has to be that of all rows; else sketches alone may choose.
+    words : Words, optional
+        Scores of the query by another retriever, at least one.
     """
     projection = store.projection
     asked = prepare(projection, query)
@@ -75,7 +85,7 @@ def search(
         return None
     count, cells = store.open_rows() if allowed is None else (len(allowed), store.cells_of(allowed))
     k = min(k, count)
-    wanted = ranking.wanted_rows(projection, k, count)
+    wanted = ranking.wanted_rows(projection, k, count, words)
     chosen = None
     if not exact:
         chosen = _by_sketches(store, asked, wanted, count, allowed)[0]
@@ -84,11 +94,16 @@ def search(
     if chosen is None:
         chosen = _by_rows(store, asked, wanted, count, allowed)
     positions, base = chosen
-    positions, terms = _finish(store, asked, positions, base, k)
+    if words is None:
+        positions, terms = _finish(store, asked, positions, base, k)
+        lexical = np.zeros_like(terms[3])
+    else:
+        positions, terms = _finish_both(store, asked, chosen, words, k)
+        lexical = terms[3] - terms[0] - terms[1] - terms[2]
     return SearchResult(
         ids=store.numbers[positions][None],
         distances=terms[3][None],
-        terms=EnergyTerms(terms[0][None], terms[1][None], terms[2][None]),
+        terms=EnergyTerms(terms[0][None], terms[1][None], terms[2][None], lexical[None]),
         work=SearchWork(np.array([cells]), np.array([count])),
         relevance=_relevance(store, query, positions)[None],
     )
@@ -183,7 +198,7 @@ def _base(
 ) -> Floats:
     """As `ranking.base_distances`."""
     config = projection.field.config
-    base = _dirichlet(config.weight_dirichlet, similarity)
+    base = dirichlet(config.weight_dirichlet, similarity)
     if config.weight_lambda > 0:
         base += _apart(projection, 0, asked.lambda_, lambda_)
     if config.weight_dispersion > 0:
@@ -206,7 +221,7 @@ def _finish(
     wanted = len(positions)
     pool = min(config.pool, wanted)
     joined = _joined(store, asked.point, positions[:pool])
-    third = _dirichlet(config.weight_dirichlet, joined)
+    third = dirichlet(config.weight_dirichlet, joined)
     total = first[:pool] + second[:pool] + third
     by_position = positions[:pool].argsort()
     order = by_position[total[by_position].argsort(kind="stable")]
@@ -218,6 +233,33 @@ def _finish(
         order = np.concatenate([order, np.arange(pool, wanted)])
     order = order[:k]
     return positions[order], (first[order], second[order], third[order], total[order])
+
+
+def _finish_both(
+    store: RowStore, asked: Asked, chosen: tuple[Places, Floats], words: Words, k: int
+) -> tuple[Places, tuple[Floats, Floats, Floats, Floats]]:
+    """As `hybrid.finish`: positions and λ, G, D without words and the sum of the k nearest."""
+    projection = store.projection
+    config, heat = projection.field.config, projection.field.scalars.heat
+    lambda_, dispersion = store.energies()
+    core, scores, tail, base = hybrid.union(*chosen, *words.of(0))
+    places = np.concatenate([core, tail])
+    first = _apart(projection, 0, asked.lambda_, lambda_[places])
+    second = _apart(projection, 1, asked.dispersion, dispersion[places])
+    terms, y = (first + second)[: len(core)], store.unit_rows(core)
+    scene = Scene(config, heat, point=asked.point, y=y, hidden=None, terms=terms)
+    found = blend(scene, scores, words.share)
+    outside = np.ones(len(core), dtype=bool)
+    outside[found.pool] = False
+    order = np.lexsort((core, found.total, outside))
+    third, total = dirichlet(config.weight_dirichlet, found.similarity), found.total
+    if len(tail) and k > len(core):
+        known = store.unit_rows(tail) @ found.point
+        third = np.concatenate([third, dirichlet(config.weight_dirichlet, known)])
+        total = np.concatenate([total, base + max(np.float32(0), total.max() - base[0])])
+        order = np.concatenate([order, np.arange(len(core), len(places))])
+    order = order[:k]
+    return places[order], (first[order], second[order], third[order], total[order])
 
 
 def _joined(store: RowStore, point: Floats, positions: Places) -> Floats:
@@ -262,12 +304,6 @@ def _relevance(store: RowStore, query: Floats, positions: Places) -> Floats:
     rows = store.decoded().numpy()[positions]
     g = rows @ (np.float32(length) * _product(straight, back)) + straight @ projection.numpy.centre
     out: Floats = (1 / (1 + np.exp((middle - g) / scale))).astype(np.float32)
-    return out
-
-
-def _dirichlet(weight: float, similarity: Floats) -> Floats:
-    gap = np.sqrt(np.maximum(2 - 2 * similarity, 0))
-    out: Floats = np.float32(weight) * (gap / (1 + gap))
     return out
 
 
