@@ -2,128 +2,153 @@
 
 from __future__ import annotations
 
-import base64
-import html
-import re
-from typing import Any
+from energy_plugin.energy.result import CUT_OFF
+from energy_plugin.library.reports.contents import SHOWN, About, Contents, Copies, Shown
+from energy_plugin.library.reports.coverage import ABSENT, SURE, Covered
+from energy_plugin.library.reports.details import details
+from energy_plugin.library.reports.findings import day, findings
+from energy_plugin.library.reports.likeness import DUPLICATE
+from energy_plugin.library.reports.markup import safe, thumbnail
+from energy_plugin.library.reports.style import STYLE
 
-from energy_plugin.library.reports.contents import DUPLICATE, Contents, Question, Shown
-from energy_plugin.library.stores.store import Hit
-
-_STYLE = """
-body{font:15px/1.5 system-ui,sans-serif;color:#222;max-width:1100px;margin:2rem auto;
-padding:0 1rem;overflow-wrap:anywhere}
-h1{font-size:1.5rem}h2{font-size:1.15rem;margin-top:2.2rem;border-bottom:1px solid #ddd}
-table{border-collapse:collapse;width:100%}
-td,th{padding:.3rem .6rem;text-align:left;vertical-align:top;border-bottom:1px solid #eee}
-td.n{text-align:right;white-space:nowrap;font-variant-numeric:tabular-nums;width:4.5rem}
-.plots{display:grid;grid-template-columns:repeat(auto-fit,minmax(330px,1fr));gap:1rem}
-figure{margin:0}img{width:100%}figcaption{font-size:.85rem;color:#555}
-.facts td:first-child{width:13rem;color:#555}
-.both{display:grid;grid-template-columns:1fr 1fr;gap:1rem}
-.both ol{margin:.2rem 0;padding-left:1.4rem;font-size:.88rem}
-img.page{width:auto;max-height:150px;border:1px solid #ccc;float:right;margin:0 0 .3rem .6rem}
-li,td{overflow:hidden}
-.both b{font-size:.85rem;color:#555}.new{background:#fff3cd}h3{font-size:1rem;margin:1rem 0 .2rem}
-"""
 # A second wall behind the escaping: the page may load and run nothing.
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
-_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
-_MOST = 280  # characters of a text
+_PRINTED = 4  # entries of a list on paper
+_MEMBERS = 5  # of a group of near-duplicates
+_SHORT = 160  # characters of a row's text
 
 
 def page(contents: Contents, pictures: dict[str, bytes]) -> str:
     """Write the document; every text of a row is escaped."""
-    title = safe(f"Energy field of {contents.title}")
-    plots = "".join(_figure(caption, image) for caption, image in pictures.items())
+    title = safe(contents.title)
+    sections = (
+        ("Questions", _coverage(contents)),
+        ("Since the last report", _changes(contents)),
+        ("What it is about", _topics(contents)),
+        (f"Near-duplicates (cosine of at least {DUPLICATE})", _groups(contents.duplicates)),
+        ("Rows unlike all others", _rows(contents.outliers)),
+        ("Hubs: rows near to very many others", _rows(contents.hubs)),
+    )
+    body = "".join(
+        f"<section><h2>{safe(name)}</h2>{part}</section>" for name, part in sections if part
+    )
+    stands_out = "".join(f"<li>{safe(each)}</li>" for each in findings(contents))
+    compared = (
+        f" Compared: {contents.compared:,} rows chosen at random."
+        if contents.compared < contents.now.rows
+        else ""
+    )
+    files = f" from {contents.files:,} files" if contents.files else ""
     return f"""<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8">
 <meta http-equiv="Content-Security-Policy" content="{_POLICY}">
-<meta name="viewport" content="width=device-width"><title>{title}</title>
-<style>{_STYLE}</style></head><body>
+<meta name="viewport" content="width=device-width,initial-scale=1"><title>{title}</title>
+<style>{STYLE}</style></head><body>
 <h1>{title}</h1>
-<table class="facts">{"".join(_fact(*each) for each in contents.facts.items())}</table>
-<p>Drift near distortion 1 and λ shift 0: the field fits the rows. Above about 1.3 or 1, a new
-fit pays.</p>
-<h2>The field</h2><div class="plots">{plots}</div>
-<h2>Outliers</h2><p>Rows farthest from every other one; cosine to the nearest, of
-{contents.compared:,} rows compared.</p>
-{_rows([(near, text) for near, text in contents.outliers])}
-<h2>Near-duplicates</h2><p>Pairs with a cosine of at least {DUPLICATE}.</p>
-{_rows(list(contents.duplicates))}
-<h2>Queries</h2><p>First sentences of rows, chosen at random. Marked: only in one of the two.</p>
-{"".join(_question(each, contents.thumbnails) for each in contents.questions)}
+<p class="soft">{contents.now.rows:,} rows{files} · {safe(day(contents.now.at))} UTC.{compared}</p>
+<ul class="findings">{stands_out}</ul>
+{body}
+{details(contents, pictures)}
 </body></html>
 """
 
 
-def safe(text: str) -> str:
-    """Text for HTML: on one line, cut, without control and direction characters, escaped."""
-    flat = " ".join(_CONTROL.sub(" ", text).split())
-    return html.escape(flat if len(flat) <= _MOST else flat[: _MOST - 1] + "…")
-
-
-def _figure(caption: str, image: bytes) -> str:
-    data = base64.b64encode(image).decode("ascii")
-    shown = safe(caption)
+def _topics(contents: Contents) -> str:
     return (
-        f'<figure><img alt="{shown}" src="data:image/png;base64,{data}">'
-        f"<figcaption>{shown}</figcaption></figure>"
+        f'<div class="cards">{"".join(map(_topic, contents.topics))}</div>'
+        if contents.topics
+        else ""
     )
 
 
-def _fact(name: str, value: Any) -> str:
-    if isinstance(value, dict):
-        pairs = (
-            f"{key}: {each:.3f}" if isinstance(each, float) else f"{key}: {each:,}"
-            for key, each in value.items()
+def _topic(topic: About) -> str:
+    named = "".join(f"<li>{_called(each)}</li>" for each in topic.typical)
+    words = safe(", ".join(topic.words)) or "no common words"
+    return (
+        f'<div class="card"><b>{words}</b><small>{topic.rows:,} rows, such as</small>'
+        f"<ul>{named}</ul></div>"
+    )
+
+
+def _called(shown: Shown) -> str:
+    """What a person calls a row: its file, with its first words."""
+    text = safe(shown.text, 70)
+    return f"{thumbnail(shown.thumbnail)}<b>{safe(shown.name, 80)}</b> {text}"
+
+
+def _groups(groups: list[Copies]) -> str:
+    lines = []
+    for place, group in enumerate(groups):
+        named = ", ".join(safe(name, 80) for name in group.names[:_MEMBERS])
+        over = len(group.names) - _MEMBERS
+        more = f" and {over:,} more" if over > 0 else ""
+        shared = f" of {group.passages:,} passages" if group.passages > 1 else ""
+        first = group.example
+        lines.append(
+            f'<div class="row{_more(place)}">{thumbnail(first.thumbnail)}'
+            f"<b>{group.rows:,} rows{shared}</b> {named}{more}"
+            f'<small class="clip">{safe(first.text, _SHORT) or "no text"}</small></div>'
         )
-        value = "; ".join(pairs)
-    shown = f"{value:,}" if isinstance(value, int) else str(value)
-    return f"<tr><td>{safe(name.replace('_', ' '))}</td><td>{safe(shown)}</td></tr>"
+    return "".join(lines)
 
 
-def _rows(rows: list[Any]) -> str:
-    if not rows:
-        return "<p>None.</p>"
-    lines = (
-        f'<tr><td class="n">{near:.3f}</td>'
-        + "".join(f"<td>{_row(each)}</td>" for each in shown)
-        + "</tr>"
-        for near, *shown in rows
+def _rows(rows: list[Shown]) -> str:
+    return "".join(
+        f'<div class="row{_more(place)}">{thumbnail(each.thumbnail)}<b>{safe(each.name, 80)}</b> '
+        f'{safe(each.remark)}<small class="clip">{safe(each.text, _SHORT) or "no text"}</small>'
+        "</div>"
+        for place, each in enumerate(rows)
     )
-    return f"<table>{''.join(lines)}</table>"
 
 
-def _row(shown: Shown) -> str:
-    return f"{_thumbnail(shown.thumbnail)}{safe(shown.text) or '<i>no text</i>'}"
-
-
-def _thumbnail(image: bytes | None) -> str:
-    if image is None:
+def _coverage(contents: Contents) -> str:
+    if contents.covered is None:
         return ""
-    data = base64.b64encode(image).decode("ascii")
-    return f'<img class="page" alt="page" src="data:image/jpeg;base64,{data}">'
+    note = (
+        '<p class="soft">By the relevance of the best result: answered from '
+        f"{SURE}, not in here below {CUT_OFF}; doubtful in between, or where a result has "
+        "most of the question's words. The worst come first.</p>"
+    )
+    lines = (_covered(place, each, contents) for place, each in enumerate(contents.covered))
+    return note + "".join(lines)
 
 
-def _question(question: Question, thumbnails: dict[str, bytes]) -> str:
-    cosine, energy = question.cosine, question.energy
+def _covered(place: int, each: Covered, contents: Contents) -> str:
+    kind = "absent" if each.state == ABSENT else each.state
+    hit = each.hit
+    image, best = "", ""
+    if hit is not None:
+        page = "" if hit.page is None else f", page {hit.page}"
+        image = thumbnail(contents.thumbnails.get(hit.id))
+        best = f"{safe(f'{hit.source or hit.id}{page}', 80)}: {safe(hit.text, _SHORT)}"
     return (
-        f"<h3>{safe(question.text)}</h3><div class='both'>"
-        f"<div><b>cosine</b>{_hits(cosine, energy, thumbnails)}</div>"
-        f"<div><b>energy</b>{_hits(energy, cosine, thumbnails)}</div></div>"
+        f'<div class="row{_more(place, 2 * _PRINTED)}">{image}<span class="state {kind}">'
+        f"{each.state}</span><b>{safe(each.text)}</b> {each.relevance:.2f}"
+        f'<small class="clip">{best}</small></div>'
     )
 
 
-def _hits(hits: list[Hit], others: list[Hit], thumbnails: dict[str, bytes]) -> str:
-    there = {hit.id for hit in others}
+def _changes(contents: Contents) -> str:
+    made = contents.changes
+    if made is None:
+        return ""
     lines = (
-        f"<li{'' if hit.id in there else ' class=new'}>"
-        f"{_thumbnail(thumbnails.get(hit.id))}{hit.distance:.3f} {safe(_named(hit))}</li>"
-        for hit in hits
+        f'<div class="row"><b>{len(names):,} {what}</b> {_some(names)}</div>'
+        for names, what in (
+            (made.added, "added"),
+            (made.changed, "changed"),
+            (made.removed, "removed"),
+        )
+        if names
     )
-    return f"<ol>{''.join(lines)}</ol>"
+    return "".join(lines)
 
 
-def _named(hit: Hit) -> str:
-    return hit.text if hit.page is None else f"{hit.source}, page {hit.page}: {hit.text}"
+def _some(names: list[str]) -> str:
+    more = f" and {len(names) - SHOWN:,} more" if len(names) > SHOWN else ""
+    return ", ".join(safe(name, 80) for name in names[:SHOWN]) + more
+
+
+def _more(place: int, printed: int = _PRINTED) -> str:
+    """Class of entries that paper leaves out."""
+    return " more" if place >= printed else ""
