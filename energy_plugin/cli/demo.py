@@ -53,8 +53,9 @@ def command(
     asker, encoder = Asker(store), _encoder()
     questions = known(store.content()[0])
     asked = questions or [Question(text, ()) for text in KNOWN]
-    queries = [Query(each.text, encoder.encode_query(each.text)) for each in asked]
-    result = judge(store, questions, np.stack([q.vector for q in queries])) if questions else None
+    vectors = [encoder.encode_query(each.text) for each in asked]
+    queries = [Query(each.text, v) for each, v in zip(asked, vectors, strict=True)]
+    result = judge(store, questions, np.stack(vectors)) if questions else None
     shown = telling(result) if result else [0]
     answers = {queries[i].text: _both(asker, queries[i], limit) for i in shown}
     stored = _stored(store, asker, queries[:TIMED])
