@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, overload
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
-class BaseEncoder:
+class BaseEncoder(ABC):
     """What encoders of both sizes share: texts and pages in, vectors and tokens out.
 
     Made by `OpticalEncoder.from_pretrained`. Only pixels reach the network: a text is typeset
@@ -71,14 +72,14 @@ class BaseEncoder:
         self.typesetter: Any = Typesetter()
 
     @property
+    @abstractmethod
     def dim(self) -> int:
         """Width of an embedding."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def config(self) -> dict[str, Any]:
         """Everything that a vector depends on, in JSON primitives."""
-        raise NotImplementedError
 
     @overload
     def encode(
@@ -345,20 +346,20 @@ class BaseEncoder:
         """Multiply-adds of reading items of such sizes: each weight about once a line."""
         return float(sum(sizes)) * sum(weight.numel() for weight in self.model.parameters())
 
+    @abstractmethod
     def _set(self, texts: list[str]) -> tuple[Callable[[int], Iterator[Any]], list[int]]:
         """Pages of each text, and how large each text is."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _cut(self, images: Sequence[Picture]) -> tuple[Callable[[int], Iterator[Any]], list[int]]:
         """Pages of each image, and how large each image is."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _cut_documents(
         self, documents: list[list[Picture]]
     ) -> tuple[Callable[[int], Iterator[Any]], list[int]]:
         """Pages of each document of several images, and how large each document is."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _reader(self) -> Reader:
         """What reads the pages of one call."""
-        raise NotImplementedError

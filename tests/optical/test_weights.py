@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from support.deepencoder_oracle import NARROW, published_file, seeded_weights
+from support.hub_server import serving
 
 from energy_plugin.errors import CheckpointError
 from energy_plugin.optical import DeepEncoder, DeepEncoderConfig
@@ -48,49 +47,12 @@ def repository(tmp_path_factory, seeded) -> Path:
 
 @pytest.fixture
 def server(repository):
-    """The hub's file routes, over HTTP, with byte ranges; counts what it sends."""
+    def find(name):
+        path = repository / name
+        return path.read_bytes() if path.is_file() else None
 
-    class Handler(BaseHTTPRequestHandler):
-        sent: dict[str, int] = {}  # noqa: RUF012
-        ranges = True
-
-        def _answer(self, body: bool) -> None:
-            name = self.path.rpartition("/")[2]
-            path = repository / name
-            if "/resolve/" not in self.path or not path.is_file():
-                self.send_response(404)
-                self.send_header("X-Error-Code", "EntryNotFound")
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-                return
-            data = path.read_bytes()
-            asked = self.headers.get("Range") if self.ranges else None
-            if asked and body:
-                start, stop = map(int, asked.removeprefix("bytes=").split("-"))
-                data = data[start : stop + 1]
-            self.send_response(206 if asked and body else 200)
-            self.send_header("X-Repo-Commit", COMMIT)
-            self.send_header("ETag", f'"{name}"')
-            self.send_header("Content-Length", str(len(data)))
-            self.end_headers()
-            if body:
-                self.sent[name] = self.sent.get(name, 0) + len(data)
-                self.wfile.write(data)
-
-        def do_HEAD(self) -> None:
-            self._answer(body=False)
-
-        def do_GET(self) -> None:
-            self._answer(body=True)
-
-        def log_message(self, *args: object) -> None:
-            pass
-
-    running = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=running.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{running.server_port}", Handler
-    running.shutdown()
-    running.server_close()
+    with serving(find, COMMIT) as one:
+        yield one
 
 
 def test_full_size_has_the_published_split():

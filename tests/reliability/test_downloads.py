@@ -8,13 +8,13 @@ import subprocess
 import sys
 import threading
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from support.deepencoder_oracle import NARROW, seeded_weights
+from support.hub_server import serving
 from support.processes import bound_by_permissions
 
 from energy_plugin.errors import CheckpointError
@@ -38,81 +38,37 @@ def file(tmp_path_factory):
 
 @pytest.fixture
 def server(file, monkeypatch):
-    """The hub's file routes; `fault(handler, start, stop)` may answer in the server's place."""
     from huggingface_hub.utils import _http
 
     monkeypatch.setattr(_http.time, "sleep", lambda seconds: None)  # between its six attempts
-
-    class Handler(BaseHTTPRequestHandler):
-        fault = None
-        commit = FIRST
-        asked = 0
-
-        def _head(self, status, length, **more):
-            self.send_response(status)
-            self.send_header("X-Repo-Commit", type(self).commit)
-            self.send_header("ETag", f'"{type(self).commit}"')
-            self.send_header("Content-Length", str(length))
-            for key, value in more.items():
-                self.send_header(key.replace("_", "-"), value)
-            self.end_headers()
-
-        def _found(self):
-            if self.path.endswith(NAME):
-                return True
-            self._head(404, 0, X_Error_Code="EntryNotFound")
-            return False
-
-        def do_HEAD(self):
-            if self._found():
-                self._head(200, len(file))
-
-        def do_GET(self):
-            if not self._found():
-                return
-            start, stop = map(int, self.headers["Range"].removeprefix("bytes=").split("-"))
-            data = file[start : stop + 1]
-            type(self).asked += 1
-            if len(data) > 65536 and type(self).fault is not None:
-                type(self).fault(self, data, start, stop)
-                return
-            self._head(206, len(data), Content_Range=f"bytes {start}-{stop}/{len(file)}")
-            self.wfile.write(data)
-
-        def log_message(self, *arguments):
-            pass
-
-    running = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=running.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{running.server_port}", Handler
-    running.shutdown()
-    running.server_close()
+    with serving({NAME: file}.get, FIRST) as one:
+        yield one
 
 
 def breaks_off(handler, data, start, stop):
-    handler._head(206, len(data))
+    handler.head(206, len(data))
     handler.wfile.write(data[: len(data) // 2])
     handler.wfile.flush()
     handler.close_connection = True
 
 
 def sends_less(handler, data, start, stop):
-    handler._head(206, len(data) - 1000)
+    handler.head(206, len(data) - 1000)
     handler.wfile.write(data[:-1000])
 
 
 def sends_more(handler, data, start, stop):
-    handler._head(206, len(data) + 1000)
+    handler.head(206, len(data) + 1000)
     handler.wfile.write(data + bytes(1000))
 
 
 def sends_another_part(handler, data, start, stop):
-    handler._head(206, len(data), Content_Range=f"bytes {start + 8}-{stop + 8}/{10**9}")
+    handler.head(206, len(data), Content_Range=f"bytes {start + 8}-{stop + 8}/{10**9}")
     handler.wfile.write(data)
 
 
 def refuses(handler, data, start, stop):
-    handler._head(503, 0)
+    handler.head(503, 0)
 
 
 FAULTS = [
@@ -154,7 +110,7 @@ def test_a_newer_version_that_breaks_off_leaves_the_former(server, tmp_path):
     url, handler = server
     former = hub.fetch("owner/model", cache_dir=tmp_path, endpoint=url)
     before = {name: (tmp_path / name).read_bytes() for name in files(tmp_path)}
-    handler.commit, handler.fault = SECOND, breaks_off
+    handler.version, handler.fault = SECOND, breaks_off
     assert hub.fetch("owner/model", cache_dir=tmp_path, endpoint=url) == former
     assert {name: (tmp_path / name).read_bytes() for name in files(tmp_path)} == before
     assert hub.fetch("owner/model", cache_dir=tmp_path, local_files_only=True) == former
@@ -176,7 +132,7 @@ def test_a_download_that_is_killed_is_begun_anew(server, tmp_path):
     stands = threading.Event()
 
     def stall(handler, data, start, stop):
-        handler._head(206, len(data))
+        handler.head(206, len(data))
         handler.wfile.write(data[:1000])
         stands.set()
         time.sleep(120)

@@ -50,7 +50,7 @@ def command(
     from energy_plugin.optical.training.schedule import TrainingConfig
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    schedule = TrainingConfig.from_file(config) if config else TrainingConfig.compact()
+    schedule = TrainingConfig.from_file(config) if config else TrainingConfig.bundled()
     if word_minutes is not None:
         schedule = replace(schedule, word_minutes=word_minutes)
     if text_minutes is not None:

@@ -42,8 +42,7 @@ def command(
     """Train the recogniser of print; run it again after an interrupt to resume."""
     from dataclasses import replace
 
-    from energy_plugin.optical.training.curve import read_log
-    from energy_plugin.optical.training.printed.curve import draw_curve
+    from energy_plugin.optical.training.curve import PRINT, draw_curve, read_log
     from energy_plugin.optical.training.printed.schedule import PrintConfig
     from energy_plugin.optical.training.printed.trainers import train
 
@@ -65,5 +64,5 @@ def command(
         )
     console().print(made)
     console().print(f"weights: {model}")
-    draw_curve(work / "log.jsonl", work / "curve.png")
+    draw_curve(work / "log.jsonl", work / "curve.png", PRINT)
     console().print(f"learning curve: {work / 'curve.png'}")

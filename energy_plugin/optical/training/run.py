@@ -23,7 +23,7 @@ from energy_plugin.optical.config import DeepEncoderConfig
 from energy_plugin.optical.network.compact import CompactEncoder
 from energy_plugin.optical.training import distil
 from energy_plugin.optical.training.corpus import Corpus
-from energy_plugin.optical.training.curve import draw_curve
+from energy_plugin.optical.training.curve import ENCODER, draw_curve
 from energy_plugin.optical.training.noise import NOISES
 from energy_plugin.optical.training.reading import WordReader, slot_values
 from energy_plugin.optical.training.schedule import TrainingConfig
@@ -245,7 +245,7 @@ class Run:
                 better = scores["cosine"] >= self.state["best"]
                 self.state["best"] = max(scores["cosine"], self.state["best"])
                 self._save(model=better)
-                draw_curve(self.work / "log.jsonl", self.work / "curve.png")
+                draw_curve(self.work / "log.jsonl", self.work / "curve.png", ENCODER)
 
     def _held_out(self) -> Shard:
         """Clean texts of their own draw."""

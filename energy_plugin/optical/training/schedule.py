@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from importlib import resources
-from pathlib import Path
+from typing import ClassVar
 
 from energy_plugin.errors import InvalidInputError
+from energy_plugin.optical.training.recipe import Recipe
 
 
 @dataclass(frozen=True)
-class TrainingConfig:
+class TrainingConfig(Recipe):
     """Schedule of a training run.
 
     Attributes
@@ -56,6 +55,9 @@ class TrainingConfig:
     sources : mapping of str to float, optional
         Weight of each text file by name; the square root of its size unless given.
     """
+
+    KIND: ClassVar[str] = "a training configuration"
+    BUNDLED: ClassVar[str] = "compact.json"
 
     seed: int = 0
     word_minutes: float = 12.0
@@ -107,29 +109,6 @@ class TrainingConfig:
                     f"{getattr(self, name) + made:g}; they are shares of the words, expected at "
                     "most 1"
                 )
-
-    @classmethod
-    def compact(cls) -> TrainingConfig:
-        """The schedule of the bundled encoder, from the file beside this module."""
-        with resources.as_file(resources.files(__package__) / "compact.json") as path:
-            return cls.from_file(path)
-
-    @classmethod
-    def from_file(cls, path: Path) -> TrainingConfig:
-        """Read a JSON object with any of the fields.
-
-        Raises
-        ------
-        InvalidInputError
-            The file is not a JSON object, or names an unknown field.
-        """
-        try:
-            return cls(**json.loads(path.read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError, RecursionError) as error:
-            raise InvalidInputError(
-                f"{path} is not a training configuration: {error}. Expected a JSON object with any "
-                f"of {[field.name for field in fields(cls)]}"
-            ) from error
 
 
 def _is_share(value: object) -> bool:

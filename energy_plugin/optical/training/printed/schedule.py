@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, fields
-from importlib import resources
-from pathlib import Path
+from typing import ClassVar
 
 from energy_plugin.errors import InvalidInputError
+from energy_plugin.optical.training.recipe import Recipe
 
 
 @dataclass(frozen=True)
-class PrintConfig:
+class PrintConfig(Recipe):
     """Schedule of a training of the recogniser of print.
 
     Attributes
@@ -38,6 +37,9 @@ class PrintConfig:
     stem, width, dilations
         Sizes of the recogniser.
     """
+
+    KIND: ClassVar[str] = "a schedule for print"
+    BUNDLED: ClassVar[str] = "print.json"
 
     seed: int = 0
     minutes: float = 75.0
@@ -75,26 +77,3 @@ class PrintConfig:
                 raise InvalidInputError(
                     f"{field.name} of a schedule for print is {value!r}, expected {field.type}"
                 )
-
-    @classmethod
-    def bundled(cls) -> PrintConfig:
-        """The schedule of the bundled recogniser, from the file beside this module."""
-        with resources.as_file(resources.files(__package__) / "print.json") as path:
-            return cls.from_file(path)
-
-    @classmethod
-    def from_file(cls, path: Path) -> PrintConfig:
-        """Read a JSON object with any of the fields.
-
-        Raises
-        ------
-        InvalidInputError
-            The file is not a JSON object, or names an unknown field.
-        """
-        try:
-            return cls(**json.loads(path.read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError, RecursionError) as error:
-            raise InvalidInputError(
-                f"{path} is not a schedule for print: {error}. Expected a JSON object with any of "
-                f"{[field.name for field in fields(cls)]}"
-            ) from error
