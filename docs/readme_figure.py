@@ -45,7 +45,7 @@ ASKED = {
     "losing lift at a high angle of attack": "wing",
     "how bees survive the cold": "bees",
 }
-QUESTION = "unpack everything from a zip archive"
+QUESTION = "the checksum of a file"
 SHOWN = 5
 
 

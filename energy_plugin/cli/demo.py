@@ -125,7 +125,7 @@ def _ask(store: DemoStore, question: str, limit: int, as_json: bool) -> None:
     if as_json:
         print_json({"question": question, "answers": _as_dicts(found)})
     else:
-        print_answers(question, found)
+        print_answers(question, found, KNOWN.get(question, ()))
 
 
 def _as_dicts(found: Found) -> dict[str, dict[str, list[dict[str, Any]]]]:
