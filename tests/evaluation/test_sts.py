@@ -51,3 +51,25 @@ def test_spearman_with_ties_by_hand():
 def test_pair_similarity_ignores_length():
     first, second = np.array([[3, 0], [0, 2], [0, 0]]), np.array([[1, 0], [1, 1], [1, 0]])
     np.testing.assert_allclose(pair_similarity(first, second), [1, np.sqrt(0.5), 0], rtol=1e-6)
+
+
+def test_pairs_as_pictures(tmp_path):
+    from PIL import ImageFont
+
+    from energy_plugin.evaluation.sts_images import picture_vectors, pictures
+    from energy_plugin.optical import load_encoder
+
+    font = tmp_path / "font.ttf"
+    font.write_bytes(ImageFont.load_default(20).font_bytes)
+    texts = ["A man is playing a guitar.", "A woman is cutting some bread", "The dog runs home"]
+    (page, *_) = pictures(texts, [font], 22)
+    assert page.size[0] == 24 * 22
+    assert page.getextrema() == (0, 255)
+    encoder = load_encoder("compact", device="cpu")
+    vectors, unread = picture_vectors(encoder, [*texts[:3], "."], [font], 22)
+    assert unread == 1
+    assert pair_similarity(vectors[:3], encoder.encode(texts[:3])).min() > 0.85
+    with pytest.raises(InvalidInputError, match="cannot all be read as fonts"):
+        pictures(texts, [tmp_path / "missing.ttf"], 22)
+    with pytest.raises(InvalidInputError, match="no font is named"):
+        pictures(texts, [], 22)
