@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 _DARK = 0.55  # of the paper's light
-_LEAST_SIDE, _LEAST_AREA = 3, 24  # coarse pixels
-_FILLED = 0.75  # of the box around a dark area: a box, and no heavy letter
+_LEAST_SIDE, _LEAST_LENGTH = 3, 8  # coarse pixels
+_FILLED = 0.6  # of the upright box around a dark area: a box, also askew, and no heavy letter
 
 
 def lighted(
@@ -35,20 +35,19 @@ def lighted(
         The one given where it has no such box.
     coarse : ndarray of shape (h, w), float32
     """
+    from PIL import Image as PilImage
     from scipy import ndimage
 
     paper = float(np.percentile(coarse, 90))
     dark = coarse < _DARK * paper
-    if np.count_nonzero(dark) < _LEAST_AREA:
+    if np.count_nonzero(dark) < _LEAST_SIDE * _LEAST_LENGTH:
         return page, coarse
     labels, _ = ndimage.label(ndimage.binary_closing(dark, np.ones((3, 3), bool)))
     changed = False
     for number, found in enumerate(ndimage.find_objects(labels), start=1):
-        rows, columns = (part.stop - part.start for part in found)
-        if min(rows, columns) < _LEAST_SIDE or rows * columns < _LEAST_AREA:
-            continue
-        inside = labels[found] == number
-        if inside.mean() < _FILLED:
+        sides = sorted(part.stop - part.start for part in found)
+        inside = ndimage.binary_fill_holes(labels[found] == number)
+        if sides[0] < _LEAST_SIDE or sides[1] < _LEAST_LENGTH or inside.mean() < _FILLED:
             continue
         if not changed:
             page, changed = page.copy(), True
@@ -57,8 +56,25 @@ def lighted(
             *(min(found[1].stop * factor, page.width), min(found[0].stop * factor, page.height)),
         )
         part = page.crop(box)
-        ground = int(np.median(np.asarray(part)))
+        shown = inside.repeat(factor, 0).repeat(factor, 1)[: part.height, : part.width]
+        ground = int(np.median(np.asarray(part)[shown]))
         shades = np.arange(256)
         turned = paper - np.clip(shades - ground, 0, None) * (paper / max(255 - ground, 1))
-        page.paste(part.point(np.clip(turned, 0, 255).astype(int).tolist()), box)
+        light = part.point(np.clip(turned, 0, 255).astype(int).tolist())
+        page.paste(light, box, PilImage.fromarray(shown.astype(np.uint8) * 255))
+        _rimmed(page, labels == number, factor, (ground + paper) / 2, round(paper))
     return page, np.asarray(page.reduce(factor), np.float32) if changed else coarse
+
+
+def _rimmed(page: Image, inside: NDArray[np.bool_], factor: int, dark: float, paper: int) -> None:
+    """Take out what is left of a box in the coarse pixels around it, which it fills in part."""
+    from PIL import Image as PilImage
+    from scipy import ndimage
+
+    inside = ndimage.binary_fill_holes(inside)
+    ring = ndimage.binary_dilation(inside, np.ones((3, 3), bool)) & ~inside
+    wide = ring.repeat(factor, 0).repeat(factor, 1)[: page.height, : page.width]
+    rim = np.zeros((page.height, page.width), bool)
+    rim[: wide.shape[0], : wide.shape[1]] = wide
+    rim &= np.asarray(page) < dark
+    page.paste(paper, (0, 0), PilImage.fromarray(rim.astype(np.uint8) * 255))

@@ -12,6 +12,7 @@ from energy_plugin.optical.printed.letters import Letters
 _FAINT = 0.07  # of a strong row: rows with less ink part lines
 _TALLEST = 3.4  # letter heights of a band that is one line
 _TALL = 2.3  # the same, of the block's usual size
+_LARGER = 1.5  # the same, of a common letter: a heading, and no figures or lines that touch
 _ALIKE = (0.75, 1.22)  # of the usual letter height: the same size
 _LEAST_ZONE = 0.38  # of a band; small letters take more of it in any typeface
 _EVEN = 1.5  # rows inside to rows outside: figures and capitals are as dense everywhere
@@ -62,13 +63,15 @@ def lines(ink: NDArray[np.uint8], letters: Letters, block: int) -> list[TextLine
         height, base = bottom - top, a + bottom
         if b - a < 0.4 * usual:
             continue
-        if b - a > _TALLEST * max(usual, 0.45 * height) and height > 1.6 * usual:
+        heading = _letter_height(letters, y0 + a, y0 + b) > _LARGER * usual
+        like = _ALIKE[0] * usual < height < _ALIKE[1] * usual
+        several = b - a > _TALLEST * max(usual, 0.45 * height) and height > 1.6 * usual
+        if several and not heading:
             bases = _baselines(profile[a:b], usual)
             found = [(a + each, usual) for each in bases]
-        elif b - a < _TALL * usual and not _ALIKE[0] * usual < height < _ALIKE[1] * usual:
+        elif b - a < _TALL * usual and not (like or heading):
             found = [(a + _foot(profile[a:b], usual), usual)]
         else:
-            like = _ALIKE[0] * usual < height < _ALIKE[1] * usual
             found = [(base, usual if like else height)]
         for base_row, x_height in found:
             out += _pieces(part, base_row, x_height, (x0, y0), block)
@@ -84,7 +87,8 @@ def _bands(profile: NDArray[np.float64], height: float) -> list[tuple[int, int]]
     out: list[tuple[int, int]] = []
     for a, b in runs:
         low = out and min(b - a, out[-1][1] - out[-1][0]) < 0.6 * height
-        if low and a - out[-1][1] < 0.45 * height and b - out[-1][0] < 2.6 * height:
+        most = max(2.6 * height, 1.5 * (out[-1][1] - out[-1][0])) if out else 0.0
+        if low and a - out[-1][1] < 0.45 * height and b - out[-1][0] < most:
             out[-1] = (out[-1][0], b)
         else:
             out.append((a, b))
@@ -123,6 +127,13 @@ def _foot(profile: NDArray[np.float64], usual: float) -> int:
     outside = np.delete(profile, slice(top, bottom))
     even = not len(outside) or inside < _EVEN * outside.mean()
     return len(profile) if even else bottom
+
+
+def _letter_height(letters: Letters, top: int, bottom: int) -> float:
+    """Height of a common letter between two rows of the page."""
+    inside = (letters.top >= top - 1) & (letters.bottom <= bottom + 1)
+    tall = (letters.bottom - letters.top)[inside]
+    return float(np.median(tall)) if len(tall) else 0.0
 
 
 def _usual(heights: list[int], letter: float) -> float:

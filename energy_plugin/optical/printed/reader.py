@@ -37,7 +37,9 @@ _SMALLEST = 7.0  # letter height in pixels below which the page is looked at in 
 _BATCH_COLUMNS = 24_000
 _LEAST_SURE = 0.72  # geometric mean of a line; less is no text but a picture
 _SHORT, _SHORT_SURE = 4, 0.9  # characters of a line of which more is asked
+_TEXT, _LEAST_SURE_AMONG_TEXT = 20, 0.6  # characters of a page that is text, and then asked less
 _FEWEST = 3  # letters and digits of a page; fewer are a stain and not a text
+_NEVER = 1e-6  # least probability
 _STRAIGHT = 0.1  # degrees
 
 
@@ -71,12 +73,19 @@ class PrintReader:
         if factor > 1 and 0 < found.height < _SMALLEST:
             factor, found = 1, _Layout.of(page)
         read = self._recognised(found.strips())
+        sure = [_sureness(characters) for characters in read]
+        long = [
+            _shown(one.text) >= _SHORT and how >= _LEAST_SURE
+            for one, how in zip(read, sure, strict=True)
+        ]
+        plain = sum(_shown(one.text) for one, much in zip(read, long, strict=True) if much) >= _TEXT
         words: list[Word] = []
         count = 0
-        for line, characters in zip(found.lines, read, strict=True):
-            here = _words(line, characters, count, found, factor)
-            words += here
-            count += bool(here)
+        for line, characters, how, much in zip(found.lines, read, sure, long, strict=True):
+            if much or how >= (_LEAST_SURE_AMONG_TEXT if plain else _SHORT_SURE):
+                here = _words(line, characters, count, found, factor)
+                words += here
+                count += bool(here)
         if sum(map(str.isalnum, "".join(word.text for word in words))) < _FEWEST:
             words = []
         return Reading(tuple(words), page.size, found.angle)
@@ -186,15 +195,25 @@ def _without(
     return ink, evened
 
 
+def _shown(text: str) -> int:
+    return len(text) - text.count(" ")
+
+
+def _sureness(characters: Characters) -> float:
+    """Geometric mean of the probabilities of what is no space; 0 of nothing."""
+    logs = [
+        math.log(max(certainty, _NEVER))
+        for certainty, character in zip(characters.certainties, characters.text, strict=True)
+        if character != " "
+    ]
+    return math.exp(sum(logs) / len(logs)) if logs else 0.0
+
+
 def _words(
     line: TextLine, characters: Characters, number: int, page: _Layout, factor: int
 ) -> list[Word]:
-    """Words of a line; none if it is more likely a picture than text."""
-    logs = np.log(np.maximum(characters.certainties, 1e-6))
-    shown = np.array([each != " " for each in characters.text], bool)
-    least = _SHORT_SURE if shown.sum() < _SHORT else _LEAST_SURE
-    if not shown.any() or math.exp(float(logs[shown].mean())) < least:
-        return []
+    """Words of a line, and where they stand."""
+    logs = np.log(np.maximum(characters.certainties, _NEVER))
     scale = line.x_height / X_HEIGHT
     sums = np.concatenate([[0.0], np.cumsum(logs)]).tolist()
     out = []
