@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 _DARK = 0.55  # of the paper's light
 _LEAST_SIDE, _LEAST_LENGTH = 3, 8  # coarse pixels
+_INKED = 0.7  # of a box is ground; large heavy letters cover less of their words
 _FILLED = 0.6  # of the upright box around a dark area: a box, also askew, and no heavy letter
 
 
@@ -49,6 +50,9 @@ def lighted(
         inside = ndimage.binary_fill_holes(labels[found] == number)
         if sides[0] < _LEAST_SIDE or sides[1] < _LEAST_LENGTH or inside.mean() < _FILLED:
             continue
+        shades = coarse[found][inside]
+        if paper - shades.mean() < _INKED * (paper - np.percentile(shades, 5)):
+            continue
         if not changed:
             page, changed = page.copy(), True
         box = (
@@ -58,8 +62,7 @@ def lighted(
         part = page.crop(box)
         shown = inside.repeat(factor, 0).repeat(factor, 1)[: part.height, : part.width]
         ground = int(np.median(np.asarray(part)[shown]))
-        shades = np.arange(256)
-        turned = paper - np.clip(shades - ground, 0, None) * (paper / max(255 - ground, 1))
+        turned = paper - np.clip(np.arange(256) - ground, 0, None) * (paper / max(255 - ground, 1))
         light = part.point(np.clip(turned, 0, 255).astype(int).tolist())
         page.paste(light, box, PilImage.fromarray(shown.astype(np.uint8) * 255))
         _rimmed(page, labels == number, factor, (ground + paper) / 2, round(paper))
