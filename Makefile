@@ -43,7 +43,7 @@ demo: $(STAMP)
 install: $(STAMP)
 
 # Installs again only when what is to be installed has changed. An environment without a
-# working pip, left behind by an interrupted run, is made anew. Pinned are the build's own
+# working pip, left behind by an interrupted run, is rebuilt. Pinned are the build's own
 # requirements too: by PIP_CONSTRAINT, from pip 25.3 on by PIP_BUILD_CONSTRAINT.
 $(STAMP): pyproject.toml constraints.txt $(OTHER)
 	$(if $(OTHER),false,$(BIN)/python -m pip --version >/dev/null 2>&1) || $(PYTHON) -m venv --clear $(VENV)

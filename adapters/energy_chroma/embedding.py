@@ -44,7 +44,7 @@ class OpticalEmbeddingFunction(EmbeddingFunction[Documents | Images]):
     fingerprint : str, optional
         The encoder that this function must be: the hash of its weights, typesetter and
         configuration. Filled from the encoder when the collection is created, and compared
-        with the encoder at hand ever after.
+        with the installed encoder from then on.
     encoder : dict, optional
         Description of that encoder, for the message when it differs.
     recogniser : str, optional
@@ -156,7 +156,7 @@ class OpticalEmbeddingFunction(EmbeddingFunction[Documents | Images]):
         if self._recogniser not in (None, encoder.recogniser):
             raise ForeignFieldError(
                 f"The pages of the collection were read by a recogniser of print with fingerprint "
-                f"{self._recogniser}, the one at hand has {encoder.recogniser}: a page would "
+                f"{self._recogniser}, the installed one has {encoder.recogniser}: a page would "
                 "get another vector. Texts can be added and asked as before. Install the version "
                 "of energy-plugin that read the pages, or embed them again: "
                 "EnergyCollection(collection).reembed(function)."

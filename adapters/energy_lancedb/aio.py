@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 class AsyncEnergyTable:
     """An asynchronous LanceDB table whose searches are ordered by energy distance.
 
-    Everything runs in a worker thread, so that the event loop goes on; the methods are those of
+    Everything runs in a worker thread, so the event loop stays free; the methods are those of
     `EnergyTable` and take the same arguments.
 
     Parameters

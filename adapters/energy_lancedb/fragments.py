@@ -164,7 +164,7 @@ def map_fragment(job: MapJob, number: int) -> tuple[Any, Any]:
 
 
 def _taken(job: MapJob, dataset: Any, fragment: Any, schema: pa.Schema) -> Iterator[Any]:
-    """The columns of a fragment, of so many rows at a time as the memory allows."""
+    """The columns of a fragment, as many rows at a time as the memory allows."""
     from energy_plugin.energy.blocks import blocks_of
 
     assert job.rows is not None

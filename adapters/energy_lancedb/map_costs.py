@@ -42,7 +42,7 @@ def measure_map(
     dim: int = 384,
     seed: int = 0,
 ) -> MapCosts:
-    """Build a field by sample on Ray workers of this machine, or those of a cluster at hand.
+    """Build a field by sample on Ray workers of this machine, or those of a running cluster.
 
     Parameters
     ----------

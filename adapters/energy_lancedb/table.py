@@ -75,7 +75,7 @@ class EnergyTable(FieldVerbs):
     Raises
     ------
     InvalidInputError
-        Not a LanceDB table, or the interval is no time.
+        Not a LanceDB table, or the interval is not a time.
 
     Notes
     -----

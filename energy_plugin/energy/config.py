@@ -34,7 +34,7 @@ class EnergyConfig:
     n_anchors: int | None = None  # Voronoi cells; None: about 4·sqrt(n)
     anchor_steps: int = 6  # annealing steps of k-means
     anchor_trim: float = 0.1  # share of a cell's farthest rows that annealing leaves out
-    anchor_budget: int | None = None  # optical compression to so many anchors; None: off
+    anchor_budget: int | None = None  # optical compression to this many anchors; None: off
     anchor_split: float = 0.0  # share of the anchors, of highest dispersion, that are split
     seed: int = 0  # of everything random
 

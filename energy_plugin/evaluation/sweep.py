@@ -1,6 +1,6 @@
 """A grid of settings on judged collections, cell by cell, kept in a CSV file.
 
-Three grids are at hand, after the reference's diffusion sweep: ``diffusion`` (η × steps of
+There are three grids, after the reference's diffusion sweep: ``diffusion`` (η × steps of
 the heat flow over the anchors), ``heat`` (η of the rows × η of the query's graph) and
 ``weights`` (w_λ × w_G × w_D). Any other settings can be named instead.
 """

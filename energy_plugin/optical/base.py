@@ -134,7 +134,7 @@ class BaseEncoder(ABC):
         Parameters
         ----------
         texts : str or sequence of str
-            Texts of any length; one that overflows a page goes on on further pages,
+            Texts of any length; one that overflows a page continues on further pages,
             and the tokens of all its pages are pooled.
         batch_size : int, default=64
             Texts in a forward pass.

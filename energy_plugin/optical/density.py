@@ -27,7 +27,7 @@ BINS = 256
 
 
 def text_tokens(text: str) -> int:
-    """Text tokens by a rule, for where no tokenizer is at hand.
+    """Text tokens by a rule, for use without a tokenizer.
 
     A run of Latin letters counts one for every six begun, of digits one for every three
     begun, any other letter or sign one. docs/optical.md compares it with a tokenizer.

@@ -88,7 +88,7 @@ class Keeper(Protocol):
     def refit_within(
         self, config: EnergyConfig | None, memory_limit: int, *, show_progress_bar: bool
     ) -> None:
-        """Fit and publish anew without holding all vectors; rows keep their fidelity."""
+        """Refit and publish without holding all vectors; rows keep their fidelity."""
 
     def refresh(self, *, show_progress_bar: bool = False) -> Changes:
         """Store the columns of rows that are behind the host."""

@@ -34,7 +34,7 @@ class Moment(Enum):
 
     FITTING = "a field is about to be fitted"
     NUMBERED = "a new generation has its number"
-    FIELD_WRITTEN = "the field stands beside the former one"
+    FIELD_WRITTEN = "the field is stored next to the previous one"
     AT_VERSION = "columns are about to be written for a version of the table"
     COLUMNS_WRITTEN = "the columns stand; only the pointer does not name them"
     FLIPPED = "the pointer names the new columns"

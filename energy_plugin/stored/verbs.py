@@ -55,7 +55,7 @@ class FieldVerbs:
         """Store the energy columns of rows that were added or changed without the plugin.
 
         The field itself, its anchors and metric, is kept; `maintain` adapts its cells, `refit`
-        fits it anew.
+        fits a new field.
 
         Parameters
         ----------
@@ -83,7 +83,7 @@ class FieldVerbs:
         Returns
         -------
         energy_plugin.energy.Maintenance
-            Cells merged and split, rows coded anew, drift before and after.
+            Cells merged and split, rows coded again, drift before and after.
         """
         with self._keeper.lock:
             self._keeper.writable()
@@ -292,7 +292,7 @@ class FieldVerbs:
         return RepairReport(tuple(found), tuple(remaining))
 
     def _encode_again(self) -> None:
-        """Write the columns of rows that `wrong_rows` finds anew."""
+        """Rewrite the columns of rows that `wrong_rows` finds."""
         from energy_plugin.energy import EnergyColumns, EnergyIndex
 
         taken = self._keeper.take()

@@ -38,7 +38,7 @@ Derivation of κ
 An inner product with any query q is read as ⟨q, a_c⟩ + σκ⟨q, l⟩. Split q into its part along
 r and the rest, which is unrelated to l − (⟨r, l⟩/ρ²)·r after a random rotation. So
 E⟨q, l⟩ = ⟨q, r⟩⟨l, r⟩/ρ², and κ = ρ²/(σ⟨r, l⟩) makes the reading unbiased (the argument of
-RaBitQ, Gao and Long 2024). When planes are dropped, r is not at hand; the old levels are the
+RaBitQ, Gao and Long 2024). When planes are dropped, r is unknown; the old levels are the
 conditional mean of r/σ, so that ⟨r, l'⟩ ≈ σ⟨l, l'⟩ and κ' = d/⟨l, l'⟩, where d stands for
 ρ²/σ².
 """

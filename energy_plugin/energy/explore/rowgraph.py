@@ -105,7 +105,7 @@ class RowGraph:
         return [int(self.rows[place]) for place in reversed(way)]
 
     def around(self, row: Any, hops: int = 1) -> NDArray[np.int64]:
-        """Rows that at most so many edges lead to, the row itself first; (s,) int64.
+        """Rows within at most this many edges, the row itself first; (s,) int64.
 
         Raises
         ------

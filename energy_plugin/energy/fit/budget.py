@@ -53,7 +53,7 @@ def give_back() -> None:
 
 
 def fit_bytes(rows: int, dim: int, config: EnergyConfig, block_values: int) -> int:
-    """Bytes that a fit on so many rows takes at its peak, the vectors included."""
+    """Peak memory of a fit on this many rows, in bytes, the vectors included."""
     anchors = config.n_anchors or default_count(rows)
     floats = ROW_ARRAYS * rows * dim + ANCHOR_SQUARES * anchors**2 + METRIC_SQUARES * dim**2
     graph = 8 * rows * (2 * config.neighbours + 8)

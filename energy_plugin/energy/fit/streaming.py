@@ -32,7 +32,7 @@ FIT_STEPS = 7
 PASSES = 2
 
 Read = Callable[[int], Iterable[NDArray[np.float32]]]
-"""Gives all vectors from the first on, (b, d) at a time, with at most so many rows."""
+"""Gives all vectors from the first on, (b, d) at a time, with at most this many rows."""
 
 
 @neutral()

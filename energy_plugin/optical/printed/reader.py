@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 _WORKING_SIDE = 2400  # pixels: about 200 dots per inch of a sheet of paper
 _SMALLEST = 7.0  # letter height in pixels below which the page is looked at in full
 _BATCH_COLUMNS = 24_000
-_LEAST_SURE = 0.72  # geometric mean of a line; less is no text but a picture
+_LEAST_SURE = 0.72  # geometric mean of a line; less is not text but a picture
 _SHORT, _SHORT_SURE = 4, 0.9  # characters of a line of which more is asked
 _TEXT, _LEAST_SURE_AMONG_TEXT = 20, 0.6  # characters of a page that is text, and then asked less
 _FEWEST = 3  # letters and digits of a page; fewer are a stain and not a text

@@ -6,7 +6,7 @@ tables stay in their columns. Lines break at spaces and beside wide characters; 
 than the page breaks anywhere. Combining marks stand on the character before them. Runs of
 right-to-left script are set from the right within their line, letters unjoined: the font
 has bitmaps and no shaping. Control characters show their picture (␀), what the font lacks
-its replacement character. Nothing is cut: text goes on on further pages.
+its replacement character. Nothing is cut: text continues on further pages.
 
 The output depends on the text and on `PAGE_VERSION` only.
 """

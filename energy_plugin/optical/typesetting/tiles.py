@@ -5,7 +5,7 @@ that one vision token reads one contiguous run of up to 32 characters and a shor
 query costs one tile. Every word starts on a line of its own; a word wider than a
 line is broken, after punctuation where it has any, else anywhere, and then the
 next line begins with the mark ``¬``. Nothing is ever cut: text that overflows a
-page goes on on the next one.
+page continues on the next one.
 
 The output depends on the text and on `TYPESETTER_VERSION` only.
 """

@@ -102,7 +102,7 @@ def accuracy(model: nn.Module, shard: LineShard, device: torch.device) -> dict[s
 
 
 class PrintTraining:
-    """One training in a folder, where it goes on when called again.
+    """One training in a folder, which resumes when called again.
 
     Parameters
     ----------
