@@ -20,7 +20,7 @@ JOBS ?= $(shell n=$$(getconf _NPROCESSORS_ONLN); echo $$((n < 4 ? n : 4)))
 LINES ?= 90
 AUDIT ?=
 
-.PHONY: help demo install lint audit coverage check test test-slow test-oldest test-newest test-pythons docs dist format clean
+.PHONY: help demo install lint audit coverage check test test-slow test-oldest test-newest test-pythons docs dist gpu format clean
 
 help:
 	@echo "make demo    install into .venv and run the demonstration"
@@ -34,6 +34,7 @@ help:
 	@echo "make test-pythons  the tests on Python 3.10 to 3.13, as far as they are here"
 	@echo "make docs    the documentation, into build/docs"
 	@echo "make dist    wheel and sdist, each installed into an empty environment and tried there"
+	@echo "make gpu     on a machine with an NVIDIA card: check and measure what it decides, in 8 minutes"
 	@echo "make format  rewrite the sources in house style"
 	@echo "make clean   remove caches and the demonstration (the environment stays)"
 
@@ -91,6 +92,10 @@ docs: $(STAMP)
 # KINDS=wheel tries the wheel alone.
 dist: $(STAMP)
 	PYTHON=$(BIN)/python .ci/dist.sh
+
+# On a machine with an NVIDIA card: needs the checkout, and a Python that has torch.
+gpu:
+	$(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON)) .ci/gpu.py $(ARGS)
 
 format: $(STAMP)
 	$(BIN)/ruff check --fix $(SOURCES)

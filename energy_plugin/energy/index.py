@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from energy_plugin.energy.codec import sketch
+from energy_plugin.energy.codec import scan, sketch
 from energy_plugin.energy.codec.codes import code_bytes, drop_planes, plane_bytes
 from energy_plugin.energy.columns import EnergyColumns
 from energy_plugin.energy.config import EnergyConfig, as_config
@@ -268,6 +268,8 @@ class EnergyIndex(Explored, Maintained):
             return searching.exhaustive(store, prepared, k, allowed)
         if n_probe is None and sketch.applies(self._projection):
             return searching.sketched(store, prepared, k, some)
+        if n_probe is None and scan.applies(self._projection, store.columns):
+            return searching.scanned(store, prepared, k, some)
         return probing.probed(store, prepared, k, some, cells)
 
     @neutral()

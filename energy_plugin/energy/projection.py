@@ -212,6 +212,21 @@ class Projection:
         self, cell: NDArray[np.int32], residual: NDArray[np.uint8], out: torch.Tensor
     ) -> None:
         rows = torch.from_numpy(decode(residual, self.field.dim)).to(self.device)
+        anchors, share = self._shares(cell, residual, rows)
+        torch.addcmul(rows, share[:, None], anchors, out=out)
+        unreal = cell < 0
+        if unreal.any():
+            out[torch.from_numpy(unreal).to(self.device)] = 0.0
+
+    def anchor_share(self, cell: NDArray[np.int32], residual: NDArray[np.uint8]) -> torch.Tensor:
+        """What the anchor of each row is multiplied with when it is decoded, near 1; (n,)."""
+        rows = torch.from_numpy(decode(residual, self.field.dim)).to(self.device)
+        return self._shares(cell, residual, rows)[1]
+
+    def _shares(
+        self, cell: NDArray[np.int32], residual: NDArray[np.uint8], rows: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Anchors (n, d) of decoded residuals (n, d), and what each is multiplied with (n,)."""
         known = np.maximum(cell, 0)
         anchors = self.graph.anchors.index_select(0, torch.from_numpy(known).to(self.device))
         # rows have length 1, so that ⟨a, r⟩ = (1 − ‖a‖² − ρ²)/2 need not be read from the code
@@ -220,10 +235,7 @@ class Projection:
         share = (0.5 * (1 - squared - rho2) - along) / np.maximum(squared, np.float32(SHORT))
         share[(residual[:, 0] >= EXACT_BITS) | (squared <= SHORT)] = 0
         share += 1
-        torch.addcmul(rows, torch.from_numpy(share).to(self.device)[:, None], anchors, out=out)
-        unreal = cell < 0
-        if unreal.any():
-            out[torch.from_numpy(unreal).to(self.device)] = 0.0
+        return anchors, torch.from_numpy(share).to(self.device)
 
     @cached_property
     def _squared(self) -> NDArray[np.float32]:

@@ -43,9 +43,13 @@ CLOSED = torch.iinfo(torch.int32).min
 
 def applies(projection: Projection) -> bool:
     """Whether sketches can choose candidates for this field on this device."""
+    return small_terms(projection) and projection.device.type == "cpu"
+
+
+def small_terms(projection: Projection) -> bool:
+    """Whether λ and G weigh so little that similarities alone can choose candidates."""
     lambda_, dispersion, dirichlet = projection.field.config.weights
-    small = (lambda_ + dispersion) * CAP <= SMALL_SHARE * dirichlet
-    return small and projection.device.type == "cpu"
+    return (lambda_ + dispersion) * CAP <= SMALL_SHARE * dirichlet
 
 
 def candidates(wanted: int) -> int:

@@ -5,12 +5,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from energy_plugin.energy.blocks import inner
-from energy_plugin.energy.codec import sketch
+from energy_plugin.energy.codec import scan, sketch
 from energy_plugin.energy.projection import Projection
 from energy_plugin.energy.result import EnergyTerms, SearchResult, SearchWork
 from energy_plugin.energy.search import hybrid, ranking
@@ -106,23 +108,65 @@ def sketched(
 
     `allowed` as in `exhaustive`; None: all live rows.
     """
-    projection = store.projection
     sketcher, rows = store.sketches()
-    closed, cells = store.open_sketches()
-    count = store.open_rows()[0]
+    closed = store.open_sketches()[0]
     if allowed is not None:
-        count, cells = len(allowed), store.cells_of(allowed)
         closed = torch.ones(len(rows), dtype=torch.bool, device="cpu")
         closed[torch.from_numpy(allowed)] = False
+
+    def choose(points: torch.Tensor, some: int) -> torch.Tensor:
+        return sketch.best(sketcher.queries(points), rows, some, closed)
+
+    return _chosen(store, queries, k, allowed, choose=choose, width=len(rows))
+
+
+def scanned(
+    store: RowStore, queries: Prepared, k: int, allowed: NDArray[np.int64] | None
+) -> SearchResult:
+    """The codes of every row choose the candidates, by the kernel of `codec.scan`.
+
+    `allowed` as in `exhaustive`; None: all live rows.
+    """
+    codes, anchors = store.codes(), store.projection.graph.anchors
+    closed: torch.Tensor | None = None
+    if allowed is not None or not store.alive.all():
+        mask = ~store.alive if allowed is None else np.ones(len(store), dtype=bool)
+        if allowed is not None:
+            mask[allowed] = False
+        closed = torch.from_numpy(mask).to(anchors.device)
+
+    def choose(points: torch.Tensor, some: int) -> torch.Tensor:
+        scores = codes.scores(points, anchors)
+        if closed is not None:
+            scores.masked_fill_(closed, -torch.inf)
+        return scan.best(scores, some)
+
+    return _chosen(store, queries, k, allowed, choose=choose, width=len(store))
+
+
+def _chosen(
+    store: RowStore,
+    queries: Prepared,
+    k: int,
+    allowed: NDArray[np.int64] | None,
+    *,
+    choose: Callable[[torch.Tensor, int], torch.Tensor],
+    width: int,
+) -> SearchResult:
+    """Rank what `choose` finds for points (b, d), so many places each, of `width` rows."""
+    projection = store.projection
+    count, cells = store.open_rows()
+    if allowed is not None:
+        count, cells = len(allowed), store.cells_of(allowed)
     k = min(k, count)
     wanted = ranking.wanted_rows(projection, k, count, queries.words)
     some = min(count, sketch.candidates(wanted))
-    step = max(1, SCAN_BLOCK // len(rows))
+    step = max(1, SCAN_BLOCK // width)
     small = ranking.block_of(projection, some * projection.field.dim, queries.words)
     parts = []
     for start in range(0, len(queries.points), step):
         block = queries.part(slice(start, start + step))
-        places = sketch.best(sketcher.queries(block.points), rows, some, closed)
+        places = choose(block.points, some)
         for begin in range(0, len(places), small):
             part = slice(begin, begin + small)
             parts.append(_rank_candidates(store, block.part(part), places[part], wanted, k))

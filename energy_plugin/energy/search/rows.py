@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from energy_plugin.energy.blocks import EPS
-from energy_plugin.energy.codec import sketch
+from energy_plugin.energy.codec import scan, sketch
 from energy_plugin.energy.columns import NO_CELL, EnergyColumns
 from energy_plugin.energy.projection import Projection
 from energy_plugin.errors import InvalidInputError
@@ -74,6 +74,7 @@ class RowStore:
         self._lengths: NDArray[np.float32] | None = None  # of the decoded rows, (capacity,)
         self._open: tuple[torch.Tensor | None, int] | None = None
         self._live: tuple[int, int] | None = None
+        self._codes: scan.Codes | None = None
 
     def __len__(self) -> int:
         return len(self.numbers)
@@ -91,7 +92,7 @@ class RowStore:
         self.numbers = np.concatenate([self.numbers, numbers])
         self.alive = np.concatenate([self.alive, np.ones(len(columns), dtype=bool)])
         self.next_number += len(columns)
-        self._lists = self._scalars = self._open = self._live = None
+        self._lists = self._scalars = self._open = self._live = self._codes = None
         return numbers
 
     def remove(self, rows: NDArray[np.int64]) -> None:
@@ -121,6 +122,7 @@ class RowStore:
         changed = self.columns.residual.copy()
         changed[positions] = residual
         self.columns = replace(self.columns, residual=changed)
+        self._codes = None
         kept = positions[positions < max(self._ready, self._sketched)]
         for start in range(0, len(kept), SKETCH_BLOCK):
             some = kept[start : start + SKETCH_BLOCK]
@@ -148,7 +150,7 @@ class RowStore:
         self.columns = self.columns.take(keep)
         self.numbers = self.numbers[keep]
         self.alive = np.ones(len(keep), dtype=bool)
-        self._lists = self._scalars = self._open = self._live = None
+        self._lists = self._scalars = self._open = self._live = self._codes = None
 
     def decoded(self) -> torch.Tensor:
         """All rows decoded, tombstones included; (n, d), kept and extended as rows are added."""
@@ -267,6 +269,12 @@ class RowStore:
                 closed[: len(self)] = torch.from_numpy(~self.alive)
             self._open = closed, self.open_rows()[1]
         return self._open
+
+    def codes(self) -> scan.Codes:
+        """The stored codes as the kernel of `scan` reads them."""
+        if self._codes is None:
+            self._codes = scan.Codes.of(self.projection, self.columns)
+        return self._codes
 
     def open_rows(self) -> tuple[int, int]:
         """Numbers of live rows and of cells that have some."""

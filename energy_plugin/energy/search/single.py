@@ -1,7 +1,7 @@
 """One query on the CPU, in as few steps as it takes: what servers ask.
 
 The formulas are those of `ranking`, `local`, `taumode` and `relevance`, for one query, and with
-words those of `blend`; `tests/energy/test_energy_single.py` holds both to the same answers. torch
+words those of `blend`; `tests/energy/test_single.py` holds both to the same answers. torch
 spends a few microseconds on each step of a batch whatever its size, which is most of the time of
 one query; numpy spends one. Products stay with torch, whose threads the call has already limited.
 
