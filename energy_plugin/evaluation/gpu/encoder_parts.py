@@ -109,7 +109,7 @@ def training(sizes: Sizes, device: torch.device) -> dict[str, Any]:
     """Pages that training of the compact encoder reads a second: forward, backward, a step."""
     encoder = OpticalEncoder.from_pretrained(device=device.type)
     model = encoder.model.train().requires_grad_(True)
-    tiles, count = 64, max(1, min(sizes.texts, 128))  # of a page; pages
+    tiles, count = (64 if sizes.full else 4), min(sizes.texts, 128)  # of a page; pages
     generator = torch.Generator().manual_seed(0)
     lines = torch.randint(0, 256, (4 * tiles, 16, 64), generator=generator, dtype=torch.uint8)
     where = torch.randint(4 * tiles, (count * tiles, 4), generator=generator)
@@ -119,7 +119,7 @@ def training(sizes: Sizes, device: torch.device) -> dict[str, Any]:
     optimiser = torch.optim.AdamW(model.parameters(), lr=1e-6)
 
     def step() -> None:
-        with torch.autocast(device.type, torch.bfloat16):
+        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
             tokens = model(*given)
         pooled = tokens.float().view(count, tiles, -1).mean(1)
         loss = 1 - F.cosine_similarity(pooled, wanted).mean()
