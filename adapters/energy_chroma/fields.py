@@ -224,7 +224,7 @@ def _check_owner(host: ChromaHost, pointer: Pointer) -> None:
     name = host.collection.name
     if pointer.of != str(host.collection.id):
         raise ForeignFieldError(
-            f"The energy field in {host.companion_name!r} belongs to collection {pointer.of}, "
+            f"The energy field in {host.beside.name!r} belongs to collection {pointer.of}, "
             f"not to {name!r} ({host.collection.id}). Call build() to replace it."
         )
     built, now = embedder_of(pointer), host.embedder()

@@ -1,13 +1,12 @@
-"""A Chroma collection as the plugin needs it: pages, vectors, identity, companion.
+"""A Chroma collection as the plugin needs it: pages, vectors, identity.
 
-Every use of an interface that Chroma does not document stands in this module.
+This module and `companion` have every use of an interface that Chroma does not document.
 """
 
 from __future__ import annotations
 
 import logging
 import os
-import re
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import Any
@@ -18,6 +17,7 @@ from chromadb.api.types import EmbeddingFunction
 from chromadb.errors import InternalError, NotFoundError
 from numpy.typing import NDArray
 
+from energy_chroma.companion import Companion
 from energy_chroma.identity import identity
 from energy_chroma.patience import Patience
 from energy_chroma.watching import State, state_of
@@ -28,14 +28,8 @@ logger = logging.getLogger(__name__)
 
 # One SQLite statement carries at most 32,766 variables, and Chroma spends one per id.
 PAGE = 5_000
-# Chroma keeps every write in its log until that many rows of the collection have changed, and reads
-# the whole log again in each write: a companion has few rows, and large ones.
-SYNC: Any = {"sync_threshold": 4, "batch_size": 2}
 # What a PersistentClient works with.
 EMBEDDED = "chromadb.api.rust.RustBindingsAPI"
-# Collection metadata that tells everybody what a companion is.
-ABOUT = "energy_about"
-_COMPANION = re.compile(r"energy-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 class ChromaHost:
@@ -351,62 +345,16 @@ class ChromaHost:
     # -- the companion collection
 
     @property
-    def companion_name(self) -> str:
-        """Named by the uuid, so that it survives a rename of the user's collection."""
-        return f"energy-{self.collection.id}"
-
-    @property
-    def about_companion(self) -> dict[str, Any]:
-        """What stands in the metadata of the companion, whoever lists the collections."""
-        return {
-            ABOUT: f"Energy columns of collection {self.collection.id}, written by energy-plugin. "
-            "It has no documents. EnergyCollection(...).drop() on that collection removes it."
-        }
-
-    @property
-    def is_companion(self) -> bool:
-        """Whether the collection itself holds energy columns of another one."""
-        return ABOUT in (self.collection.metadata or {}) or is_companion(self.name)
+    def beside(self) -> Companion:
+        """The place of the energy columns."""
+        return Companion(self.collection)
 
     def companion(self, *, create: bool = False) -> Collection | None:
-        """The collection that holds the energy columns, read again at every call."""
-        place = self._place()
-        server = self.collection._client
-        try:
-            model = server.get_collection(name=self.companion_name, **place)
-        except NotFoundError:
-            if not create:
-                return None
-            # the HNSW index of a 1-dimensional dummy vector costs nothing
-            index: Any = {"space": "l2", **SYNC}
-            reached(Moment.WRITING)
-            model = server.create_collection(
-                name=self.companion_name,
-                configuration={"hnsw": index, "embedding_function": None},
-                metadata=self.about_companion,
-                get_or_create=True,
-                **place,
-            )
-        companion = Collection(client=server, model=model, embedding_function=None)
-        if create:
-            stored = companion.configuration_json.get("hnsw") or SYNC
-            if stored["sync_threshold"] != SYNC["sync_threshold"]:
-                reached(Moment.WRITING)
-                companion.modify(configuration={"hnsw": SYNC})
-        return companion
-
-    def delete_companion(self) -> None:
-        """Delete the energy columns; the user's rows are not touched."""
-        reached(Moment.WRITING)
-        self.collection._client.delete_collection(name=self.companion_name, **self._place())
+        """See `Companion.open`."""
+        return self.beside.open(create=create)
 
     def _place(self) -> dict[str, Any]:
         return {"tenant": self.collection.tenant, "database": self.collection.database}
-
-
-def is_companion(name: str) -> bool:
-    """Whether a collection of that name holds energy columns of another one."""
-    return _COMPANION.fullmatch(name) is not None
 
 
 def _pages(ids: Sequence[str] | None) -> Iterator[list[str] | None]:

@@ -6,7 +6,7 @@ import math
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,6 +21,7 @@ from energy_plugin.errors import CorruptFieldError, InvalidInputError, NotBuiltE
 from energy_plugin.stored import Changes, FieldInfo, Finding, Taken
 from energy_plugin.stored.comparing import scan
 from energy_plugin.stored.rows import RowMap
+from energy_plugin.stored.taking import released, taken
 from energy_plugin.stored.words import tokenizer_of
 
 if TYPE_CHECKING:
@@ -107,34 +108,15 @@ class CollectionKeeper:
     def writable(self) -> None:
         """A collection always is."""
 
-    @contextmanager
-    def others_go_on(self) -> Iterator[None]:
+    def others_go_on(self) -> AbstractContextManager[None]:
         """See `Keeper.others_go_on`."""
-        self.lock.release()
-        try:
-            yield
-        finally:
-            self.lock.acquire()
+        return released(self.lock)
 
     def take(self, *, fresh: bool = False) -> Taken:
         """See `Keeper.take`."""
-        from energy_plugin.energy import EnergyIndex
-
         live = fields.load(self.host, self.store, self.device) if fresh else self.open()
         live.apply(scan(self.host, live.rows))
-        numbers = live.index.rows
-        names = live.rows.names(numbers.tolist())
-        readable, vectors = self.host.vectors(names)
-        columns = live.columns_of(numbers)
-        return Taken(
-            index=EnergyIndex.from_columns(live.index.field, columns, device=self.device),
-            # rows that cannot be read would have no vector
-            vectors=vectors if len(readable) == len(names) else None,
-            fingerprints=live.rows.fingerprints(numbers),
-            pending=live.pending.without(live.unreadable),
-            names=lambda rows: [names[row] for row in rows.tolist()],
-            origin=(live, names, columns),
-        )
+        return taken(live, live.pending.without(live.unreadable), self.device)
 
     # -- publishing
 
@@ -148,7 +130,7 @@ class CollectionKeeper:
         language: str | None = None,
     ) -> None:
         """Fit a field to all rows and publish it; the lock is free meanwhile."""
-        if self.host.is_companion:
+        if self.host.beside.of_a_companion:
             raise InvalidInputError(
                 f"{self.host.name!r} holds the energy columns of another collection and has no "
                 "documents to rank. Build on that collection; leave out companions by "

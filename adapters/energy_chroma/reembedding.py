@@ -162,7 +162,7 @@ def discard(collection: Collection) -> None:
     """Delete a collection together with its energy field."""
     host = ChromaHost(collection)
     if host.companion() is not None:
-        host.delete_companion()
+        host.beside.delete()
     host.delete()
 
 

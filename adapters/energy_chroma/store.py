@@ -264,7 +264,7 @@ class FieldStore:
         """Delete the companion; False where there was none."""
         if self._host.companion() is None:
             return False
-        self._host.delete_companion()
+        self._host.beside.delete()
         return True
 
     def _claimed(
@@ -323,7 +323,7 @@ class FieldStore:
     def _flip(self, companion: Collection, pointer: Pointer) -> None:
         stored = {"energy_format": FORMAT_VERSION, **asdict(pointer)}
         reached(Moment.WRITING)
-        companion.modify(metadata={**self._host.about_companion, **stored})
+        companion.modify(metadata={**self._host.beside.about, **stored})
 
     def _moves(self, companion: Collection, pointer: Pointer) -> bool:
         """Whether there is, or will soon be, another field than one that cannot be read.

@@ -11,9 +11,9 @@ if TYPE_CHECKING:
 
 def is_companion(name: str) -> bool:
     """Tell whether a collection of that name holds the plugin's own records."""
-    from energy_chroma import host
+    from energy_chroma import companion
 
-    return host.is_companion(name)
+    return companion.is_companion(name)
 
 
 def stored_rows(energy: EnergyCollection) -> tuple[EnergyField, EnergyColumns, list[str]]:
