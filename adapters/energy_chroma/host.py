@@ -17,6 +17,7 @@ from chromadb.api.types import EmbeddingFunction
 from chromadb.errors import InternalError, NotFoundError
 from numpy.typing import NDArray
 
+from energy_chroma import canary
 from energy_chroma.companion import Companion
 from energy_chroma.identity import identity
 from energy_chroma.patience import Patience
@@ -55,6 +56,7 @@ class ChromaHost:
             )
         self.collection = collection
         self.patience = Patience()
+        self._embeds = False  # whether the function is known to be that of the rows
 
     # -- identity
 
@@ -249,12 +251,26 @@ class ChromaHost:
 
     def prepare_query(self, **arguments: Any) -> Any:
         """Validated request with embeddings, Chroma's errors included."""
+        if arguments.get("query_texts") is not None and arguments.get("query_embeddings") is None:
+            self.require_embedder()
         return self.collection._validate_and_prepare_query_request(**arguments)
 
     def embed_query(self, text: str) -> NDArray[np.float32]:
         """Vector of a question as Chroma's own ``query_texts`` makes it, (d,) float32."""
+        self.require_embedder()
         found = self.collection._embed([text], is_query=True)
         return np.asarray(found[0], dtype=np.float32)
+
+    def require_embedder(self) -> None:
+        """Refuse to embed a question by a default function that the rows are not of; looks once.
+
+        Raises
+        ------
+        ForeignFieldError
+        """
+        if not self._embeds and canary.falls_back(self):
+            canary.check(self)
+        self._embeds = True
 
     def embed(self, items: Any) -> list[Any]:
         """Vectors of documents or images by the collection's function."""

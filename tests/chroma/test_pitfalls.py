@@ -17,6 +17,7 @@ from energy_chroma import Changes, EnergyCollection, OpticalEmbeddingFunction, v
 from energy_chroma.host import ChromaHost
 from support.chroma_cases import client, create, vectors
 
+from energy_plugin.errors import ForeignFieldError
 from energy_plugin.optical import load_encoder
 
 MANY = 33_000  # one statement of SQLite carries 32,766 variables
@@ -193,3 +194,58 @@ def test_images_are_documents_and_queries(tmp_path):
     np.testing.assert_allclose(by_page["distances"], by_text["distances"], atol=1e-3)
     energy.upsert(ids=["p2"], images=pages[:1])
     assert set(energy.query(query_images=pages[:1], n_results=2)["ids"][0]) == {"t0", "p2"}
+
+
+def default_makes(monkeypatch, embed):
+    """Have Chroma's default function embed without its model."""
+    from chromadb.api.types import DefaultEmbeddingFunction
+
+    def call(self, input):
+        return [np.asarray(embed(text), dtype=np.float32) for text in input]
+
+    monkeypatch.setattr(DefaultEmbeddingFunction, "__call__", call)
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_texts_are_not_embedded_by_a_default_function_that_the_rows_are_not_of(
+    tmp_path, monkeypatch, named
+):
+    default_makes(monkeypatch, lambda text: np.random.default_rng(len(text)).normal(size=384))
+    where = client(tmp_path)
+    options = {} if named else {"embedding_function": None}
+    made = where.create_collection("ours", **options)
+    texts = [f"row {i} {'of rivers' * (i % 5)}" for i in range(30)]
+    encoder = load_encoder("compact")
+    made.add(ids=texts, documents=texts, embeddings=list(encoder.encode_document(texts)))
+    made = client(tmp_path).get_collection("ours")
+    assert len(made.query(query_texts=["row"])["ids"][0]) == 10  # nonsense, without a word
+    energy = EnergyCollection(made).build(lexical=True)
+    for ask in (
+        lambda: energy.query(query_texts=["row 3"]),
+        lambda: energy.query(query_texts=["row 3"], hybrid=True),
+        lambda: energy.embed_query("row 3"),
+    ):
+        with pytest.raises(ForeignFieldError, match=r"default one, but its rows have a cosine of"):
+            ask()
+    vector = encoder.encode_query([texts[3]])
+    assert energy.query(query_embeddings=vector)["ids"][0][0] == texts[3]
+    found = energy.query(query_embeddings=vector, query_texts=[texts[3]], hybrid=True)
+    assert found["ids"][0][0] == texts[3]
+
+
+def test_texts_are_embedded_by_a_default_function_that_made_the_rows(tmp_path, monkeypatch):
+    asked = []
+
+    def embed(text):
+        asked.append(text)
+        return np.random.default_rng(len(text)).normal(size=24)
+
+    default_makes(monkeypatch, embed)
+    made = client(tmp_path).create_collection("plain")
+    texts = ["x" * (i + 1) for i in range(20)]
+    made.add(ids=texts, documents=texts)
+    energy = EnergyCollection(client(tmp_path).get_collection("plain")).build()
+    del asked[:]
+    for _ in range(2):
+        assert energy.query(query_texts=["x" * 7])["ids"][0][0] == "x" * 7
+    assert len(asked) == 3 + 2  # rows are looked at once
