@@ -38,10 +38,11 @@ def check(host: ChromaHost) -> None:
     """
     got = host.collection.get(limit=ROWS, include=["documents", "embeddings"])
     rows = np.asarray(got["embeddings"], dtype=np.float32)
-    known = [at for at, text in enumerate(got["documents"] or []) if text and text.strip()]
+    documents = got["documents"] or []
+    known = [at for at, text in enumerate(documents) if text and text.strip()]
     if not known:
         return  # nothing to compare
-    again = host.embed([got["documents"][at] for at in known])
+    again = host.embed([documents[at] for at in known])
     found = np.asarray(again, dtype=np.float32)
     rows = rows[known]
     what = f"{rows.shape[1]} dimensions, that makes {found.shape[1]}"

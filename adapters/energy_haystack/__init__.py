@@ -8,5 +8,6 @@ optional("haystack", "haystack")
 
 from energy_haystack.embedders import OpticalDocumentEmbedder, OpticalTextEmbedder  # noqa: E402
 from energy_haystack.ranker import EnergyRanker  # noqa: E402
+from energy_haystack.retriever import EnergyRetriever  # noqa: E402
 
-__all__ = ["EnergyRanker", "OpticalDocumentEmbedder", "OpticalTextEmbedder"]
+__all__ = ["EnergyRanker", "EnergyRetriever", "OpticalDocumentEmbedder", "OpticalTextEmbedder"]

@@ -8,12 +8,9 @@ from dataclasses import replace
 from typing import Any
 
 from haystack import Document, component, default_from_dict, default_to_dict
-from haystack.core.serialization import component_to_dict
-from haystack.utils import deserialize_callable, serialize_callable
-from haystack.utils.deserialization import deserialize_component_inplace
 
-from energy_plugin.candidates import CandidateRanker, Candidates, lexical_scores
-from energy_plugin.errors import InvalidInputError
+from energy_haystack.stored_host import awaited, described, restored
+from energy_plugin.candidates import CandidateRanker, Candidates, keys_of, lexical_scores
 from energy_plugin.validation import as_k
 
 EMBEDDERS = ("text_embedder", "document_embedder")
@@ -41,8 +38,8 @@ class EnergyRanker:
         Documents to keep.
     lexical_key : str, optional
         Where a document has its score by words, as of a BM25 retriever: "score" is its own, any
-        other a key of its meta. The scores join the ranking; a document without one matches no
-        word.
+        other a key of its meta, which one document at least must have. The scores join the
+        ranking; a document without one matches no word.
     lexical_weight : float, optional
         Share of the words, 0 to 1; a middle one if not given.
     id_column : str, default "id"
@@ -95,20 +92,9 @@ class EnergyRanker:
         SerializationError
             Its function is a lambda or stands inside another one.
         """
-        if self.host is not None and not callable(self.host):
-            raise InvalidInputError(
-                f"An open {type(self.host).__name__} cannot be stored with a pipeline. Pass a "
-                "function of a module that opens it: EnergyRanker(host=open_host)."
-            )
-        embedders = {
-            name: component_to_dict(getattr(self, name), name)
-            for name in EMBEDDERS
-            if getattr(self, name) is not None
-        }
         data: dict[str, Any] = default_to_dict(
             self,
-            host=None if self.host is None else serialize_callable(self.host),
-            **{name: embedders.get(name) for name in EMBEDDERS},
+            **described(self, EMBEDDERS),
             top_k=self.top_k,
             lexical_key=self.lexical_key,
             lexical_weight=self.lexical_weight,
@@ -127,13 +113,7 @@ class EnergyRanker:
             Haystack does not trust the module of the host's function, see its
             `allow_deserialization_module`.
         """
-        given = dict(data.get("init_parameters", {}))
-        if given.get("host") is not None:
-            given["host"] = deserialize_callable(given["host"])
-        for name in EMBEDDERS:
-            if given.get(name) is not None:
-                deserialize_component_inplace(given, name)
-        made: EnergyRanker = default_from_dict(cls, {**data, "init_parameters": given})
+        made: EnergyRanker = default_from_dict(cls, restored(data, EMBEDDERS))
         return made
 
     def warm_up(self) -> None:
@@ -198,13 +178,13 @@ class EnergyRanker:
         ranker, documents = await asyncio.to_thread(self._warm), _distinct(documents)
         vector: Any = query_embedding
         if vector is None and self.text_embedder is not None:
-            vector = (await _awaited(self.text_embedder, text=query))["embedding"]
+            vector = (await awaited(self.text_embedder, text=query))["embedding"]
         elif vector is None:
             vector = await asyncio.to_thread(ranker.embed_query, query)
         candidates = await asyncio.to_thread(_candidates, ranker, documents)
         if candidates.missing and self.document_embedder is not None:
             bare = [documents[at] for at in candidates.missing]
-            candidates = _filled(candidates, await _awaited(self.document_embedder, documents=bare))
+            candidates = _filled(candidates, await awaited(self.document_embedder, documents=bare))
         return await asyncio.to_thread(self._ordered, documents, vector, candidates, top_k)
 
     def _warm(self) -> CandidateRanker:
@@ -219,8 +199,11 @@ class EnergyRanker:
         k = self.top_k if top_k is None else top_k
         lexical = None
         if (key := self.lexical_key) is not None:
-            found = [each.score if key == "score" else each.meta.get(key) for each in documents]
-            lexical = lexical_scores(found, key)
+            if key == "score":
+                lexical = lexical_scores([each.score for each in documents], key)
+            else:
+                metas = [each.meta for each in documents]
+                lexical = lexical_scores([each.get(key) for each in metas], key, keys_of(metas))
         ranking = self._warm().order(
             vector, candidates, k, lexical=lexical, lexical_weight=self.lexical_weight
         )
@@ -230,12 +213,6 @@ class EnergyRanker:
                 for at, distance in zip(ranking.order, ranking.distances, strict=True)
             ]
         }
-
-
-async def _awaited(embedder: Any, **given: Any) -> Any:
-    if hasattr(embedder, "run_async"):
-        return await embedder.run_async(**given)
-    return await asyncio.to_thread(embedder.run, **given)
 
 
 def _candidates(ranker: CandidateRanker, documents: list[Document]) -> Candidates:

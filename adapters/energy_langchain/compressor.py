@@ -11,7 +11,7 @@ from langchain_core.embeddings import Embeddings
 from langchain_core.runnables import run_in_executor
 from pydantic import ConfigDict, Field, PrivateAttr
 
-from energy_plugin.candidates import CandidateRanker, Candidates, lexical_scores
+from energy_plugin.candidates import CandidateRanker, Candidates, keys_of, lexical_scores
 
 SCORE = "relevance_score"
 
@@ -39,7 +39,8 @@ class EnergyCompressor(BaseDocumentCompressor):
         Key of a document's metadata that may hold its vector.
     lexical_key : str, optional
         Key of a document's metadata that may hold its score by words, as of a BM25 retriever;
-        the scores join the ranking. A document without one matches no word.
+        the scores join the ranking. One document at least must have the key; one without it
+        matches no word.
     lexical_weight : float, optional
         Share of the words, 0 to 1; a middle one if not given.
     id_column : str, default "id"
@@ -134,7 +135,8 @@ class EnergyCompressor(BaseDocumentCompressor):
     ) -> list[Document]:
         lexical = None
         if (key := self.lexical_key) is not None:
-            lexical = lexical_scores([each.metadata.get(key) for each in documents], key)
+            metas = [each.metadata for each in documents]
+            lexical = lexical_scores([each.get(key) for each in metas], key, keys_of(metas))
         ranking = self._ranker.order(
             vector,
             candidates,

@@ -15,8 +15,7 @@ from langchain_core.runnables import run_in_executor
 from pydantic import ConfigDict, Field, PrivateAttr
 
 from energy_langchain.compressor import SCORE
-from energy_plugin.candidates import Host, HybridHost, as_host
-from energy_plugin.errors import InvalidInputError
+from energy_plugin.candidates import Finder
 
 
 class EnergyRetriever(BaseRetriever):
@@ -55,26 +54,17 @@ class EnergyRetriever(BaseRetriever):
     lexical_weight: float | None = Field(default=None, ge=0, le=1)
     id_column: str = "id"
     text_column: str = "text"
-    _host: Host = PrivateAttr()
+    _finder: Finder = PrivateAttr()
 
     def model_post_init(self, context: Any, /) -> None:
         """Look at the host once."""
-        host = as_host(self.host, id_column=self.id_column, text_column=self.text_column)
-        if host is None:
-            raise InvalidInputError(
-                "host must be an EnergyCollection, an EnergyTable or a Host, got None."
-            )
-        if self.hybrid and not isinstance(host, HybridHost):
-            raise InvalidInputError(
-                f"hybrid=True needs a host that searches by words, got {type(self.host).__name__} "
-                "without a method find_hybrid. Implement energy_plugin.candidates.HybridHost."
-            )
-        if self.lexical_weight is not None and not self.hybrid:
-            raise InvalidInputError(
-                f"lexical_weight is {self.lexical_weight}, but words take no part. "
-                "Pass hybrid=True too."
-            )
-        self._host = host
+        self._finder = Finder(
+            self.host,
+            hybrid=self.hybrid,
+            lexical_weight=self.lexical_weight,
+            id_column=self.id_column,
+            text_column=self.text_column,
+        )
 
     def _get_relevant_documents(
         self, query: str, *, run_manager: CallbackManagerForRetrieverRun
@@ -89,13 +79,7 @@ class EnergyRetriever(BaseRetriever):
         return await run_in_executor(None, self._found, query, vector)
 
     def _found(self, query: str, vector: Any) -> list[Document]:
-        if self.hybrid:
-            assert isinstance(self._host, HybridHost)
-            hits = self._host.find_hybrid(
-                query, self.k, self.where, vector=vector, lexical_weight=self.lexical_weight
-            )
-        else:
-            hits = self._host.find(query if vector is None else vector, self.k, self.where)
+        hits = self._finder.find(query, self.k, self.where, vector=vector)
         return [
             Document(
                 page_content=hit.text,

@@ -8,5 +8,6 @@ optional("llama_index.core", "llamaindex")
 
 from energy_llamaindex.embedding import OpticalEmbedding  # noqa: E402
 from energy_llamaindex.postprocessor import EnergyPostprocessor  # noqa: E402
+from energy_llamaindex.retriever import EnergyRetriever  # noqa: E402
 
-__all__ = ["EnergyPostprocessor", "OpticalEmbedding"]
+__all__ = ["EnergyPostprocessor", "EnergyRetriever", "OpticalEmbedding"]

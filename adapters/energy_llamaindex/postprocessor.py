@@ -13,7 +13,7 @@ from llama_index.core.postprocessor.types import BaseNodePostprocessor
 from llama_index.core.schema import MetadataMode, NodeWithScore, QueryBundle
 from pydantic import Field, PrivateAttr
 
-from energy_plugin.candidates import CandidateRanker, Candidates, lexical_scores
+from energy_plugin.candidates import CandidateRanker, Candidates, keys_of, lexical_scores
 from energy_plugin.errors import InvalidInputError
 
 
@@ -38,8 +38,8 @@ class EnergyPostprocessor(BaseNodePostprocessor):
         Nodes to keep; all by default.
     lexical_key : str, optional
         Where a node has its score by words, as of a BM25 retriever: "score" is the node's own,
-        any other a key of its metadata. The scores join the ranking; a node without one matches
-        no word.
+        any other a key of its metadata, which one node at least must have. The scores join the
+        ranking; a node without one matches no word.
     lexical_weight : float, optional
         Share of the words, 0 to 1; a middle one if not given.
     id_column : str, default "id"
@@ -142,10 +142,11 @@ class EnergyPostprocessor(BaseNodePostprocessor):
     ) -> list[NodeWithScore]:
         lexical = None
         if (key := self.lexical_key) is not None:
-            found = [
-                each.score if key == "score" else each.node.metadata.get(key) for each in nodes
-            ]
-            lexical = lexical_scores(found, key)
+            if key == "score":
+                lexical = lexical_scores([each.score for each in nodes], key)
+            else:
+                metas = [each.node.metadata for each in nodes]
+                lexical = lexical_scores([each.get(key) for each in metas], key, keys_of(metas))
         ranking = self._ranker.order(
             query,
             candidates,

@@ -10,7 +10,9 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from energy_plugin.candidates.finder import Finder as Finder
     from energy_plugin.candidates.gather import Candidates as Candidates
+    from energy_plugin.candidates.gather import keys_of as keys_of
     from energy_plugin.candidates.gather import lexical_scores as lexical_scores
     from energy_plugin.candidates.hosts import Host as Host
     from energy_plugin.candidates.hosts import HybridHost as HybridHost
@@ -21,9 +23,11 @@ if TYPE_CHECKING:
 _HOMES = {
     "CandidateRanker": "ranker",
     "Candidates": "gather",
+    "Finder": "finder",
     "Hit": "hosts",
     "Host": "hosts",
     "HybridHost": "hosts",
+    "keys_of": "gather",
     "lexical_scores": "gather",
     "as_host": "hosts",
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -112,7 +112,14 @@ class Candidates:
         return matrix
 
 
-def lexical_scores(values: Sequence[Any], name: str) -> NDArray[np.float32]:
+def keys_of(metadata: Iterable[Mapping[str, Any]]) -> set[str]:
+    """All keys of some documents' metadata."""
+    return set().union(*metadata)
+
+
+def lexical_scores(
+    values: Sequence[Any], name: str, keys: Collection[str] | None = None
+) -> NDArray[np.float32]:
     """Scores of another retriever, (c,); 0 where a document has none, which is None.
 
     Parameters
@@ -120,12 +127,20 @@ def lexical_scores(values: Sequence[Any], name: str) -> NDArray[np.float32]:
     values : sequence of length c
     name : str
         Where they were found.
+    keys : collection of str, optional
+        Where they could have been found: `keys_of` the documents' metadata.
 
     Raises
     ------
     InvalidInputError
-        A score is not a number of at least 0.
+        A score is not a number of at least 0, or no document has that key.
     """
+    if keys is not None and name not in keys:
+        raise InvalidInputError(
+            f"No candidate has the key {name!r} that lexical_key names; their metadata has "
+            f"{sorted(keys)}. Name the key that the retriever by words sets, with 0 where no word "
+            "matches, or leave lexical_key out."
+        )
     scores = np.zeros(len(values), dtype=np.float32)
     for at, value in enumerate(values):
         if value is None:

@@ -18,7 +18,7 @@ from support import stack_data
 from support.lancedb_data import embed
 from support.stack_data import IDS, QUERY, QUESTION, TEXTS, VECTORS, by_cosine
 
-from energy_plugin.candidates import CandidateRanker, Hit, HybridHost, as_host
+from energy_plugin.candidates import CandidateRanker, Finder, Hit, HybridHost, as_host
 from energy_plugin.energy import EnergyReranker
 from energy_plugin.errors import InvalidInputError, NotBuiltError
 
@@ -100,7 +100,8 @@ def test_scores_that_a_retriever_hands_over_join_the_ranking(stack):
     assert wanted() != plain
     assert stack() == plain  # scores mean nothing unless they are named
     assert stack(lexical_key="score") == wanted()
-    assert stack(lexical_key="no such") == plain
+    with pytest.raises(InvalidInputError, match=r"No candidate has the key 'scores'"):
+        stack(lexical_key="scores")
     assert stack(lexical_key="score", lexical_weight=1.0) == wanted(1.0)
     assert stack(lexical_key="score", lexical_weight=1.0)[0] == IDS[FIRST[11]]  # 5.5, the best
 
@@ -191,6 +192,61 @@ def test_a_retriever_runs_the_hybrid_search_of_lancedb(given, worded_lance):
     plain = worded_lance.search(vector).where("year > 2004").limit(6).to_list()
     assert [row["id"] for row in plain] != [row["id"] for row in rows]
     assert asyncio.run(retriever.ainvoke(WORD)) == found
+
+
+def open_worded():
+    """What a stored pipeline of Haystack calls."""
+    return open_worded.host
+
+
+def of_llamaindex(host, **options):
+    from energy_llamaindex import EnergyRetriever as Retriever
+
+    found = Retriever(host, similarity_top_k=6, **options)
+    bundle = QueryBundle(WORD, embedding=QUERY.tolist())
+    nodes = found.retrieve(bundle)
+    assert asyncio.run(found.aretrieve(bundle)) == nodes
+    return [(each.node.node_id, each.score, each.node.text, each.node.metadata) for each in nodes]
+
+
+def of_haystack(host, **options):
+    from energy_haystack import EnergyRetriever as Retriever
+
+    open_worded.host = host
+    given = {"query_embedding": QUERY.tolist(), "top_k": 6}
+    found = Retriever(host, **options).run(WORD, **given)["documents"]
+    stored = Retriever.from_dict(Retriever(open_worded, **options).to_dict())
+    assert stored.run(WORD, **given)["documents"] == found
+    assert asyncio.run(stored.run_async(WORD, **given))["documents"] == found
+    return [(each.id, each.score, each.content, each.meta) for each in found]
+
+
+@pytest.mark.parametrize("stack", [of_llamaindex, of_haystack])
+@pytest.mark.parametrize("host", ["worded_chroma", "worded_lance"])
+def test_retrievers_of_all_stacks_find_the_same(stack, host, request, monkeypatch):
+    monkeypatch.setenv("HAYSTACK_DESERIALIZATION_ALLOWLIST", f"{__name__},energy_haystack")
+    opened = request.getfixturevalue(host)
+    where = "year > 2004" if host == "worded_lance" else {"year": {"$gt": 2004}}
+    for options in ({}, {"hybrid": True}, {"hybrid": True, "lexical_weight": 0.9}):
+        hits = Finder(opened, **options).find(WORD, 6, where, vector=QUERY)
+        expected = [(hit.id, -hit.distance, hit.text, hit.metadata) for hit in hits]
+        assert len(expected) == 6
+        assert stack(opened, where=where, **options) == expected
+    with pytest.raises(InvalidInputError, match="words take no part"):
+        stack(opened, lexical_weight=0.5)
+    with pytest.raises(InvalidInputError, match=r"host must be|got None"):
+        stack(None)
+
+
+def test_retrievers_embed_with_the_model_or_by_the_host(worded_lance):
+    from energy_haystack import EnergyRetriever as ForHaystack
+    from energy_llamaindex import EnergyRetriever as ForLlamaIndex
+
+    wanted = [str(row["id"]) for row in worded_lance.search(QUERY).limit(3).to_list()]
+    nodes = ForLlamaIndex(worded_lance, similarity_top_k=3).retrieve(QUESTION)
+    assert [each.node.node_id for each in nodes] == wanted
+    found = ForHaystack(worded_lance, top_k=3).run(QUESTION)["documents"]
+    assert [each.id for each in found] == wanted
 
 
 def test_hybrid_settings_that_cannot_work_are_refused(chroma_store, lance_store):

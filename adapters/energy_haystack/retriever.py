@@ -1,0 +1,181 @@
+"""A Haystack retriever over a collection or table that is ranked by energy."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from haystack import Document, component, default_from_dict, default_to_dict
+
+from energy_haystack.stored_host import awaited, described, restored
+from energy_plugin.candidates import Finder, Hit
+from energy_plugin.validation import as_k
+
+EMBEDDERS = ("text_embedder",)
+
+
+@component
+class EnergyRetriever:
+    """Find documents by energy distance, without a document store of Haystack's between.
+
+    The question's vector is `query_embedding` of the call, else `text_embedder` makes it, else the
+    host's embedding function.
+
+    Parameters
+    ----------
+    host : object or function
+        An `EnergyCollection` or `EnergyTable`, or an object with the methods of
+        `energy_plugin.candidates.Host`. A function without arguments that opens one is called
+        by `warm_up`; it is what a stored pipeline needs.
+    text_embedder : component, optional
+        What made the host's vectors, where the host has no embedding function.
+    top_k : int, default 10
+        Documents to return.
+    where : optional
+        Filter of the host, applied before ranking: a dict for Chroma, SQL for LanceDB.
+    hybrid : bool, default False
+        Search by words too: a Chroma collection built with ``lexical=True``, or a LanceDB table
+        with a full-text index.
+    lexical_weight : float, optional
+        Share of the words in a hybrid search, 0 to 1; the host's own if not given.
+    id_column, text_column : str
+        LanceDB's columns of ids and texts; its other columns become meta.
+
+    Notes
+    -----
+    The score of a document is the negative energy distance.
+
+    Raises
+    ------
+    InvalidInputError
+        `host` is none of these or does not search by words, or `top_k` no positive integer.
+    """
+
+    def __init__(
+        self,
+        host: Any | Callable[[], Any],
+        *,
+        text_embedder: Any = None,
+        top_k: int = 10,
+        where: Any = None,
+        hybrid: bool = False,
+        lexical_weight: float | None = None,
+        id_column: str = "id",
+        text_column: str = "text",
+    ) -> None:
+        self.host = host
+        self.text_embedder = text_embedder
+        self.top_k = as_k(top_k, name="top_k")
+        self.where = where
+        self.hybrid = hybrid
+        self.lexical_weight = lexical_weight
+        self.id_column = id_column
+        self.text_column = text_column
+        self._finder = None if callable(host) else self._finder_of(host)
+
+    def _finder_of(self, host: Any) -> Finder:
+        return Finder(
+            host,
+            hybrid=self.hybrid,
+            lexical_weight=self.lexical_weight,
+            id_column=self.id_column,
+            text_column=self.text_column,
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Settings as Haystack stores them, the host as the import path of its function.
+
+        Raises
+        ------
+        InvalidInputError
+            The host is an open database.
+        SerializationError
+            Its function is a lambda or stands inside another one.
+        """
+        data: dict[str, Any] = default_to_dict(
+            self,
+            **described(self, EMBEDDERS),
+            top_k=self.top_k,
+            where=self.where,
+            hybrid=self.hybrid,
+            lexical_weight=self.lexical_weight,
+            id_column=self.id_column,
+            text_column=self.text_column,
+        )
+        return data
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> EnergyRetriever:
+        """The component that `to_dict` described.
+
+        Raises
+        ------
+        DeserializationError
+            Haystack does not trust the module of the host's function, see its
+            `allow_deserialization_module`.
+        """
+        made: EnergyRetriever = default_from_dict(cls, restored(data, EMBEDDERS))
+        return made
+
+    def warm_up(self) -> None:
+        """Open the host and load the embedder; nothing the second time."""
+        if self._finder is None:
+            self._finder = self._finder_of(self.host())
+        if hasattr(self.text_embedder, "warm_up"):
+            self.text_embedder.warm_up()
+
+    @component.output_types(documents=list[Document])
+    def run(
+        self,
+        query: str,
+        query_embedding: list[float] | None = None,
+        top_k: int | None = None,
+    ) -> dict[str, Any]:
+        """Find documents: ``{"documents": with their score, nearest first}``.
+
+        Parameters
+        ----------
+        query : str
+        query_embedding : list of float, optional
+            Vector of the question.
+        top_k : int, optional
+            In place of the component's.
+
+        Raises
+        ------
+        InvalidInputError
+            The vector has other dimensions than the rows.
+        NotBuiltError, ForeignFieldError, CorruptFieldError
+            The host's field cannot be used.
+        """
+        vector: Any = query_embedding
+        if vector is None and self.text_embedder is not None:
+            vector = self.text_embedder.run(text=query)["embedding"]
+        return self._found(query, vector, top_k)
+
+    @component.output_types(documents=list[Document])
+    async def run_async(
+        self,
+        query: str,
+        query_embedding: list[float] | None = None,
+        top_k: int | None = None,
+    ) -> dict[str, Any]:
+        """As `run`; embeds with the embedder's asynchronous method where it has one."""
+        vector: Any = query_embedding
+        if vector is None and self.text_embedder is not None:
+            vector = (await awaited(self.text_embedder, text=query))["embedding"]
+        return await asyncio.to_thread(self._found, query, vector, top_k)
+
+    def _found(self, query: str, vector: Any, top_k: int | None) -> dict[str, Any]:
+        if self._finder is None:
+            self.warm_up()
+        assert self._finder is not None
+        k = self.top_k if top_k is None else as_k(top_k, name="top_k")
+        hits = self._finder.find(query, k, self.where, vector=vector)
+        return {"documents": [_document(hit) for hit in hits]}
+
+
+def _document(hit: Hit) -> Document:
+    # Haystack makes an id of what is in a document where it gets none
+    return Document(id=hit.id or "", content=hit.text, meta=hit.metadata, score=-hit.distance)

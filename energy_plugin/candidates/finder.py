@@ -1,0 +1,76 @@
+"""A question in, rows of a host out: what the retrievers of the stacks share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from energy_plugin.candidates.hosts import HybridHost, as_host
+from energy_plugin.errors import InvalidInputError
+from energy_plugin.stored.database import Hit
+
+
+class Finder:
+    """The part of a retriever that is the same in every stack.
+
+    Parameters
+    ----------
+    host : EnergyCollection, EnergyTable or Host
+        See `as_host`.
+    hybrid : bool, default False
+        Search by words too.
+    lexical_weight : float, optional
+        Share of the words in a hybrid search, 0 to 1; the host's own if not given.
+    id_column, text_column : str
+        LanceDB's columns of ids and texts.
+
+    Raises
+    ------
+    InvalidInputError
+        There is no host, it does not search by words, or a share is given without words.
+    """
+
+    def __init__(
+        self,
+        host: Any,
+        *,
+        hybrid: bool = False,
+        lexical_weight: float | None = None,
+        id_column: str = "id",
+        text_column: str = "text",
+    ) -> None:
+        found = as_host(host, id_column=id_column, text_column=text_column)
+        if found is None:
+            raise InvalidInputError(
+                "host must be an EnergyCollection, an EnergyTable or a Host, got None."
+            )
+        if hybrid and not isinstance(found, HybridHost):
+            raise InvalidInputError(
+                f"hybrid=True needs a host that searches by words, got {type(host).__name__} "
+                "without a method find_hybrid. Implement energy_plugin.candidates.HybridHost."
+            )
+        if lexical_weight is not None and not hybrid:
+            raise InvalidInputError(
+                f"lexical_weight is {lexical_weight}, but words take no part. Pass hybrid=True too."
+            )
+        self.host = found
+        self.hybrid = hybrid
+        self.lexical_weight = lexical_weight
+
+    def find(self, question: str, k: int, where: Any = None, *, vector: Any = None) -> list[Hit]:
+        """The k rows nearest to a question, nearest first.
+
+        Parameters
+        ----------
+        question : str
+        k : int
+        where : optional
+            Filter of the host, applied before ranking.
+        vector : array_like of shape (d,), optional
+            Of the question; the host embeds the text if not given.
+        """
+        if not self.hybrid:
+            return self.host.find(question if vector is None else vector, k, where)
+        assert isinstance(self.host, HybridHost)
+        return self.host.find_hybrid(
+            question, k, where, vector=vector, lexical_weight=self.lexical_weight
+        )
