@@ -36,7 +36,7 @@ def main() -> None:
     table = database.create_table("notes", schema=Note, mode="overwrite")
     table.add([{"year": year, "text": text} for year, text in NOTES])
 
-    energy = EnergyTable(table).build()  # adds the energy columns
+    energy = EnergyTable(table).build()
     energy.add([{"year": 2025, "text": "Flow of a hot gas through a supersonic nozzle."}])
 
     for question in ("supersonic flow of a gas", "cells in the blood"):

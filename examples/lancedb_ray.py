@@ -47,7 +47,7 @@ def main(folder: str) -> None:
     config = EnergyConfig(seed=7)
     on_cluster = EnergyTable(tables[0]).build(config, engine="ray", sample=2000)
     ray.shutdown()
-    EnergyTable(tables[1]).build(config, sample=2000)
+    EnergyTable(tables[1]).build(config, sample=2000, layout="columns")
 
     columns = ["id", "energy_lambda", "energy_dispersion", "energy_cell", "energy_residual"]
     one, other = (table.to_arrow().select(columns).sort_by("id") for table in tables)

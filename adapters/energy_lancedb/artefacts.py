@@ -9,10 +9,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from energy_lancedb.host import clean, clear, in_history, open_or_none, put
+from energy_lancedb.beside import clean, clear, in_history, open_or_none, put
+from energy_lancedb.claims import Claims
 from energy_lancedb.pointer import Pointer, outdated_rows, rows_of
 from energy_plugin.errors import CorruptFieldError
-from energy_plugin.stored.moments import Moment, reached
 
 CHUNK_BYTES = 1 << 20
 SCHEMA = pa.schema(
@@ -45,7 +45,6 @@ class Artefacts:
         self.name = name
         self._connection = connection
         self._namespace = namespace
-        self._place = {"namespace_path": namespace} if namespace else {}
 
     def _open(self) -> Any | None:
         table = open_or_none(self._connection, self.name, self._namespace)
@@ -104,24 +103,24 @@ class Artefacts:
         where = f"generation = {int(generation)} AND sha256 = '{sha256}'"
         failure = f"has 0 chunks, expected {chunks}"
         for depth, found in enumerate(in_history(table, where, ["chunk", "data"])):
-            blob = b"".join(found.sort_by("chunk")["data"].to_pylist())
-            if found.num_rows == chunks and hashlib.sha256(blob).hexdigest() == sha256:
+            parts = _chunks(found)
+            blob = b"".join(parts)
+            if len(parts) == chunks and hashlib.sha256(blob).hexdigest() == sha256:
                 return blob
             if depth == 0:
-                whole = found.num_rows == chunks
-                counts = f"has {found.num_rows} chunks, expected {chunks}"
+                whole = len(parts) == chunks
+                counts = f"has {len(parts)} chunks, expected {chunks}"
                 failure = "fails its checksum" if whole else counts
         raise CorruptFieldError(
             f"Generation {generation} in the artefact table {self.name!r} {failure}. {remedy}"
         )
 
-    def drop_outdated(self, current: Pointer, replaced: Pointer | None) -> None:
-        """Drop what is no longer needed once `current` is published."""
+    def drop_outdated(self, current: Pointer, replaced: Pointer | None, claims: Claims) -> None:
+        """Drop what is no longer needed once `current` is published, and nobody points to."""
         table = self._open()
-        if table is None:
-            return
-        clear(table, outdated_rows(current, replaced))
-        self.clean(None)
+        if table is not None:
+            claims.delete(table, self.name, outdated_rows(current, replaced))
+            self.clean(None)
 
     def clean(self, older_than: timedelta | None) -> None:
         """Remove old versions, by default those of more than seven days."""
@@ -135,8 +134,7 @@ class Artefacts:
         if table is None:
             return False
         rows = table.search().where(rows_of(pointer)).select(["chunk", "data"]).to_arrow()
-        blob = b"".join(rows.sort_by("chunk")["data"].to_pylist())
-        return hashlib.sha256(blob).hexdigest() == pointer.sha256
+        return hashlib.sha256(b"".join(_chunks(rows))).hexdigest() == pointer.sha256
 
     def revive(self, pointer: Pointer) -> None:
         """Write a field back that only older versions of this table hold.
@@ -151,8 +149,16 @@ class Artefacts:
                 pointer.generation, self.read(pointer.generation, pointer.chunks, pointer.sha256)
             )
 
-    def drop(self) -> None:
-        """Drop the table, if there is one."""
-        if self._open() is not None:
-            reached(Moment.WRITING)
-            self._connection.drop_table(self.name, **self._place)
+    def drop(self, claims: Claims) -> None:
+        """Drop the table, if there is one; where others point to it, all but what they need."""
+        table = self._open()
+        if table is not None:
+            claims.delete(table, self.name)
+
+
+def _chunks(rows: pa.Table) -> list[bytes]:
+    """Chunks of one field in their order; two writers may have written it at once."""
+    by_number: dict[int, bytes] = dict(
+        zip(rows["chunk"].to_pylist(), rows["data"].to_pylist(), strict=True)
+    )
+    return [by_number[number] for number in sorted(by_number)]

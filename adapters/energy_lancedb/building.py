@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from energy_lancedb.blocks import HostRows, fitted_rows, plan_of
+from energy_lancedb.column_layout import ColumnLayout
 from energy_lancedb.companion_layout import keys_of
-from energy_lancedb.fragments import SAMPLE_ROWS, SampledRows, read_sample
+from energy_lancedb.fragments import SAMPLE_ROWS, SampledRows, mapped_rows, read_sample
 from energy_lancedb.host import ROWID, Host, prints_of
 from energy_lancedb.layout import FittedRows
 from energy_lancedb.live import LiveTable
@@ -96,7 +97,7 @@ class Builder:
             column = self.live.column or (previous.vector_column if previous else None)
             column, dim = self.host.vector_column(column)
             if layout == "auto":
-                layout = "columns" if self.host.has_dataset() else "companion"
+                layout = self._layout(previous, engine)
             if layout == "companion" and engine != "local":
                 raise InvalidInputError(
                     f"engine={engine!r} writes the columns into the table, which needs pylance to "
@@ -119,7 +120,8 @@ class Builder:
                     dim,
                     plan,
                     config,
-                    mapped=layout == "columns" and (engine == "ray" or limit < count),
+                    layout=layout,
+                    mapped=engine == "ray" or (limit < count and self.host.has_dataset()),
                     sample=limit,
                     engine=engine,
                     show_progress_bar=show_progress_bar,
@@ -132,6 +134,15 @@ class Builder:
             read = fitting - started
         return BuildTimes(read, fitted - fitting, written - fitted)
 
+    def _layout(self, previous: Pointer | None, engine: str) -> str:
+        """That of the field there is; otherwise the one that leaves the table as it is."""
+        inside = engine == "ray"
+        if previous is not None:
+            inside |= previous.layout == "columns"
+        else:
+            inside |= bool(ColumnLayout(self.host).own_columns())  # one of them was dropped
+        return "columns" if inside and self.host.has_dataset() else "companion"
+
     def _fit_at_once(
         self,
         column: str,
@@ -139,6 +150,7 @@ class Builder:
         plan: Plan | None,
         config: EnergyConfig,
         *,
+        layout: str,
         mapped: bool,
         sample: int,
         engine: str,
@@ -178,6 +190,9 @@ class Builder:
             return index.field, rows, read
         blob = index.field.to_bytes()
         sampled = SampledRows(blob, vectors.rowids, prints, index.columns, engine, self.live.device)
+        if layout == "companion":
+            source = self.host.dataset()
+            return index.field, mapped_rows(source, column, dim, sampled, version), read
         if plan is not None:
             memory.give_back()
             batch = max(1, plan.block_values // dim)

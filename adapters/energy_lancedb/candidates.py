@@ -9,8 +9,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from energy_lancedb.columns import NAMES
-from energy_lancedb.host import ROWID, Host, is_vector, prints_of, vectors_of
+from energy_lancedb.columns import NAMES, is_vector
+from energy_lancedb.host import ROWID, Host, prints_of, vectors_of
 from energy_lancedb.live import LiveTable
 from energy_lancedb.pointer import Pointer, pointer_of
 from energy_lancedb.snapshot import Snapshot

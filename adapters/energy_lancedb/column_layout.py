@@ -18,6 +18,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from energy_lancedb.claims import Claims
 from energy_lancedb.cluster import run_on_ray
 from energy_lancedb.columns import NAMES, OWN
 from energy_lancedb.fragments import (
@@ -97,7 +98,7 @@ class ColumnLayout:
         self.host.latest()
         return NAMES[3] + NEXT in self.host.schema.names
 
-    def _own_columns(self) -> list[str]:
+    def own_columns(self) -> list[str]:
         """The energy columns in the table, unless they are a user's own."""
         schema = self.host.schema
         present = [name for name in NAMES if name in schema.names]
@@ -106,7 +107,7 @@ class ColumnLayout:
 
     def _refuse_foreign_columns(self) -> None:
         present = [name for name in NAMES if name in self.host.schema.names]
-        if present and not self._own_columns():
+        if present and not self.own_columns():
             raise InvalidInputError(
                 f"Table {self.host.name!r} has columns {present} that this plugin did not write. "
                 "Rename or drop them, or store the energy beside the table with "
@@ -148,6 +149,7 @@ class ColumnLayout:
             suffix=NEXT,
             metadata={KEY: replace(pointer, files=files).to_json()},
             rows=rows if isinstance(rows, SampledRows) else None,
+            branch=self.host.branch,
         )
 
     def _describe_next(self, metadata: dict[str, str]) -> None:
@@ -330,19 +332,34 @@ class ColumnLayout:
             remarks.append(f"{NAMES[2]} has no index, which filters on it would use")
         return remarks
 
-    def clean(self, older_than: timedelta | None) -> None:
+    def drop_outdated(self, current: Pointer, replaced: Pointer | None, claims: Claims) -> None:
+        """Nothing stands beside the host table."""
+
+    def adopt(self, pointer: Pointer, own: Pointer) -> None:
+        """Point to the copy of the field; the columns are the table's own."""
+
+        def flip() -> None:
+            self.host.latest()
+            current = pointer_of(self.host.schema)
+            if current is not None and current.same_field(pointer):
+                text = replace(current, artefacts=own.artefacts).to_json()
+                self.host.table.update_field_metadata({"path": NAMES[3], "metadata": {KEY: text}})
+
+        self._retry(flip)
+
+    def clean(self, pointer: Pointer, older_than: timedelta | None) -> None:
         """Nothing stands beside the host table."""
 
     def revive(self, pointer: Pointer) -> None:
         """The columns came back with the host table's version."""
 
-    def drop(self) -> None:
+    def drop(self, claims: Claims) -> None:
         """Remove the columns, and with them the pointer."""
         self._drop_suffixed()
 
         def drop() -> None:
             self.host.latest()
-            present = self._own_columns()
+            present = self.own_columns()
             if present:
                 reached(Moment.WRITING)
                 self.host.table.drop_columns(present)

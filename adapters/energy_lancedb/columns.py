@@ -25,6 +25,8 @@ as long as its planes.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,7 +36,7 @@ from numpy.typing import NDArray
 
 from energy_plugin.energy import EnergyColumns
 from energy_plugin.energy.codec.rotation import splitmix64
-from energy_plugin.errors import CorruptFieldError
+from energy_plugin.errors import CorruptFieldError, InvalidInputError
 
 NAMES = ("energy_lambda", "energy_dispersion", "energy_cell", "energy_residual")
 FINGERPRINT_BYTES = 4
@@ -199,9 +201,37 @@ def _bytes_of(array: Any) -> NDArray[np.uint8]:
     return np.frombuffer(array.buffers()[1], dtype=np.uint8)[start:stop].reshape(-1, width)
 
 
+def refuse_expressions(texts: Iterable[Any], beside: set[str]) -> None:
+    """Refuse conditions and expressions on energy columns that stand beside the table.
+
+    Parameters
+    ----------
+    texts : iterable of str or lancedb.expr.Expr
+    beside : set of str
+        Names of energy columns that are not the table's.
+
+    Raises
+    ------
+    InvalidInputError
+    """
+    for text in texts:
+        written = text if isinstance(text, str) else str(getattr(text, "to_sql", lambda: "")())
+        named = sorted(set(re.findall(r"\w+", written)) & beside)
+        if named:
+            raise InvalidInputError(
+                f"{written!r} reads {named}, which stand beside the table. Select them by name, "
+                "or store them in the table: EnergyTable(table).build(layout='columns')."
+            )
+
+
 def scatter(arrays: list[pa.Array], where: NDArray[np.int64], n: int) -> list[pa.Array]:
     """Spread arrays over n rows, null elsewhere; `where` holds the row of each value."""
     picks = np.full(n, -1, dtype=np.int64)
     picks[where] = np.arange(len(where))
     indices = pa.array(picks, mask=picks < 0)
     return [array.take(indices) for array in arrays]
+
+
+def is_vector(kind: Any) -> bool:
+    """Whether an Arrow type is that of a vector column."""
+    return bool(pa.types.is_fixed_size_list(kind) and pa.types.is_floating(kind.value_type))

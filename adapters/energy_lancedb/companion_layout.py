@@ -18,16 +18,17 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from energy_lancedb.artefacts import KEPT
+from energy_lancedb.beside import FIELDS, ROWS, clean, clear, in_history, open_or_none, put
+from energy_lancedb.claims import Claims
 from energy_lancedb.columns import NAMES
-from energy_lancedb.host import Host, clean, clear, in_history, open_or_none, prints_of, put
+from energy_lancedb.host import Host, prints_of
 from energy_lancedb.layout import Encode, FittedRows, LoadedRows, match
-from energy_lancedb.pointer import KEY, Pointer, outdated_rows, replaced_pointer, rows_of
+from energy_lancedb.pointer import Pointer, outdated_rows, replaced_pointer, rows_of
 from energy_plugin.energy import EnergyColumns
 from energy_plugin.errors import CorruptFieldError
 from energy_plugin.stored import Changes
 from energy_plugin.stored.moments import Moment, reached
 
-SUFFIX = "__energy_rows"
 WRITE_BYTES = 8 << 20  # of residuals that are handed over at a time; what they become is more
 
 
@@ -48,15 +49,14 @@ class CompanionLayout:
 
     def __init__(self, host: Host) -> None:
         self.host = host
-        self.name = host.name + SUFFIX
-        self._place = {"namespace_path": host.namespace} if host.namespace else {}
 
-    def _open(self) -> Any | None:
-        return open_or_none(self.host.connection, self.name, self.host.namespace)
+    def _open(self, fields: str) -> Any | None:
+        """The table of rows beside that of fields of this name."""
+        return open_or_none(self.host.connection, fields + ROWS, self.host.namespace)
 
     def publish(self, pointer: Pointer, rows: FittedRows) -> Pointer | None:
         """Write a new generation and flip the pointer; returns the one it replaced."""
-        table = self._open()
+        table = self._open(pointer.artefacts)
         keys, first = np.unique(rows.keys(), return_index=True)
         if table is not None:
             clear(table, rows_of(pointer))  # left over by a build that broke off
@@ -64,12 +64,10 @@ class CompanionLayout:
         for start in range(0, len(keys), step):
             of = first[start : start + step]
             some = rows.columns.take(of), rows.fingerprints[of]
-            self._write(_rows(pointer, keys[start : start + step], *some))
+            self._write(pointer, _rows(pointer, keys[start : start + step], *some))
         reached(Moment.COLUMNS_WRITTEN)
         replaced = self._flip(pointer)
         reached(Moment.FLIPPED)
-        self._drop_outdated(pointer, replaced)
-        reached(Moment.SWEPT)
         return replaced
 
     def _flip(self, pointer: Pointer) -> Pointer | None:
@@ -77,44 +75,52 @@ class CompanionLayout:
             self.host.latest()
             replaced = replaced_pointer(self.host.schema)
             reached(Moment.WRITING)
-            self.host.table.update_field_metadata(
-                {"path": pointer.vector_column, "metadata": {KEY: pointer.to_json()}}
-            )
+            self.host.describe(pointer.vector_column, pointer.to_json())
             return replaced
 
         replaced = self.host.insist(flip)
         self.host.latest()
         return replaced
 
-    def _drop_outdated(self, current: Pointer, replaced: Pointer | None) -> None:
-        table = self._open()
+    def drop_outdated(self, current: Pointer, replaced: Pointer | None, claims: Claims) -> None:
+        """Drop rows that nobody points to once `current` is published."""
+        table = self._open(current.artefacts)
         if table is not None:
-            clear(table, outdated_rows(current, replaced))
-            self.clean(None)
+            claims.delete(table, current.artefacts, outdated_rows(current, replaced))
+            self.clean(current, None)
+        reached(Moment.SWEPT)
 
-    def clean(self, older_than: timedelta | None) -> None:
+    def clean(self, pointer: Pointer, older_than: timedelta | None) -> None:
         """Remove old versions of the companion, by default those of more than seven days."""
-        table = self._open()
+        table = self._open(pointer.artefacts)
         if table is not None:
             clean(table, KEPT if older_than is None else older_than)
 
     def revive(self, pointer: Pointer) -> None:
         """Write columns back that only older versions of the companion hold."""
-        table = self._open()
+        table = self._open(pointer.artefacts)
         if table is None or table.count_rows(rows_of(pointer)) == 0:
-            stored = self._stored(pointer)
-            columns, prints = pointer.format.from_arrow(stored)
-            keys = stored["key"].to_numpy().astype(np.uint64)
-            self._write(_rows(pointer, keys, columns, prints))
+            self._copy(pointer, pointer)
 
-    def _write(self, rows: pa.Table) -> None:
-        put(self.host.connection, self.name, rows, self.host.namespace)
+    def adopt(self, pointer: Pointer, own: Pointer) -> None:
+        """Copy the columns of another table's companion, and point to the copy."""
+        self._copy(pointer, own)
+        self._flip(own)
+
+    def _copy(self, source: Pointer, target: Pointer) -> None:
+        stored = self._stored(source)
+        columns, prints = source.format.from_arrow(stored)
+        keys = stored["key"].to_numpy().astype(np.uint64)
+        self._write(target, _rows(target, keys, columns, prints))
+
+    def _write(self, pointer: Pointer, rows: pa.Table) -> None:
+        put(self.host.connection, pointer.artefacts + ROWS, rows, self.host.namespace)
 
     def _stored(self, pointer: Pointer) -> pa.Table:
-        table = self._open()
+        table = self._open(pointer.artefacts)
         if table is None:
             raise CorruptFieldError(
-                f"The table {self.name!r} with the energy columns is missing. "
+                f"The table {pointer.artefacts + ROWS!r} with the energy columns is missing. "
                 "Write a new field with EnergyTable(table).build()."
             )
         schema = pa.schema([pa.field("key", pa.uint64()), *pointer.format.fields()])
@@ -123,7 +129,7 @@ class CompanionLayout:
             return stored.cast(schema)
         except pa.ArrowInvalid as error:
             raise CorruptFieldError(
-                f"The residuals in {self.name!r} are damaged ({error}). "
+                f"The residuals in {pointer.artefacts + ROWS!r} are damaged ({error}). "
                 "Write a new field with EnergyTable(table).build()."
             ) from error
 
@@ -154,7 +160,7 @@ class CompanionLayout:
             keys, first = np.unique(keys_of(loaded.stale_vectors), return_index=True)
             vectors = loaded.stale_vectors[first]
             columns = encode(loaded.stale[first], vectors)
-            self._write(_rows(pointer, keys, columns, prints_of(vectors)))
+            self._write(pointer, _rows(pointer, keys, columns, prints_of(vectors)))
         return loaded.pending
 
     def tidy(self) -> None:
@@ -164,19 +170,20 @@ class CompanionLayout:
         """Nothing that a user sees."""
         return []
 
-    def drop(self) -> None:
-        """Remove the pointer, then the table."""
+    def drop(self, claims: Claims) -> None:
+        """Remove the pointer, then the rows that no other table points to."""
         self.host.latest()
-        for column in self.host.schema:
-            if KEY.encode() in (column.metadata or {}) and column.name not in NAMES:
-                reached(Moment.WRITING)
-                self.host.table.update_field_metadata(
-                    {"path": column.name, "metadata": {KEY: None}}
-                )
+        previous = replaced_pointer(self.host.schema)
+        column = previous.vector_column if previous is not None else ""
+        self.host.insist(lambda: self.host.describe(column, None), move=True)
         self.host.latest()
-        if self._open() is not None:
-            reached(Moment.WRITING)
-            self.host.connection.drop_table(self.name, **self._place)
+        self.drop_rows(self.host.name + FIELDS, claims)
+
+    def drop_rows(self, fields: str, claims: Claims) -> None:
+        """Remove the rows beside a table of fields, but for those that are pointed to."""
+        table = self._open(fields)
+        if table is not None:
+            claims.delete(table, fields)
 
 
 def _rows(

@@ -19,8 +19,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from energy_lancedb.columns import RowFormat, scatter
+from energy_lancedb.companion_layout import keys_of
 from energy_lancedb.host import ROWID, HostVectors, prints_of, vectors_of
-from energy_lancedb.layout import match
+from energy_lancedb.layout import FittedRows, match
 from energy_lancedb.streaming import streamed
 from energy_plugin.energy import EnergyColumns
 from energy_plugin.stored.moments import Moment, reached
@@ -73,6 +74,7 @@ class MapJob:
     suffix: str
     metadata: dict[str, str]
     rows: SampledRows | None = None  # for `map_fragment`
+    branch: str | None = None
 
 
 # -- the sample
@@ -116,19 +118,27 @@ def _by_address(table: pa.Table, column: str, dim: int) -> HostVectors:
 _mappers: dict[str, Any] = {}  # the last one used in this process, by its inputs
 
 
-def _mapper(job: MapJob) -> Any:
+def _mapper(rows: SampledRows) -> Any:
     from energy_plugin.energy import EnergyField
     from energy_plugin.energy.fit.mapping import RowMapper
 
-    assert job.rows is not None
-    digest = hashlib.sha256(job.rows.field)
-    digest.update(job.rows.addresses.tobytes() + str(job.rows.device).encode())
+    digest = hashlib.sha256(rows.field)
+    digest.update(rows.addresses.tobytes() + str(rows.device).encode())
     key = digest.hexdigest()
     if key not in _mappers:
         _mappers.clear()
-        field = EnergyField.from_bytes(job.rows.field)
-        _mappers[key] = RowMapper(field, job.rows.columns, device=job.rows.device)
+        field = EnergyField.from_bytes(rows.field)
+        _mappers[key] = RowMapper(field, rows.columns, device=rows.device)
     return _mappers[key]
+
+
+def _opened(job: MapJob) -> Any:
+    import lance
+
+    if job.branch is None:
+        return lance.dataset(job.uri, version=job.version, storage_options=job.storage_options)
+    dataset = lance.dataset(job.uri, storage_options=job.storage_options)
+    return dataset.checkout_version((job.branch, job.version))
 
 
 def map_fragment(job: MapJob, number: int) -> tuple[Any, Any]:
@@ -143,7 +153,7 @@ def map_fragment(job: MapJob, number: int) -> tuple[Any, Any]:
     import lance
 
     assert job.rows is not None
-    dataset = lance.dataset(job.uri, version=job.version, storage_options=job.storage_options)
+    dataset = _opened(job)
     schema = pa.schema(job.form.fields(suffix=job.suffix, metadata=job.metadata))
 
     @lance.batch_udf(output_schema=schema)
@@ -188,15 +198,46 @@ def _columns(job: MapJob, batch: pa.RecordBatch, addresses: NDArray[np.uint64]) 
     if len(found.rowids) == 0:
         return [pa.nulls(batch.num_rows, kind) for kind in job.form.types()]
     prints = prints_of(found.matrix)
-    positions, fitted = match(job.rows.addresses, found.rowids)
-    if fitted.any():
-        fitted &= job.rows.fingerprints[positions] == prints
-    parts = [job.rows.columns.take(positions[fitted])]
-    if not fitted.all():
-        parts.append(_mapper(job).columns(found.matrix[~fitted]))
-    order = np.argsort(np.concatenate([np.flatnonzero(fitted), np.flatnonzero(~fitted)]))
-    arrays = job.form.to_arrow(EnergyColumns.concat(parts).take(order), prints)
+    arrays = job.form.to_arrow(_mapped(job.rows, found, prints), prints)
     return scatter(arrays, np.searchsorted(addresses, found.rowids), batch.num_rows)
+
+
+def _mapped(rows: SampledRows, found: HostVectors, prints: NDArray[np.uint32]) -> EnergyColumns:
+    """Columns of some vectors by row address: those of the fit, or else mapped."""
+    positions, fitted = match(rows.addresses, found.rowids)
+    if fitted.any():
+        fitted &= rows.fingerprints[positions] == prints
+    parts = [rows.columns.take(positions[fitted])]
+    if not fitted.all():
+        parts.append(_mapper(rows).columns(found.matrix[~fitted]))
+    order = np.argsort(np.concatenate([np.flatnonzero(fitted), np.flatnonzero(~fitted)]))
+    return EnergyColumns.concat(parts).take(order)
+
+
+def mapped_rows(dataset: Any, column: str, dim: int, rows: SampledRows, version: int) -> FittedRows:
+    """Columns of all rows of a table, by the field and the sample that it was fitted on."""
+    numbers, keys, prints, columns = [], [], [], []
+    scanner = dataset.scanner(
+        columns=[column], with_row_id=True, with_row_address=True, batch_size=rows.batch_rows
+    )
+    for batch in scanner.to_batches():
+        table = pa.Table.from_batches([batch])
+        found = _by_address(table, column, dim)
+        if len(found.rowids) == 0:
+            continue
+        positions, _ = match(table[ADDRESS].to_numpy().astype(np.uint64), found.rowids)
+        numbers.append(table[ROWID].to_numpy().astype(np.uint64)[positions])
+        keys.append(keys_of(found.matrix))
+        prints.append(prints_of(found.matrix))
+        columns.append(_mapped(rows, found, prints[-1]))
+    hashes = np.concatenate(keys)
+    return FittedRows(
+        version=version,
+        rowids=np.concatenate(numbers),
+        keys=lambda: hashes,
+        fingerprints=np.concatenate(prints),
+        columns=EnergyColumns.concat(columns),
+    )
 
 
 # -- all fragments

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import logging
 import random
-import re
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from energy_lancedb.columns import NAMES, is_vector
+from energy_lancedb.pointer import KEY
 from energy_plugin._lazy import optional
 from energy_plugin.energy.upkeep.fingerprint import fingerprint
 from energy_plugin.errors import EnergyPluginError, InvalidInputError
-from energy_plugin.stored.moments import Moment, reached
 
 T = TypeVar("T")
 ROWID = "_rowid"
@@ -110,6 +109,7 @@ class Host:
         self.seen: int | None = None  # the version that `latest` has found
         self.written = 0  # commits of this object
         self._schema: Any = None  # of that version
+        self._opens: bool | None = None  # whether pylance has opened the storage
 
     @property
     def name(self) -> str:
@@ -117,11 +117,60 @@ class Host:
         return str(self.table.name)
 
     @property
+    def branch(self) -> str | None:
+        """Name of the branch that the handle is on; None for the main one."""
+        ask = getattr(self.table, "current_branch", None)
+        return None if ask is None else ask()
+
+    @property
     def schema(self) -> Any:
-        """Arrow schema of the version that `latest` has found."""
+        """Arrow schema of the version that `latest` has found.
+
+        The plugin's entry in the table's own metadata, which LanceDB does not show, is among
+        the metadata of the schema.
+        """
         if self._schema is None:
-            self._schema = self.table.schema
+            schema = self.table.schema
+            entry = self._metadata().get(KEY)
+            if entry:
+                schema = schema.with_metadata({**(schema.metadata or {}), KEY: entry})
+            self._schema = schema
         return self._schema
+
+    def _metadata(self) -> dict[str, str]:
+        """The table's own metadata; none where pylance cannot open the storage."""
+        try:
+            dataset = self.dataset()
+        except Exception:
+            if self._opens:  # it could before
+                raise
+            return {}
+        self._opens = True
+        return dict(getattr(dataset, "metadata", None) or {})
+
+    def describe(self, column: str, text: str | None) -> None:
+        """Store the plugin's entry, or remove it; in one commit where there is none elsewhere.
+
+        It goes into the table's own metadata, and where pylance cannot write these into those of
+        the vector column. After an entry in the one place, that in the other is removed.
+
+        Parameters
+        ----------
+        column : str
+            The vector column.
+        text : str, optional
+        """
+        beside = self.has_dataset() and hasattr(self.dataset(), "update_metadata")
+        if beside and (text is not None or self._metadata().get(KEY)):
+            self.dataset().update_metadata({KEY: text})
+            self.latest()
+        if not beside and text is not None:
+            self.table.update_field_metadata({"path": column, "metadata": {KEY: text}})
+            return
+        for one in self.table.schema:
+            if KEY.encode() in (one.metadata or {}) and one.name not in NAMES:
+                self.table.update_field_metadata({"path": one.name, "metadata": {KEY: None}})
+                self.latest()
 
     def latest(self) -> int:
         """Go to the table's latest version, or to the one checked out, and return it."""
@@ -261,47 +310,6 @@ def insist(name: str, commit: Callable[[], T], between: Callable[[], Any] | None
     raise AssertionError
 
 
-def put(connection: Any, name: str, rows: pa.Table, namespace: list[str] | None = None) -> None:
-    """Add rows to a table of the plugin's own, which is made where there is none."""
-    place = {"namespace_path": namespace} if namespace else {}
-
-    def commit() -> None:
-        table = open_or_none(connection, name, namespace)
-        reached(Moment.WRITING)
-        if table is not None:
-            table.add(rows)
-            return
-        try:
-            connection.create_table(name, rows, **place)
-        except Exception:
-            table = open_or_none(connection, name, namespace)
-            if table is None:
-                raise
-            table.add(rows)  # another process has just made it
-
-    insist(name, commit)
-
-
-def clear(table: Any, where: str) -> None:
-    """Delete rows of a table of the plugin's own."""
-
-    def commit() -> None:
-        reached(Moment.WRITING)
-        table.delete(where)
-
-    insist(str(table.name), commit, table.checkout_latest)
-
-
-def clean(table: Any, older_than: timedelta) -> None:
-    """Compact a table of the plugin's own and remove its old versions."""
-
-    def commit() -> None:
-        reached(Moment.WRITING)
-        table.optimize(cleanup_older_than=older_than)
-
-    insist(str(table.name), commit, table.checkout_latest)
-
-
 def joined(filters: Sequence[Any]) -> Any:
     """One condition; older releases of LanceDB keep only the last of several."""
     if len(filters) == 1:
@@ -310,43 +318,9 @@ def joined(filters: Sequence[Any]) -> Any:
     return " AND ".join(f"({text})" for text in texts)
 
 
-def open_or_none(connection: Any, name: str, namespace: list[str] | None = None) -> Any | None:
-    """A table of the database, or None if it does not exist."""
-    try:
-        return connection.open_table(name, **({"namespace_path": namespace} if namespace else {}))
-    except Exception as error:  # each kind of database has its own
-        if re.search("not found|does not exist", str(error), re.IGNORECASE):
-            return None
-        raise
-
-
-def in_history(table: Any, where: str, columns: list[str]) -> Iterator[pa.Table]:
-    """Rows that match, in each version of a table that has any, the newest version first.
-
-    Parameters
-    ----------
-    table : lancedb.table.LanceTable
-        A handle of the caller's own: it is moved through the versions.
-    """
-    versions = None
-    while versions is None or versions:
-        if versions:
-            table.checkout(versions.pop())
-        found = table.search().where(where).select(columns).to_arrow()
-        if found.num_rows:
-            yield found
-        if versions is None:
-            versions = sorted(int(v["version"]) for v in table.list_versions())[:-1]
-
-
 def prints_of(matrix: NDArray[np.float32]) -> NDArray[np.uint32]:
     """Fingerprint of each row, also of no row at all."""
     return fingerprint(matrix) if len(matrix) else np.empty(0, dtype=np.uint32)
-
-
-def is_vector(kind: Any) -> bool:
-    """Whether an Arrow type is that of a vector column."""
-    return bool(pa.types.is_fixed_size_list(kind) and pa.types.is_floating(kind.value_type))
 
 
 def is_conflict(error: Exception) -> bool:

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from energy_lancedb.beside import FIELDS, open_or_none
 from energy_lancedb.blocks import HostRows, host_bytes, plan_of
 from energy_lancedb.building import Builder
+from energy_lancedb.claims import Claims
 from energy_lancedb.columns import NAMES
-from energy_lancedb.companion_layout import keys_of
+from energy_lancedb.companion_layout import CompanionLayout
 from energy_lancedb.fragments import SampledRows
 from energy_lancedb.host import ROWID, prints_of
+from energy_lancedb.keys import keys_of
 from energy_lancedb.layout import FittedRows, match
 from energy_lancedb.layouts import layout_of
 from energy_lancedb.live import LiveTable
@@ -28,6 +33,8 @@ from energy_plugin.stored.moments import Moment, reached
 if TYPE_CHECKING:
     from energy_lancedb.snapshot import Snapshot
     from energy_plugin.energy import EnergyColumns, EnergyConfig, EnergyField, EnergyIndex
+
+log = logging.getLogger(__name__)
 
 
 class TableKeeper:
@@ -123,11 +130,37 @@ class TableKeeper:
             config=field.config.to_dict(),
             mixed=bool((stored_bits(rows.columns.residual, field.dim) < field.config.bits).any()),
         )
-        replaced = layout_of(layout, self.host).publish(pointer, rows)
+        place = layout_of(layout, self.host)
+        replaced = place.publish(pointer, rows)
+        claims = Claims(self.host)
         if replaced is not None and replaced.layout != layout:
-            layout_of(replaced.layout, self.host).drop()
-        artefacts.drop_outdated(pointer, replaced)
+            layout_of(replaced.layout, self.host).drop(claims)
+        place.drop_outdated(pointer, replaced, claims)
+        artefacts.drop_outdated(pointer, replaced, claims)
         self.live.let_go()
+
+    # -- the field of another table
+
+    def owns(self, pointer: Pointer) -> bool:
+        """Whether the field is this table's own.
+
+        A copy, and a table that was renamed, has the pointer of the table that it was.
+        """
+        return pointer.artefacts == self.live.artefacts().name
+
+    def adopt(self) -> None:
+        """Copy the field of another table beside this one, which is its owner from then on."""
+        pointer = self.live.pointer()
+        if self.owns(pointer):
+            return
+        source, own = self.live.artefacts(pointer.artefacts), self.live.artefacts()
+        log.info("table %r takes a copy of the field in %r", self.host.name, source.name)
+        own.write(
+            pointer.generation, source.read(pointer.generation, pointer.chunks, pointer.sha256)
+        )
+        mine = replace(pointer, artefacts=own.name)
+        layout_of(pointer.layout, self.host).adopt(pointer, mine)
+        self.live.renew()
 
     def refit_within(
         self, config: EnergyConfig | None, memory_limit: int, *, show_progress_bar: bool
@@ -175,6 +208,9 @@ class TableKeeper:
     def refresh(self, *, show_progress_bar: bool = False) -> Changes:
         """See `Keeper.refresh`: one commit."""
         snapshot = self.live.snapshot()
+        if snapshot.pending and not self.owns(snapshot.pointer):
+            self.adopt()
+            snapshot = self.live.snapshot()
 
         def encode(rowids: NDArray[np.uint64], vectors: NDArray[np.float32]) -> EnergyColumns:
             rows, same = snapshot.find_same(rowids, prints_of(vectors))
@@ -231,6 +267,12 @@ class TableKeeper:
                 f"{pointer.artefacts!r}, which a cleaning removes."
             )
             yield Finding("history", message, "repair()")
+        if not self.owns(pointer):
+            message = (
+                f"Table {self.host.name!r} reads the field in {pointer.artefacts!r}, which belongs "
+                "to the table that it is a copy of, or was before it got another name."
+            )
+            yield Finding("borrowed", message, "repair() copies it, build() makes another")
         for message in layout_of(pointer.layout, self.host).leftovers():
             yield Finding("leftover", message, "repair()")
 
@@ -238,7 +280,9 @@ class TableKeeper:
         """See `Keeper.mend`."""
         kinds = {finding.kind for finding in findings}
         pointer = self.live.pointer()
-        if "history" in kinds:
+        if "borrowed" in kinds:
+            self.adopt()
+        elif "history" in kinds:
             self.live.artefacts(pointer.artefacts).revive(pointer)
         if "leftover" in kinds:
             layout_of(pointer.layout, self.host).tidy()
@@ -261,14 +305,21 @@ class TableKeeper:
         """See `Keeper.drop`."""
         self.host.latest()
         previous = replaced_pointer(self.host.schema)
-        names = {f"{self.host.name}__energy"}
-        if previous is not None:
-            names.add(previous.artefacts)
+        claims = Claims(self.host)
         for layout in ("columns", "companion"):
-            layout_of(layout, self.host).drop()
-        for name in names:
-            self.live.artefacts(name).drop()
+            layout_of(layout, self.host).drop(claims)
+        self.live.artefacts().drop(claims)
+        if previous is not None and not self.owns(previous):
+            self._drop_orphan(previous.artefacts, claims)
         self.live.let_go()
+
+    def _drop_orphan(self, fields: str, claims: Claims) -> None:
+        """Drop the tables of a former name, unless a table has that name or points to them."""
+        name = fields.removesuffix(FIELDS)
+        taken = open_or_none(self.host.connection, name, self.host.namespace) is not None
+        if not taken:
+            CompanionLayout(self.host).drop_rows(fields, claims)
+            self.live.artefacts(fields).drop(claims)
 
 
 def _info_of(name: str, snapshot: Snapshot) -> FieldInfo:

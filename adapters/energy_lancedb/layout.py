@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from energy_lancedb.claims import Claims
 from energy_lancedb.pointer import Pointer
 from energy_plugin.energy import EnergyColumns
 from energy_plugin.stored import Changes
@@ -94,7 +95,13 @@ class Layout(Protocol):
     def catch_up(self, pointer: Pointer, encode: Encode) -> Changes:
         """Write the columns of rows that are behind; returns which."""
 
-    def clean(self, older_than: timedelta | None) -> None:
+    def drop_outdated(self, current: Pointer, replaced: Pointer | None, claims: Claims) -> None:
+        """Drop what stands beside the host's table and nobody points to any more."""
+
+    def adopt(self, pointer: Pointer, own: Pointer) -> None:
+        """Copy what stands beside another table, and make `own` the pointer of this one."""
+
+    def clean(self, pointer: Pointer, older_than: timedelta | None) -> None:
         """Remove old versions of tables that the layout keeps beside the host's."""
 
     def revive(self, pointer: Pointer) -> None:
@@ -106,7 +113,7 @@ class Layout(Protocol):
     def leftovers(self) -> list[str]:
         """What `tidy` would do, in words."""
 
-    def drop(self) -> None:
+    def drop(self, claims: Claims) -> None:
         """Remove columns and pointer."""
 
 

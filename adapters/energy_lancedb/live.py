@@ -14,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from energy_lancedb.artefacts import Artefacts
+from energy_lancedb.beside import FIELDS
 from energy_lancedb.fulltext import FullText
 from energy_lancedb.host import ATTEMPTS, Host
-from energy_lancedb.layout import match
+from energy_lancedb.layout import LoadedRows, match
 from energy_lancedb.layouts import layout_of
 from energy_lancedb.pointer import Pointer, embedder_of, pointer_of, replaced_pointer
 from energy_lancedb.snapshot import Snapshot, snapshot_of
@@ -92,10 +93,26 @@ class LiveTable:
                 return cached
             version, pointer, field = self._opened(version)
             loaded = layout_of(pointer.layout, self.host).load(pointer)
+            self._refuse_other_rows(pointer, loaded)
             self._snapshot = snapshot_of(
                 version, pointer, field, loaded, device=self.device, previous=self._snapshot
             )
             return self._snapshot
+
+    def _refuse_other_rows(self, pointer: Pointer, loaded: LoadedRows) -> None:
+        """Refuse a field beside a table whose rows were all replaced.
+
+        Overwriting a table leaves its metadata, and so the pointer. A table that was empty when
+        it was seen last has only been filled.
+        """
+        filled = self._snapshot is not None and len(self._snapshot) == 0
+        if len(loaded.rowids) or not len(loaded.stale) or pointer.layout == "columns" or filled:
+            return
+        raise NotBuiltError(
+            f"None of the {len(loaded.stale)} rows of table {self.host.name!r} is one that its "
+            "energy field was built on: they were all replaced. "
+            "Write a new field with EnergyTable(table).build()."
+        )
 
     def opened(self) -> tuple[Pointer, EnergyField]:
         """Pointer and field of the table's latest version, without the rows.
@@ -313,6 +330,4 @@ class LiveTable:
 
     def artefacts(self, name: str | None = None) -> Artefacts:
         """The table that holds fields."""
-        return Artefacts(
-            self.host.connection, name or f"{self.host.name}__energy", self.host.namespace
-        )
+        return Artefacts(self.host.connection, name or self.host.name + FIELDS, self.host.namespace)

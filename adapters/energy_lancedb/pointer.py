@@ -2,7 +2,8 @@
 
 In the `columns` layout it is metadata of the column ``energy_residual`` and so appears and
 disappears in the very commit that swaps the columns. In the `companion` layout it is metadata
-of the vector column.
+of the table, which leaves the schema as it was, or of the vector column where pylance cannot
+open the storage.
 """
 
 from __future__ import annotations
@@ -13,11 +14,11 @@ import logging
 import re
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from functools import lru_cache
 from typing import Any
 
-from energy_lancedb.columns import RowFormat
+from energy_lancedb.columns import RowFormat, is_vector
 from energy_plugin.energy.codec import packing
 from energy_plugin.energy.config import BIT_CHOICES
 from energy_plugin.errors import CorruptFieldError
@@ -136,20 +137,42 @@ def _entry(metadata: Mapping[bytes, bytes] | None) -> bytes | None:
 def pointer_of(schema: Any) -> Pointer | None:
     """The pointer in an Arrow schema, or None where no field was built.
 
+    A build that changes the layout writes the new pointer before it removes the old one, so the
+    one of the highest generation counts.
+
+    Parameters
+    ----------
+    schema : pyarrow.Schema
+        With the table's own metadata among those of the schema, as `Host.schema` gives it.
+
     Raises
     ------
     CorruptFieldError
         See `Pointer.from_json`.
     """
+    found = []
     if RESIDUAL in schema.names:
-        found = _entry(schema.field(RESIDUAL).metadata)
-        if found is not None:
-            return _read(found)
+        found.append(_entry(schema.field(RESIDUAL).metadata))
+    found.append(_entry(schema.metadata))
     for column in schema:
-        found = _entry(column.metadata)
-        if found is not None and not column.name.startswith(RESIDUAL):  # one about to be swapped
-            return _read(found)
-    return None
+        if not column.name.startswith(RESIDUAL):  # one about to be swapped
+            found.append(_entry(column.metadata))
+    pointers = [_read(text) for text in found if text is not None]
+    if not pointers:
+        return None
+    return _renamed(max(pointers, key=lambda pointer: pointer.generation), schema)
+
+
+def _renamed(pointer: Pointer, schema: Any) -> Pointer:
+    """The pointer with the present name of its vector column, where that can be told."""
+    if pointer.vector_column in schema.names:
+        return pointer
+    alike = [column.name for column in schema if _holds(column.type, pointer.dim)]
+    return replace(pointer, vector_column=alike[0]) if len(alike) == 1 else pointer
+
+
+def _holds(kind: Any, dim: int) -> bool:
+    return is_vector(kind) and kind.list_size == dim
 
 
 @lru_cache(maxsize=16)
@@ -171,8 +194,8 @@ def rows_of(pointer: Pointer) -> str:
     return f"(generation = {pointer.generation} AND sha256 = '{pointer.sha256}')"
 
 
-def outdated_rows(current: Pointer, replaced: Pointer | None) -> str:
-    """SQL condition on rows that nobody needs once `current` is published.
+def outdated_rows(current: Pointer | None, replaced: Pointer | None) -> str:
+    """SQL condition on rows that a table no longer needs once `current` is published.
 
     They are those of the field that it replaced, and whatever broken-off builds left. The rest
     may belong to a build under way in another process.
@@ -181,7 +204,7 @@ def outdated_rows(current: Pointer, replaced: Pointer | None) -> str:
     condition = f"(written < {cutoff})"
     if replaced is not None:
         condition = f"({condition} OR {rows_of(replaced)})"
-    return f"{condition} AND NOT {rows_of(current)}"
+    return condition if current is None else f"{condition} AND NOT {rows_of(current)}"
 
 
 def embedder_of(schema: Any, vector_column: str) -> str | None:

@@ -11,7 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from energy_lancedb.asked import Asked
-from energy_lancedb.columns import NAMES
+from energy_lancedb.columns import NAMES, refuse_expressions
 from energy_lancedb.fulltext import LEXICAL_ROWS, SCORE, Matches
 from energy_lancedb.hits import (
     DISTANCE,
@@ -44,12 +44,10 @@ class EnergyQuery:
 
     Made by `EnergyTable.search`. Results are ordered by energy distance, which is the column
     ``_distance``; ``_relevance``, 0 to 1, says whether a row has to do with the question at all.
-    A hybrid search adds ``_score``, what the full-text search gave the row, null
-    where no word matches. A full-text search is LanceDB's own, ordered by ``_score`` alone.
-
-    Without `select` results hold every column but the energy columns; those can be selected by
-    name, and are then right also for rows that wait for `EnergyTable.refresh`. An SQL expression,
-    in `select` or `where`, reads what is stored: null or former values there.
+    A hybrid search adds ``_score`` of the full-text search, null where no word matches; a
+    full-text search is LanceDB's own, ordered by ``_score`` alone. Without `select` results hold
+    every column but the energy columns, which can be selected by name and are right also for rows
+    that wait for `refresh`. An SQL expression reads what the table stores (``layout="columns"``).
 
     Parameters
     ----------
@@ -198,6 +196,9 @@ class EnergyQuery:
         """
         energy = self._energy
         snapshot = energy.view()
+        if beside := self._energy_names(snapshot.pointer) - set(energy.host.schema.names):
+            asked = self._selected.values() if isinstance(self._selected, dict) else ()
+            refuse_expressions([*self._filters, *asked], beside)
         kind = self._asked.resolved(energy)
         if self._reranker is None:
             return self._found(snapshot, kind, self._offset, self._limit)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from energy_lancedb.beside import is_own
 from energy_lancedb.host import ROWID
 
 if TYPE_CHECKING:
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
 def is_companion(name: str) -> bool:
     """Tell whether a table of that name holds the plugin's own records."""
-    return name.endswith("__energy")
+    return is_own(name)
 
 
 def stored_rows(energy: EnergyTable) -> tuple[EnergyField, EnergyColumns, list[str]]:

@@ -69,8 +69,9 @@ class RowWriter:
             if pointer_of(self.host.schema) is not None:
                 self.keeper.refresh()
                 pointer = self.live.pointer()
-                self.live.artefacts(pointer.artefacts).clean(cleanup_older_than)
-                layout_of(pointer.layout, self.host).clean(cleanup_older_than)
+                if self.keeper.owns(pointer):
+                    self.live.artefacts(pointer.artefacts).clean(cleanup_older_than)
+                    layout_of(pointer.layout, self.host).clean(pointer, cleanup_older_than)
         return result
 
     def restore(self, version: int | str | None = None) -> None:
@@ -80,8 +81,11 @@ class RowWriter:
             self.live.checkout_latest()
             pointer = pointer_of(self.host.schema)
             if pointer is not None:
-                self.live.artefacts(pointer.artefacts).revive(pointer)
-                layout_of(pointer.layout, self.host).revive(pointer)
+                if self.keeper.owns(pointer):
+                    self.live.artefacts(pointer.artefacts).revive(pointer)
+                    layout_of(pointer.layout, self.host).revive(pointer)
+                else:
+                    self.keeper.adopt()
                 self.keeper.refresh()
 
     def _changed(self, change: Callable[[], Any], *, check: bool = True, again: bool = True) -> Any:

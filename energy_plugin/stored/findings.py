@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable
 from dataclasses import dataclass
 
-KINDS = ("missing", "corrupt", "foreign", "history", "altered", "pending", "leftover")
+KINDS = ("missing", "corrupt", "foreign", "history", "borrowed", "altered", "pending", "leftover")
 UNUSABLE = frozenset({"missing", "corrupt", "foreign"})  # only a new field mends these
 
 
@@ -18,8 +18,9 @@ class Finding:
     kind : str
         One of `KINDS`, the worst first: no field; bytes or types that cannot be read; a field of
         other vectors or another embedder; a field that stands only in an older version of its
-        table; values of rows that differ from those that were written; rows that wait for
-        `refresh`; what a write that was cut short has left.
+        table; a field of another table, of which this one is a copy; values of rows that differ
+        from those that were written; rows that wait for `refresh`; what a write that was cut
+        short has left.
     message : str
         What is wrong.
     remedy : str

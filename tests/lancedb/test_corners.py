@@ -40,10 +40,11 @@ def one_row(name, column, vector):
     return pa.table({"id": [name], column: vectors})
 
 
+@pytest.mark.parametrize("layout", ["columns", "companion"])
 @pytest.mark.parametrize("kind", [pa.float16(), pa.float64()])
-def test_vectors_of_other_precision(tmp_path, kind):
+def test_vectors_of_other_precision(tmp_path, kind, layout):
     table = made(tmp_path, kind=kind)
-    energy = EnergyTable(table).build()
+    energy = EnergyTable(table).build(layout=layout)
     assert energy.verify() == []
     best = energy.search(QUERY).limit(5).to_arrow()
     assert best["id"][0].as_py() == 7
@@ -51,7 +52,7 @@ def test_vectors_of_other_precision(tmp_path, kind):
     ranker = EnergyReranker(table).for_vector(QUERY)
     ranked = table.search(QUERY.tolist()).limit(N).rerank(ranker, query_string="").to_arrow()
     assert ranked["id"].to_pylist()[:5] == best["id"].to_pylist()
-    assert ranker.energy._snapshot is None
+    assert (ranker.energy._snapshot is None) == (layout == "columns")
     table.update(where="id = 3", values={"vector": QUERY.tolist()})
     assert set(energy.search(QUERY).limit(2).to_arrow()["id"].to_pylist()) == {3, 7}
     assert len(energy.refresh()) == 1

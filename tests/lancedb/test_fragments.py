@@ -62,8 +62,9 @@ def test_anchors_suit_all_rows():
     assert sample_config(EnergyConfig(n_anchors=7), 10**9, 1000).n_anchors == 7
 
 
-def test_a_build_on_a_sample(table):
-    energy = EnergyTable(table).build(EnergyConfig(bits=8), sample=200)
+@pytest.mark.parametrize("layout", ["columns", "companion"])
+def test_a_build_on_a_sample(table, layout):
+    energy = EnergyTable(table).build(EnergyConfig(bits=8), sample=200, layout=layout)
     info = energy.info()
     assert (info.n_fitted, info.rows, len(info.pending), info.without_vector) == (200, 593, 0, 1)
     assert ids(energy) == live(table)
@@ -75,7 +76,21 @@ def test_a_build_on_a_sample(table):
     assert ids(again) == ids(energy)
     energy.build(EnergyConfig(bits=2))
     assert energy.info().n_fitted == 593
-    assert table.schema.names[-4:] == ENERGY
+    assert (table.schema.names[-4:] == ENERGY) == (layout == "columns")
+
+
+def test_the_columns_of_a_sample_are_the_same_in_both_layouts(table):
+    """Each row's, whichever table they stand in: distances by them are the same."""
+    config, vector = EnergyConfig(bits=8, seed=2), embed([text_of(31)])[0]
+    energy = EnergyTable(table)
+    found = []
+    for layout in ("columns", "companion"):
+        energy.build(config, sample=200, layout=layout)
+        rows = energy.search(vector).select(["id", *ENERGY[:3]]).limit(600).to_arrow()
+        found.append(rows.sort_by("id"))
+    assert found[0]["energy_cell"].equals(found[1]["energy_cell"])
+    for name in ("energy_lambda", "energy_dispersion", "_distance"):
+        np.testing.assert_allclose(found[0][name], found[1][name], atol=1e-6)
 
 
 def test_a_sample_of_all_rows_gives_the_columns_of_the_whole_build(table):
@@ -83,7 +98,7 @@ def test_a_sample_of_all_rows_gives_the_columns_of_the_whole_build(table):
         table.checkout_latest()
         return table.search().select(["id", *ENERGY]).limit(10_000).to_arrow().sort_by("id")
 
-    EnergyTable(table).build()
+    EnergyTable(table).build(layout="columns")
     whole = columns()
     rows = fragments.read_sample(table.to_lance(), "vector", 48, 10**6, 0)
     assert len(rows.rowids) == 593
@@ -133,7 +148,7 @@ def test_writers_during_the_build_cost_only_their_own_fragments(table, tmp_path,
         return found
 
     monkeypatch.setattr("energy_lancedb.column_layout.run_here", interrupted)
-    energy = EnergyTable(table).build(sample=200)
+    energy = EnergyTable(table).build(sample=200, layout="columns")
     assert [len(numbers) for numbers in mapped] == [5, 1, 1]
     info = energy.info()
     assert (info.rows, len(info.pending)) == (593 + 20 - 1, 0)

@@ -23,6 +23,7 @@ from support.lancedb_data import (
     ngrams,
     plain_rows,
     plain_schema,
+    rows_of,
     text_of,
     text_schema,
 )
@@ -73,11 +74,11 @@ def test_damaged_artefacts(table, database):
     ],
 )
 def test_damaged_pointer(table, changes, message):
-    EnergyTable(table).build()
+    EnergyTable(table).build(layout="columns")
     rewrite_pointer(table, **changes)
     with pytest.raises(CorruptFieldError, match=message):
         hits(EnergyTable(table))
-    assert len(hits(EnergyTable(table).build())) == 10
+    assert len(hits(EnergyTable(table).build(layout="columns"))) == 10
 
 
 def test_unreadable_pointer():
@@ -98,7 +99,7 @@ def test_another_embedder(table, database):
 
 
 def test_another_dimension(table):
-    EnergyTable(table).build()
+    EnergyTable(table).build(layout="columns")
     rewrite_pointer(table, dim=32, code_bytes=21)
     with pytest.raises(ForeignFieldError, match=r"32 dimensions.*48 dimensions"):
         hits(EnergyTable(table))
@@ -121,9 +122,9 @@ def test_columns_of_the_user_are_not_taken(database):
     rows = [{**row, "energy_cell": 5} for row in plain_rows(N)]
     table = database.create_table("pages", rows)
     with pytest.raises(InvalidInputError, match=r"\['energy_cell'\].*layout='companion'"):
-        EnergyTable(table).build()
+        EnergyTable(table).build(layout="columns")
     assert table.schema.names[-1] == "energy_cell"
-    energy = EnergyTable(table).build(layout="companion")
+    energy = EnergyTable(table).build()
     hit = energy.search(rows[3]["vector"]).limit(1).to_list()[0]
     assert (hit["id"], hit["energy_cell"]) == (3, 5)
     both = energy.search(rows[3]["vector"]).select(["energy_cell", "energy_lambda"]).limit(1)
@@ -151,9 +152,10 @@ def test_what_cannot_be_built(database, table):
     assert names(database) == ["empty", "pages", "texts"]
 
 
-def test_a_table_made_anew_has_no_field(table, database):
-    EnergyTable(table).build()
-    again = database.create_table("pages", plain_rows(N), mode="overwrite")
+@pytest.mark.parametrize("layout", ["columns", "companion"])
+def test_a_table_made_anew_has_no_field(table, database, layout):
+    EnergyTable(table).build(layout=layout)
+    again = database.create_table("pages", plain_rows(N, start=5000), mode="overwrite")
     energy = EnergyTable(again)
     with pytest.raises(NotBuiltError):
         energy.search(embed(["x"])[0]).to_arrow()
@@ -161,12 +163,35 @@ def test_a_table_made_anew_has_no_field(table, database):
 
 
 def test_overwriting_rows_drops_the_field(table):
-    energy = EnergyTable(table).build()
+    energy = EnergyTable(table).build(layout="columns")
     energy.add(pa.Table.from_pylist(plain_rows(N)), mode="overwrite")
     table.checkout_latest()
     assert not set(ENERGY) & set(table.schema.names)
     with pytest.raises(NotBuiltError):
         hits(energy)
+
+
+def test_rows_that_are_overwritten_by_themselves_keep_their_field(table):
+    """As who loads the whole table again every night."""
+    energy = EnergyTable(table).build()
+    vector, expected = embed([text_of(7)])[0], hits(energy, text_of(7))
+    energy.add(pa.Table.from_pylist(plain_rows(N)), mode="overwrite")
+    found = energy.search(vector).select(["id"]).limit(10).to_list()
+    assert [row["id"] for row in found] == [row["id"] for row in expected]
+    assert energy.verify() == []
+    energy.add(pa.Table.from_pylist(plain_rows(N, start=5000)), mode="overwrite")
+    with pytest.raises(NotBuiltError, match=r"None of the 100 rows .* replaced.*build\(\)"):
+        energy.search(vector).to_list()
+    assert energy.build().verify() == []
+
+
+def test_a_table_that_was_emptied_is_filled_again(table, database):
+    energy = EnergyTable(table).build()
+    energy.delete("true")
+    assert energy.search(embed(["x"])[0]).to_list() == []
+    energy.add(rows_of(20, start=5000))
+    assert hits(energy, text_of(5003), 1)[0]["id"] == 5003
+    assert EnergyTable(database.open_table("pages")).verify() == []
 
 
 def test_a_table_in_a_namespace(tmp_path):

@@ -103,7 +103,7 @@ def test_rows_that_arrive_during_the_build(table, database):
 
     tries, listening = seen(Moment.AT_VERSION)
     with once(Moment.AT_VERSION, write), listening:
-        energy = EnergyTable(table).build()
+        energy = EnergyTable(table).build(layout="columns")
     assert len(tries) > 1  # the columns of the first version could not be committed
     info = energy.info()
     assert (info.rows, len(info.pending), info.n_fitted) == (N + 2, 0, N)
@@ -122,7 +122,7 @@ def test_a_commit_that_always_loses_is_reported(table):
             raise RuntimeError("Retryable commit conflict for version 9")
 
     with watching(lose), pytest.raises(RuntimeError, match="commit conflict"):
-        EnergyTable(table).build()
+        EnergyTable(table).build(layout="columns")
     assert len(tries) == ATTEMPTS
     assert not set(ENERGY) & set(table.schema.names)
 
@@ -198,7 +198,7 @@ def test_a_build_elsewhere_is_noticed(table, database):
 
 
 def test_unchanged_tables_are_not_read_again(table, monkeypatch):
-    energy = EnergyTable(table).build()
+    energy = EnergyTable(table).build(layout="columns")
     first = hits(energy)
     monkeypatch.setattr(ColumnLayout, "load", None)
     assert hits(energy) == first
@@ -208,7 +208,7 @@ def test_unchanged_tables_are_not_read_again(table, monkeypatch):
 
 
 def test_vectors_are_read_only_where_files_changed(table, database, monkeypatch):
-    EnergyTable(table).build()
+    EnergyTable(table).build(layout="columns")
     read = []
     original = column_layout.vectors_of
 

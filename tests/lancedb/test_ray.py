@@ -48,7 +48,7 @@ def assert_same_columns(one, other):
 @pytest.mark.parametrize("sample", [500, None], ids=["sample", "all rows"])
 def test_the_columns_are_those_of_the_local_build(cluster, tmp_path, sample):
     here, there = make(tmp_path / "here"), make(tmp_path / "there")
-    EnergyTable(here).build(EnergyConfig(seed=4), sample=sample)
+    EnergyTable(here).build(EnergyConfig(seed=4), sample=sample, layout="columns")
     energy = EnergyTable(there).build(EnergyConfig(seed=4), sample=sample, engine="ray")
     assert_same_columns(here, there)
     info = energy.info()
@@ -75,7 +75,7 @@ def workers():
 @pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="finds workers in /proc")
 def test_a_killed_worker_does_no_harm(cluster, tmp_path):
     here, there = make(tmp_path / "here"), make(tmp_path / "there")
-    EnergyTable(here).build(EnergyConfig(seed=4), sample=500)
+    EnergyTable(here).build(EnergyConfig(seed=4), sample=500, layout="columns")
     killed = []
     done = threading.Event()
 

@@ -33,7 +33,7 @@ def table(database):
 
 @pytest.fixture(scope="module")
 def energy(table):
-    return EnergyTable(table).build()
+    return EnergyTable(table).build(layout="columns")
 
 
 def reference(energy, rowids):
@@ -199,7 +199,7 @@ def test_columns_of_a_former_field_are_not_mixed_with_the_present_one(tmp_path):
     database = lancedb.connect(tmp_path)
     table = database.create_table("t", schema=plain_schema())
     table.add(plain_rows(80))
-    energy = EnergyTable(table).build()
+    energy = EnergyTable(table).build(layout="columns")
     behind = database.open_table("t")
     query = np.array(plain_rows(1, start=500)[0]["vector"], dtype=np.float32)
     lagging = behind.search(query).limit(20).to_arrow()

@@ -7,7 +7,7 @@ import lancedb
 import numpy as np
 import pytest
 from energy_lancedb import EnergyTable
-from support.lancedb_data import DIM, ngrams, plain_rows, rows_of, text_schema, vectors_of
+from support.lancedb_data import DIM, embed, ngrams, plain_rows, rows_of, text_schema, vectors_of
 
 from energy_plugin.energy import EnergyConfig, EnergyIndex
 from energy_plugin.errors import InvalidInputError, NotBuiltError, OptionalDependencyError
@@ -110,12 +110,26 @@ def test_a_filter_that_matches_nothing_gives_an_empty_result(energy):
     assert got.column_names == ["id", "text", "_distance", "_relevance"]
 
 
-def test_filter_on_an_energy_column(energy):
+def test_filter_on_an_energy_column(database):
+    table = database.create_table("inside", plain_rows(N))
+    energy = EnergyTable(table).build(layout="columns")
+    query = embed([QUERY])[0]
     lambdas = energy.table.search().select(["id", "energy_lambda"]).to_arrow()
     median = float(np.median(lambdas["energy_lambda"].to_numpy()))
-    got = energy.search(QUERY).where(f"energy_lambda > {median}").limit(N).to_arrow()
+    got = energy.search(query).where(f"energy_lambda > {median}").limit(N).to_arrow()
     want = lambdas["id"].to_numpy()[lambdas["energy_lambda"].to_numpy() > np.float32(median)]
     assert sorted(got["id"].to_pylist()) == sorted(want.tolist())
+
+
+@pytest.mark.parametrize(
+    "ask", [{"where": "energy_lambda > 0.1"}, {"select": {"x": "energy_cell"}}]
+)
+def test_an_expression_on_energy_columns_that_stand_beside_the_table(energy, ask):
+    search = energy.search(QUERY)
+    for verb, value in ask.items():
+        getattr(search, verb)(value)
+    with pytest.raises(InvalidInputError, match=r"energy_.*layout='columns'"):
+        search.to_list()
 
 
 def test_offset_continues_where_limit_stopped(energy):
@@ -144,11 +158,9 @@ def test_select_names_expressions_and_energy_columns(energy):
     assert computed["next"].to_pylist() == [i + 1 for i in ids]
     mixed = energy.search(QUERY).select(["energy_lambda", "id", "_rowid"]).limit(4).to_arrow()
     assert mixed.column_names == ["energy_lambda", "id", "_distance", "_relevance", "_rowid"]
-    stored = {
-        row["id"]: row["energy_lambda"]
-        for row in energy.table.search().select(["id", "energy_lambda"]).to_list()
-    }
-    assert mixed["energy_lambda"].to_pylist() == [stored[i] for i in ids]
+    snapshot = energy._live.snapshot()
+    rows, _ = snapshot.find_rowids(mixed["_rowid"].to_numpy().astype(np.uint64))
+    assert mixed["energy_lambda"].to_pylist() == snapshot.columns_of(rows).lambda_.tolist()
 
 
 def test_select_of_nothing_but_energy_columns(energy):

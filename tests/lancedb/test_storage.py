@@ -24,7 +24,7 @@ from energy_plugin.errors import (
 
 def test_columns_types_index_and_companion(table, database):
     before = table.schema
-    energy = EnergyTable(table).build(EnergyConfig(bits=2))
+    energy = EnergyTable(table).build(EnergyConfig(bits=2), layout="columns")
     info = energy.info()
     schema = table.schema
     assert schema.names == [*before.names, *ENERGY]
@@ -54,7 +54,7 @@ def test_a_vector_index_survives_a_build(database):
 
 
 def test_building_again_replaces_the_generation(table, database):
-    energy = EnergyTable(table).build(EnergyConfig(bits=2))
+    energy = EnergyTable(table).build(EnergyConfig(bits=2), layout="columns")
     two = energy.info()
     energy.build(EnergyConfig(bits=4))
     four = energy.info()

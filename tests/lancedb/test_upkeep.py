@@ -166,7 +166,7 @@ def test_rows_that_wait(energy):
 
 def test_wrong_values_are_found_and_mended(tmp_path):
     table = lancedb.connect(tmp_path).create_table("pages", plain_rows(N))
-    energy = EnergyTable(table).build()
+    energy = EnergyTable(table).build(layout="columns")
     good = energy._live.snapshot().index.columns
     table.update(where="id IN (5, 6, 90)", values={"energy_lambda": 0.987})
     (finding,) = energy.verify()
@@ -181,7 +181,7 @@ def test_wrong_values_are_found_and_mended(tmp_path):
 def test_one_altered_bit_in_place_is_found_and_mended(tmp_path, what):
     """The vectors' files stay as they are, so that only the seal can tell."""
     table = lancedb.connect(tmp_path).create_table("pages", plain_rows(N))
-    energy = EnergyTable(table).build()
+    energy = EnergyTable(table).build(layout="columns")
     good = energy._live.snapshot().index.columns
     dataset = table.to_lance()
     stored = dataset.scanner(columns=list(NAMES), with_row_id=True).to_table()
@@ -249,7 +249,7 @@ def test_what_only_a_new_field_mends(energy):
 
 def test_leftovers_of_a_broken_build_go(tmp_path, monkeypatch):
     table = lancedb.connect(tmp_path).create_table("pages", plain_rows(N))
-    energy = EnergyTable(table).build()
+    energy = EnergyTable(table).build(layout="columns")
 
     def crash(self):
         raise KeyboardInterrupt
@@ -257,7 +257,7 @@ def test_leftovers_of_a_broken_build_go(tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(ColumnLayout, "_swap", crash)
         with pytest.raises(KeyboardInterrupt):
-            energy.build()
+            energy.build(layout="columns")
     table.drop_index("energy_cell_idx")
     messages = [f.message for f in energy.verify()]
     assert len(messages) == 2
@@ -270,7 +270,7 @@ def test_leftovers_of_a_broken_build_go(tmp_path, monkeypatch):
 @pytest.mark.parametrize("gone", ENERGY)
 def test_a_dropped_column(tmp_path, gone):
     table = lancedb.connect(tmp_path).create_table("pages", plain_rows(N))
-    energy = EnergyTable(table).build()
+    energy = EnergyTable(table).build(layout="columns")
     table.drop_columns([gone])
     message = "no energy field" if gone == "energy_residual" else rf"lost.*{gone}.*build\(\)"
     with pytest.raises((RuntimeError, CorruptFieldError), match=message):

@@ -133,7 +133,6 @@ def test_a_restored_field_outlives_the_cleaning_of_old_versions(energy):
 
 def test_a_field_that_was_cleaned_away_is_reported(energy):
     version = energy.table.version
-    energy.table.tags.create("kept", version)
     energy.build(EnergyConfig(bits=2), layout=layout(energy))
     connection = energy._live.host.connection
     for name in ("pages__energy", "pages__energy_rows"):
@@ -142,8 +141,24 @@ def test_a_field_that_was_cleaned_away_is_reported(energy):
                 cleanup_older_than=timedelta(0), delete_unverified=True
             )
     with pytest.raises(CorruptFieldError, match=r"build\(\)"):
-        energy.restore("kept")
+        energy.restore(version)
     assert not energy.build(layout="columns").info().pending
+
+
+def test_a_tagged_version_keeps_its_field(energy):
+    former = hits(energy)
+    energy.table.tags.create("kept", energy.table.version)
+    energy.build(EnergyConfig(bits=2), layout=layout(energy))
+    energy.optimize()
+    connection = energy._live.host.connection
+    for name in ("pages__energy", "pages__energy_rows"):
+        if name in connection.list_tables().tables:
+            connection.open_table(name).optimize(
+                cleanup_older_than=timedelta(0), delete_unverified=True
+            )
+    energy.restore("kept")
+    assert hits(energy) == former
+    assert energy.verify() == []
 
 
 def test_compaction_keeps_the_columns_right(energy):

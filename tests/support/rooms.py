@@ -117,11 +117,18 @@ class LanceRoom:
             table.optimize(cleanup_older_than=timedelta(0), delete_unverified=True)
 
     def give_to_another_embedder(self):
-        table = self.table()
-        column = "energy_residual" if self.layout == "columns" else "vector"
-        stored = table.schema.field(column).metadata[b"energy:pointer"]
+        dataset, key = self.table().to_lance(), "energy:pointer"
+        beside = self.layout == "companion"
+        stored = dataset.metadata[key] if beside else self._entry("energy_residual", key)
         pointer = json.dumps({**json.loads(stored), "embedder": "0" * 32})
-        table.update_field_metadata({"path": column, "metadata": {"energy:pointer": pointer}})
+        if beside:
+            dataset.update_metadata({key: pointer})
+        else:
+            path = {"path": "energy_residual", "metadata": {key: pointer}}
+            self.table().update_field_metadata(path)
+
+    def _entry(self, column, key):
+        return self.table().schema.field(column).metadata[key.encode()]
 
     def rename(self):
         """As a move of its folder, which is what LanceDB OSS has for it."""
@@ -143,11 +150,6 @@ class LanceBesideRoom(LanceRoom):
     """A LanceDB table whose columns stand in another one."""
 
     layout = "companion"
-
-    def rename(self):
-        super().rename()
-        beside = self.folder / "pages__energy_rows.lance"
-        beside.rename(self.folder / "papers__energy_rows.lance")
 
 
 class ChromaRoom:
