@@ -283,7 +283,7 @@ def test_demo_from_nothing_to_an_answer(encoder, tmp_path, monkeypatch, capsys):
     assert not any(" — " in text for text in encoder.embedded)
     assert "80 documents stored" in out
     assert "Too few questions to tell" in out  # 80 documents answer hardly any
-    assert re.search(r"energy_residual +\| +column \| +companion", out)
+    assert re.search(r"energy_residual +\| +companion \| +companion", out)
     assert "fewer than" not in err
     assert max(map(len, out.splitlines())) <= 120
 

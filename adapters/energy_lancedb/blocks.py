@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from energy_lancedb.companion_layout import WRITE_BYTES, keys_of
+from energy_lancedb.companion_layout import WRITE_BYTES
 from energy_lancedb.host import ROWID, Host, HostVectors, in_order, prints_of, vectors_of
+from energy_lancedb.keys import keys_of
 from energy_lancedb.layout import FittedRows
 
 if TYPE_CHECKING:

@@ -10,9 +10,9 @@ import numpy as np
 
 from energy_lancedb.blocks import HostRows, fitted_rows, plan_of
 from energy_lancedb.column_layout import ColumnLayout
-from energy_lancedb.companion_layout import keys_of
 from energy_lancedb.fragments import SAMPLE_ROWS, SampledRows, mapped_rows, read_sample
 from energy_lancedb.host import ROWID, Host, prints_of
+from energy_lancedb.keys import keys_of
 from energy_lancedb.layout import FittedRows
 from energy_lancedb.live import LiveTable
 from energy_lancedb.pointer import Pointer, replaced_pointer

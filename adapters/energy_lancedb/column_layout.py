@@ -37,6 +37,7 @@ from energy_lancedb.host import (
     prints_of,
     vectors_of,
 )
+from energy_lancedb.keys import file_of
 from energy_lancedb.layout import Encode, FittedRows, LoadedRows, match
 from energy_lancedb.placing import Placing
 from energy_lancedb.pointer import KEY, Pointer, pointer_of, replaced_pointer
@@ -367,21 +368,13 @@ class ColumnLayout:
         self._retry(drop)
 
 
-def _file_of(fragment: Any, field: int) -> str:
-    """Name of the data file that holds a field; empty if something lies over it."""
-    if getattr(fragment.metadata, "overlays", None):
-        return ""
-    holders = [item.path for item in fragment.data_files() if field in item.fields]
-    return holders[-1] if holders else ""
-
-
 def _vector_files(dataset: Any, pointer: Pointer) -> tuple[str, ...]:
     field = dataset.lance_schema.field(pointer.vector_column).id()
-    names = {_file_of(fragment, field) for fragment in dataset.get_fragments()}
+    names = {file_of(fragment, field) for fragment in dataset.get_fragments()}
     return tuple(sorted(names - {""}))
 
 
 def _fragments_with(dataset: Any, pointer: Pointer, files: set[str]) -> list[int]:
     """Numbers of the fragments whose vectors are in one of these files."""
     field = dataset.lance_schema.field(pointer.vector_column).id()
-    return [f.fragment_id for f in dataset.get_fragments() if _file_of(f, field) in files]
+    return [f.fragment_id for f in dataset.get_fragments() if file_of(f, field) in files]

@@ -1,14 +1,13 @@
 """Energy columns in a companion table ``<name>__energy_rows``, by hash of the vector.
 
-For storage that pylance cannot open, such as ``memory://``, and for users who want their table
-untouched but for one metadata entry. The values of a row are a function of its vector and the
+The host's table stays as it was but for one entry of its metadata, and the storage need not be
+one that pylance opens. The values of a row are a function of its vector and the
 field, so the vector's hash is their key: no row number or key column of the host is relied on,
 and opening reads the host's vectors once.
 """
 
 from __future__ import annotations
 
-import hashlib
 import time
 from datetime import timedelta
 from typing import Any
@@ -21,7 +20,8 @@ from energy_lancedb.artefacts import KEPT
 from energy_lancedb.beside import FIELDS, ROWS, clean, clear, in_history, open_or_none, put
 from energy_lancedb.claims import Claims
 from energy_lancedb.columns import NAMES
-from energy_lancedb.host import Host, prints_of
+from energy_lancedb.host import ROWID, Host, HostVectors, in_order, prints_of, vectors_of
+from energy_lancedb.keys import KeyMemory, keys_of
 from energy_lancedb.layout import Encode, FittedRows, LoadedRows, match
 from energy_lancedb.pointer import Pointer, outdated_rows, replaced_pointer, rows_of
 from energy_plugin.energy import EnergyColumns
@@ -30,13 +30,6 @@ from energy_plugin.stored import Changes
 from energy_plugin.stored.moments import Moment, reached
 
 WRITE_BYTES = 8 << 20  # of residuals that are handed over at a time; what they become is more
-
-
-def keys_of(vectors: NDArray[np.float32]) -> NDArray[np.uint64]:
-    """64-bit hash of each row's float32 bytes; −0 counts as 0."""
-    matrix = np.ascontiguousarray(vectors + np.float32(0.0), dtype="<f4")
-    digests = b"".join(hashlib.blake2b(row.data, digest_size=8).digest() for row in matrix)
-    return np.frombuffer(digests, dtype="<u8").astype(np.uint64)
 
 
 class CompanionLayout:
@@ -138,19 +131,28 @@ class CompanionLayout:
         stored = self._stored(pointer)
         columns, prints = pointer.format.from_arrow(stored)
         known_keys = stored["key"].to_numpy().astype(np.uint64)
-        vectors = self.host.vectors(pointer.vector_column, pointer.dim)
-        positions, known = match(known_keys, keys_of(vectors.matrix))
+        rows = self.host.memory(KeyMemory).read(pointer.vector_column, pointer.dim)
+        positions, known = match(known_keys, rows.keys)
         chosen = positions[known]
+        stale = self._vectors(pointer, rows.rowids[~known])
         return LoadedRows(
-            rowids=vectors.rowids[known],
+            rowids=rows.rowids[known],
             columns=columns.take(chosen),
             fingerprints=prints[chosen],
-            stale=vectors.rowids[~known],
-            stale_vectors=vectors.matrix[~known],
-            changed=np.zeros(int((~known).sum()), dtype=bool),
-            emptied=vectors.without[:0],
-            without_vector=len(vectors.without),
+            stale=stale.rowids,
+            stale_vectors=stale.matrix,
+            changed=np.zeros(len(stale.rowids), dtype=bool),
+            emptied=rows.rowids[:0],
+            without_vector=rows.without,
         )
+
+    def _vectors(self, pointer: Pointer, rowids: NDArray[np.uint64]) -> HostVectors:
+        """Vectors of some rows, by ascending row id."""
+        column, dim = pointer.vector_column, pointer.dim
+        if len(rowids) == 0:
+            return HostVectors(rowids, np.empty((0, dim), dtype=np.float32), rowids)
+        found = self.host.table.take_row_ids(rowids.tolist()).select([column, ROWID]).to_arrow()
+        return in_order(vectors_of(found, column, dim))
 
     def catch_up(self, pointer: Pointer, encode: Encode) -> Changes:
         """Add the columns of stale rows; returns which rows were stale."""

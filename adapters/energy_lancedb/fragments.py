@@ -19,8 +19,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from energy_lancedb.columns import RowFormat, scatter
-from energy_lancedb.companion_layout import keys_of
 from energy_lancedb.host import ROWID, HostVectors, prints_of, vectors_of
+from energy_lancedb.keys import ADDRESS, FRAGMENT_SHIFT, keys_of
 from energy_lancedb.layout import FittedRows, match
 from energy_lancedb.streaming import streamed
 from energy_plugin.energy import EnergyColumns
@@ -28,8 +28,6 @@ from energy_plugin.stored.moments import Moment, reached
 
 SAMPLE_ROWS = 1 << 17  # that a field is fitted on at most, unless told otherwise
 BATCH_ROWS = 1 << 14
-FRAGMENT_SHIFT = np.uint64(32)  # a row address is fragment << 32 | offset
-ADDRESS = "_rowaddr"
 
 
 @dataclass(frozen=True, eq=False)

@@ -110,11 +110,20 @@ class Host:
         self.written = 0  # commits of this object
         self._schema: Any = None  # of that version
         self._opens: bool | None = None  # whether pylance has opened the storage
+        self._dataset: Any = None  # of one version, and it can be moved to a later one
+        self._memories: dict[Any, Any] = {}
 
     @property
     def name(self) -> str:
         """Name of the table."""
         return str(self.table.name)
+
+    def memory(self, kind: Callable[[Host], T]) -> T:
+        """The one object of a class that remembers something about this table."""
+        if kind not in self._memories:
+            self._memories[kind] = kind(self)
+        found: T = self._memories[kind]
+        return found
 
     @property
     def branch(self) -> str | None:
@@ -272,7 +281,10 @@ class Host:
             pylance is not installed.
         """
         optional("lance", "lancedb")
-        return self.table.to_lance()
+        version = int(self.table.version)
+        if self._dataset is None or self._dataset.version != version:
+            self._dataset = self.table.to_lance()
+        return self._dataset
 
     def has_dataset(self) -> bool:
         """Whether pylance is installed and can open the table's storage."""

@@ -170,17 +170,17 @@ class EnergyTable(FieldVerbs):
         ----------
         config : EnergyConfig, optional
         layout : {"auto", "columns", "companion"}, default "auto"
-            Store the energy columns in the table, or in a table beside it, which is the only
-            way where pylance cannot open the storage (``memory://``). "auto" takes the first
-            that works.
+            Store the energy columns in the table, or in a table beside it, which leaves the
+            schema as it was and is the only way where pylance cannot open the storage
+            (``memory://``). "auto" keeps the layout of the field there is, and otherwise
+            takes "companion"; with Ray it takes "columns".
         engine : {"local", "ray"}, default "local"
             Where rows become columns once the field is known: in this process, or fragment by
             fragment on a Ray cluster (``pip install -e ".[ray]"``).
         sample : int, optional
             Rows that the field is fitted on: all, or 131,072 chosen by the seed of the
             configuration where there are more. The columns of the others are a function of
-            their vector, the field and the sample, which both engines compute alike. With the
-            layout "companion" the field is fitted on all rows, unless the memory is limited.
+            their vector, the field and the sample, which both engines compute alike.
         memory_limit : int or str, optional
             Bytes, or ``"2 GB"``, that the build may take beyond what the process has: a sample
             that fits is taken, and the vectors are read and mapped a block at a time. With Ray

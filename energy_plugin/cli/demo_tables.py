@@ -18,10 +18,10 @@ Found = dict[str, dict[str, list[Answer]]]  # host → ranking → answers
 # Where each host keeps the energy columns.
 _COLUMNS: dict[str, dict[str, str]] = {
     **{
-        f"energy_{name}": {"LanceDB": "column", "Chroma": "metadata, companion"}
+        f"energy_{name}": {"LanceDB": "companion", "Chroma": "metadata, companion"}
         for name in ("lambda", "dispersion", "cell")
     },
-    "energy_residual": {"LanceDB": "column", "Chroma": "companion"},
+    "energy_residual": {"LanceDB": "companion", "Chroma": "companion"},
 }
 
 

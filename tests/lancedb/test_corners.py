@@ -55,7 +55,7 @@ def test_vectors_of_other_precision(tmp_path, kind, layout):
     assert (ranker.energy._snapshot is None) == (layout == "columns")
     table.update(where="id = 3", values={"vector": QUERY.tolist()})
     assert set(energy.search(QUERY).limit(2).to_arrow()["id"].to_pylist()) == {3, 7}
-    assert len(energy.refresh()) == 1
+    assert len(energy.refresh()) == (layout == "columns")  # the vector of row 7 is known
     assert len(EnergyTable(table).info().pending) == 0
 
 
