@@ -47,6 +47,11 @@ class CompanionLayout:
         """The table of rows beside that of fields of this name."""
         return open_or_none(self.host.connection, fields + ROWS, self.host.namespace)
 
+    def _open_for(self, pointer: Pointer) -> Any | None:
+        """The table of rows of a field; it may have been renamed along with the host's."""
+        table = self._open(pointer.artefacts)
+        return self._open(self.host.name + FIELDS) if table is None else table
+
     def publish(self, pointer: Pointer, rows: FittedRows) -> Pointer | None:
         """Write a new generation and flip the pointer; returns the one it replaced."""
         table = self._open(pointer.artefacts)
@@ -91,7 +96,7 @@ class CompanionLayout:
 
     def revive(self, pointer: Pointer) -> None:
         """Write columns back that only older versions of the companion hold."""
-        table = self._open(pointer.artefacts)
+        table = self._open_for(pointer)
         if table is None or table.count_rows(rows_of(pointer)) == 0:
             self._copy(pointer, pointer)
 
@@ -110,7 +115,7 @@ class CompanionLayout:
         put(self.host.connection, pointer.artefacts + ROWS, rows, self.host.namespace)
 
     def _stored(self, pointer: Pointer) -> pa.Table:
-        table = self._open(pointer.artefacts)
+        table = self._open_for(pointer)
         if table is None:
             raise CorruptFieldError(
                 f"The table {pointer.artefacts + ROWS!r} with the energy columns is missing. "

@@ -267,10 +267,10 @@ class TableKeeper:
                 f"{pointer.artefacts!r}, which a cleaning removes."
             )
             yield Finding("history", message, "repair()")
-        if not self.owns(pointer):
+        if not self.owns(pointer) and self._is_table(pointer.artefacts.removesuffix(FIELDS)):
             message = (
                 f"Table {self.host.name!r} reads the field in {pointer.artefacts!r}, which belongs "
-                "to the table that it is a copy of, or was before it got another name."
+                "to the table that it is a copy of."
             )
             yield Finding("borrowed", message, "repair() copies it, build() makes another")
         for message in layout_of(pointer.layout, self.host).leftovers():
@@ -313,11 +313,12 @@ class TableKeeper:
             self._drop_orphan(previous.artefacts, claims)
         self.live.let_go()
 
+    def _is_table(self, name: str) -> bool:
+        return open_or_none(self.host.connection, name, self.host.namespace) is not None
+
     def _drop_orphan(self, fields: str, claims: Claims) -> None:
         """Drop the tables of a former name, unless a table has that name or points to them."""
-        name = fields.removesuffix(FIELDS)
-        taken = open_or_none(self.host.connection, name, self.host.namespace) is not None
-        if not taken:
+        if not self._is_table(fields.removesuffix(FIELDS)):
             CompanionLayout(self.host).drop_rows(fields, claims)
             self.live.artefacts(fields).drop(claims)
 

@@ -75,7 +75,7 @@ class KeyMemory:
         states = np.empty(len(rowids), dtype=np.uint8)
         by_fragment = np.argsort(numbers, kind="stable")
         present, starts = np.unique(numbers[by_fragment], return_index=True)
-        for number, mine in zip(present, np.split(by_fragment, starts[1:]), strict=True):
+        for number, mine in zip(present, np.split(by_fragment, starts)[1:], strict=True):
             place = places[int(number)]
             kept = self._files.get(place)
             if kept is None or (kept[1][offsets[mine]] == UNREAD).any():

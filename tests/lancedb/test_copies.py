@@ -172,10 +172,10 @@ def test_a_renamed_table_keeps_its_field(energy, database, layout, tmp_path):
     (tmp_path / "pages.lance").rename(tmp_path / "papers.lance")
     renamed = EnergyTable(database.open_table("papers"))
     same_answers(renamed, expected)
-    assert [finding.kind for finding in renamed.verify()] == ["borrowed"]
+    assert renamed.verify() == []
     newer = database.create_table("pages", renamed.table.to_arrow().select(["id", "vector"]))
     EnergyTable(newer).build(LATER, layout=layout)
-    same_answers(EnergyTable(database.open_table("papers")), expected)
+    assert kinds(EnergyTable(database.open_table("papers"))) == ["borrowed"]
     EnergyTable(newer).drop()
     same_answers(EnergyTable(database.open_table("papers")), expected)
     database.drop_table("pages")
