@@ -90,7 +90,7 @@ class Claims:
 
 def _pointers_of(table: Any, host: Host, *, skip: str | None) -> Iterator[Pointer]:
     """Those of the main branch, the other branches and the tags; one branch is left out."""
-    handles = []
+    handles: list[Any] = []
     if skip is not None:
         handles.append(table)
     branches = getattr(table, "branches", None)

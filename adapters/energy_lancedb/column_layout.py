@@ -22,8 +22,6 @@ from energy_lancedb.claims import Claims
 from energy_lancedb.cluster import run_on_ray
 from energy_lancedb.columns import NAMES, OWN
 from energy_lancedb.fragments import (
-    ADDRESS,
-    FRAGMENT_SHIFT,
     FragmentColumns,
     MapJob,
     SampledRows,
@@ -37,7 +35,7 @@ from energy_lancedb.host import (
     prints_of,
     vectors_of,
 )
-from energy_lancedb.keys import file_of
+from energy_lancedb.keys import ADDRESS, FRAGMENT_SHIFT, file_of
 from energy_lancedb.layout import Encode, FittedRows, LoadedRows, match
 from energy_lancedb.placing import Placing
 from energy_lancedb.pointer import KEY, Pointer, pointer_of, replaced_pointer

@@ -8,8 +8,8 @@ import numpy as np
 import pyarrow as pa
 
 from energy_lancedb.columns import scatter
-from energy_lancedb.fragments import ADDRESS, FRAGMENT_SHIFT
 from energy_lancedb.host import ROWID, prints_of
+from energy_lancedb.keys import ADDRESS, FRAGMENT_SHIFT
 from energy_lancedb.layout import Encode, LoadedRows, match
 from energy_lancedb.pointer import Pointer
 
