@@ -13,7 +13,7 @@ from typing import Any
 
 from energy_lancedb.beside import clear, is_own, open_or_none
 from energy_lancedb.host import Host
-from energy_lancedb.pointer import Pointer, replaced_pointer, rows_of
+from energy_lancedb.pointer import Pointer, pointer_of, rows_of
 from energy_plugin.stored.moments import Moment, reached
 
 log = logging.getLogger(__name__)
@@ -93,7 +93,7 @@ def _pointers_of(table: Any, host: Host, *, skip: str | None) -> Iterator[Pointe
     handles: list[Any] = []
     if skip is not None:
         handles.append(table)
-    branches = getattr(table, "branches", None)
+    branches: Any = getattr(table, "branches", None)
     for name in branches.list() if branches is not None else ():
         if name != skip:
             handles.append(branches.checkout(name))
@@ -102,7 +102,11 @@ def _pointers_of(table: Any, host: Host, *, skip: str | None) -> Iterator[Pointe
         if handle is not None:
             handle.checkout(tag)
             handles.append(handle)
+    beside = host.has_dataset()
     for handle in handles:
-        pointer = replaced_pointer(Host(handle, host.connection).schema)
+        other = Host(handle, host.connection)
+        if beside and not other.has_dataset():  # its pointer may be where it cannot be seen
+            raise RuntimeError(f"pylance cannot open table {other.name!r}")
+        pointer = pointer_of(other.schema)
         if pointer is not None:
             yield pointer
