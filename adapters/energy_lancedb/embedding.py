@@ -186,7 +186,8 @@ class OpticalEmbeddingFunction(TextEmbeddingFunction):  # type: ignore[misc,unus
                 f"The pages of the table were read by a recogniser of print with fingerprint "
                 f"{self.recogniser}, the installed one has {encoder.recogniser}: the same page "
                 "would get another vector. Texts can be added and asked as before. Install the "
-                "version of energy-plugin that read the pages, or embed them again into a new table."
+                "version of energy-plugin that read the pages, or embed them again into a new "
+                "table."
             )
         return self._vectors(encoder.encode_images, [_picture(one) for one in inputs])
 
