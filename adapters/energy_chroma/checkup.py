@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from energy_chroma import view
+from energy_chroma import reach, view
 from energy_chroma.chunks import unpack
 from energy_chroma.fields import ChromaField
 from energy_chroma.host import ChromaHost
 from energy_chroma.pointer import embedder_of
 from energy_chroma.store import FieldStore
 from energy_plugin.errors import CorruptFieldError
-from energy_plugin.stored import FieldInfo, Finding
+from energy_plugin.stored import FieldInfo, Finding, Taken
 from energy_plugin.stored.info import described
 
 if TYPE_CHECKING:
@@ -107,6 +107,25 @@ def worded_otherwise(field: ChromaField) -> Iterator[Finding]:
     if wrong:
         message = f"The stored words of {len(wrong)} rows differ from those of their documents."
         yield Finding("altered", message, "repair()", tuple(wrong))
+
+
+def out_of_reach(host: ChromaHost, taken: Taken) -> Iterator[Finding]:
+    """Rows that Chroma's own search misses; energy finds them."""
+    if taken.vectors is None or len(taken.vectors) == 0:
+        return
+    names = taken.origin[1]
+    places = reach.sample(len(names))
+    some = [names[place] for place in places]
+    lost = reach.unreachable(host, some, taken.vectors[places])
+    if len(lost):
+        of = "" if len(places) == len(names) else f" of {len(places):,} that were looked at"
+        yield Finding(
+            "unreachable",
+            f"Chroma's own search does not find {len(lost):,} rows{of}, not even by their own "
+            "vectors: its graph has lost the way to them. Energy finds them.",
+            "repair() writes their vectors again; reembed() builds a new collection",
+            tuple(some[place] for place in lost),
+        )
 
 
 @dataclass(frozen=True)

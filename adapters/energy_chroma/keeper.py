@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from energy_chroma import checkup, chunks, fields, view
+from energy_chroma import checkup, chunks, fields, reach, view
 from energy_chroma.fields import ChromaField
 from energy_chroma.host import ChromaHost
 from energy_chroma.store import FieldStore
@@ -279,6 +279,7 @@ class CollectionKeeper:
         """See `Keeper.findings`."""
         yield from checkup.shown_otherwise(self.host, taken.origin[0])
         yield from checkup.worded_otherwise(taken.origin[0])
+        yield from checkup.out_of_reach(self.host, taken)
         records = self.store.leftovers()
         if records:
             message = f"{len(records)} records of a write that was cut short."
@@ -295,6 +296,11 @@ class CollectionKeeper:
             fields.publish(live, self.store)
         if altered:
             self._show(live, altered, show_progress_bar=False)
+        if any(one.kind == "unreachable" for one in findings):
+            names, vectors = self.host.vectors(live.rows.ids)
+            reach.bring_back(
+                self.host, names, vectors, reach.unreachable(self.host, names, vectors)
+            )
 
     def rebuild(self, *, show_progress_bar: bool = False) -> None:
         """See `Keeper.rebuild`."""

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Hashable
 from dataclasses import dataclass
 
-KINDS = ("missing", "corrupt", "foreign", "history", "borrowed", "altered", "pending", "leftover")
+KINDS = (
+    *("missing", "corrupt", "foreign", "history", "borrowed"),
+    *("altered", "pending", "unreachable", "leftover"),
+)
 UNUSABLE = frozenset({"missing", "corrupt", "foreign"})  # only a new field mends these
 
 
@@ -19,8 +22,9 @@ class Finding:
         One of `KINDS`, the worst first: no field; bytes or types that cannot be read; a field of
         other vectors or another embedder; a field that stands only in an older version of its
         table; a field of another table, of which this one is a copy; values of rows that differ
-        from those that were written; rows that wait for `refresh`; what a write that was cut
-        short has left.
+        from those that were written; rows that wait for `refresh`; rows that the host's own
+        search does not find any more, while energy does; what a write that was cut short has
+        left.
     message : str
         What is wrong.
     remedy : str

@@ -157,3 +157,24 @@ def test_collections_of_few_rows(vectors, n):
 def test_bad_input(index, call, message):
     with pytest.raises(InvalidInputError, match=message):
         call(index)
+
+
+def test_a_degenerate_row_or_question_spoils_no_batch():
+    """A row of zeros, a copy and a question of zeros change no other answer of the batch."""
+    rows = np.random.default_rng(3).normal(size=(60, 12)).astype(np.float32)
+    rows[20], rows[21] = 0, rows[22]
+    index = EnergyIndex.fit(rows)
+    queries = rows[[3, 20, 22, 40]]
+    whole = index.search(queries, k=5)
+    assert np.isfinite(whole.distances).all()
+    alone = [index.search(query, k=5) for query in queries]
+    for place, one in enumerate(alone):
+        assert one.ids[0].tolist() == whole.ids[place].tolist()
+        np.testing.assert_allclose(one.distances[0], whole.distances[place], atol=1e-5)
+    assert whole.ids[[0, 3], 0].tolist() == [3, 40]
+    assert set(whole.ids[2, :2].tolist()) == {21, 22}
+    assert [group.tolist() for group in index.duplicates(0.999)] == [[21, 22]]
+    graph = index.row_graph(k=4)
+    assert len(graph.rows) == 60
+    assert np.isfinite(graph.distances).all()
+    assert len(index.neighbours(20, 3)) == 3
