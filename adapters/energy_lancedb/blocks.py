@@ -81,11 +81,11 @@ def host_bytes(layout: str, rows: int, dim: int, config: EnergyConfig) -> int:
 
 def plan_of(limit: int, layout: str, rows: int, dim: int, config: EnergyConfig) -> Plan:
     """How to build under a limit; the columns of the table itself are never held all at once."""
-    from energy_plugin.energy.fit import budget as memory
+    from energy_plugin.energy.fit import budget
 
     kept = None if layout == "companion" else 0
     host = host_bytes(layout, rows, dim, config)
-    return memory.plan(rows, dim, config, limit, kept_row_bytes=kept, host=host)
+    return budget.plan(rows, dim, config, limit, kept_row_bytes=kept, host=host)
 
 
 def fitted_rows(

@@ -159,7 +159,7 @@ class Builder:
         """Field, rows, and when the vectors were read; of all rows or, if mapped, a sample."""
         from energy_plugin.energy import EnergyIndex
         from energy_plugin.energy.blocks import blocks_of
-        from energy_plugin.energy.fit import budget as memory
+        from energy_plugin.energy.fit import budget
         from energy_plugin.energy.fit.mapping import sample_config
 
         version, count = self.host.latest(), self.host.table.count_rows()
@@ -194,7 +194,7 @@ class Builder:
             source = self.host.dataset()
             return index.field, mapped_rows(source, column, dim, sampled, version), read
         if plan is not None:
-            memory.give_back()
+            budget.give_back()
             batch = max(1, plan.block_values // dim)
             sampled = replace(sampled, batch_rows=batch, block_values=plan.block_values)
         return index.field, sampled, read

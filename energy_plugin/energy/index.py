@@ -16,8 +16,7 @@ from energy_plugin.energy.explore.explored import Explored
 from energy_plugin.energy.field import EnergyField
 from energy_plugin.energy.fit import streaming
 from energy_plugin.energy.result import SearchResult, joined
-from energy_plugin.energy.search import exhaustive as searching
-from energy_plugin.energy.search import probing, single
+from energy_plugin.energy.search import exhaustive, probing, single
 from energy_plugin.energy.search.effort import multiply_adds
 from energy_plugin.energy.search.ranking import Prepared
 from energy_plugin.energy.search.relevance import relevance
@@ -211,14 +210,14 @@ class EnergyIndex(Explored, Maintained):
         if lexical is not None:
             words = words_of(store, lexical, len(checked), weight, some)
         if count == 0:
-            return searching.nothing(len(checked))
+            return exhaustive.nothing(len(checked))
         with threads_for(multiply_adds(self.field, len(checked), count)):
             if len(checked) == 1:
                 matched = words if words is not None and words.some.any() else None
                 one = self._single(checked[0], k, some, count, n_probe, words=matched)
                 if one is not None:
                     return one if least is None else one.at_least(least)
-            prepared = searching.prepare(self._projection, checked)
+            prepared = exhaustive.prepare(self._projection, checked)
             if words is None or not words.some.any():
                 found = self._ranked(prepared, k, some, count, n_probe)
             else:  # queries that words match by both, the others by energy alone
@@ -265,11 +264,11 @@ class EnergyIndex(Explored, Maintained):
         store, cells = self._store, as_probe(n_probe)
         if n_probe == "all" or (n_probe is None and self._few(k, count)):
             allowed = np.flatnonzero(store.alive) if some is None else some
-            return searching.exhaustive(store, prepared, k, allowed)
+            return exhaustive.exhaustive(store, prepared, k, allowed)
         if n_probe is None and sketch.applies(self._projection):
-            return searching.sketched(store, prepared, k, some)
+            return exhaustive.sketched(store, prepared, k, some)
         if n_probe is None and scan.applies(self._projection, store.columns):
-            return searching.scanned(store, prepared, k, some)
+            return exhaustive.scanned(store, prepared, k, some)
         return probing.probed(store, prepared, k, some, cells)
 
     @neutral()

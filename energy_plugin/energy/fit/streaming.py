@@ -19,7 +19,7 @@ from energy_plugin.energy.codec.codes import code_bytes
 from energy_plugin.energy.columns import EnergyColumns
 from energy_plugin.energy.config import EnergyConfig
 from energy_plugin.energy.field import EnergyField
-from energy_plugin.energy.fit import budget as memory
+from energy_plugin.energy.fit import budget
 from energy_plugin.energy.fit.build import fit_field
 from energy_plugin.energy.fit.mapping import RowMapper, sample_config
 from energy_plugin.energy.upkeep.fingerprint import fingerprint
@@ -55,7 +55,7 @@ def fit(
     if len(getattr(vectors, "shape", ())) != 2 or 0 in vectors.shape:
         vectors = as_vectors(vectors, dim=dim)
     rows, width = (int(size) for size in vectors.shape)
-    plan = memory.plan(rows, width, config, limit)
+    plan = budget.plan(rows, width, config, limit)
     if plan.sample == rows:
         whole = as_vectors(vectors[:], dim=dim)
         with blocks_of(plan.block_values):
@@ -85,7 +85,7 @@ def slices(source: Any, dim: int | None = None) -> Read:
 @neutral()
 def fit_in_passes(
     read: Read,
-    plan: memory.Plan,
+    plan: budget.Plan,
     total: int,
     config: EnergyConfig,
     *,
@@ -99,7 +99,7 @@ def fit_in_passes(
     read : callable
         Called once for each pass. Rows may come and go between them: a row of the sample is
         known by place and fingerprint, and every row that the second pass reads has columns.
-    plan : memory.Plan
+    plan : budget.Plan
     total : int
         Rows expected.
     config : EnergyConfig
@@ -136,7 +136,7 @@ def fit_in_passes(
         settings = sample_config(config, total, len(rows))
         field, sample = fit_field(rows, settings, device=device, progress=step)
         del rows
-        memory.give_back()
+        budget.give_back()
         step("columns")
         mapper = RowMapper(field, sample, device=device)
         out = _Rows(total, code_bytes(field.dim, config.bits))
@@ -145,7 +145,7 @@ def fit_in_passes(
             known = place[place < len(prints)]
             same = fingerprint(block)[mine[: len(known)]] == prints[known]
             out.append(columns, mine[: len(known)][same], sample, known[same])
-    memory.give_back()
+    budget.give_back()
     return field, out.columns()
 
 
@@ -161,7 +161,7 @@ def _placed(
         start = stop
 
 
-def _sample(read: Read, plan: memory.Plan, chosen: NDArray[np.int64]) -> NDArray[np.float32]:
+def _sample(read: Read, plan: budget.Plan, chosen: NDArray[np.int64]) -> NDArray[np.float32]:
     """The chosen rows, as far as there are that many."""
     rows = None
     filled = 0
