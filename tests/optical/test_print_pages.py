@@ -300,3 +300,16 @@ def test_pictures_and_stains_are_no_text(encoder: OpticalEncoder) -> None:
         draw.line((x, y, dx, dy), fill=0, width=2)
     for page in (waves.clip(0, 255).astype(np.uint8), stained, drawing):
         assert encoder.read([page])[0].words == ()
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_scan_with_one_line_is_read(encoder: OpticalEncoder, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    page = Image.new("L", (1000, 1400), 255)
+    draw = ImageDraw.Draw(page)
+    draw.text((90, 120), "Proposal for a tunnel", font=ImageFont.load_default(28), fill=0)
+    grey = np.asarray(page.filter(ImageFilter.GaussianBlur(0.6)), float) * 0.8 + 40
+    grey += rng.normal(0, 5, grey.shape)
+    scan = grey.clip(0, 255).astype(np.uint8)
+    for picture in (scan, 255 - scan):
+        assert share_of_words(encoder.read([picture])[0].text, ("Proposal for a tunnel",)) >= 0.75

@@ -42,8 +42,8 @@ def even(page: Image) -> tuple[NDArray[np.uint8], Image]:
 
     factor = max(1, min(_BLOCK, min(page.size) // 8))
     coarse = np.asarray(page.reduce(factor), np.float32)
-    low, high = np.percentile(coarse, (1, 99))
-    if np.median(coarse) < (low + high) / 2:  # light on dark
+    low, middle, high = np.percentile(coarse, (0.2, 50, 99.8))
+    if high - middle > middle - low + LEAST_CONTRAST / 2:  # light on dark
         page = page.point([255 - value for value in range(256)])
         coarse = 255 - coarse
     page, coarse = lighted(page, coarse, factor)

@@ -86,7 +86,9 @@ class PrintReader:
                 here = _words(line, characters, count, found, factor)
                 words += here
                 count += bool(here)
-        if sum(map(str.isalnum, "".join(word.text for word in words))) < _FEWEST:
+        shown = "".join(word.text for word in words)
+        scattered = not any(long) and 4 * count < len(found.lines)  # a picture
+        if scattered or sum(map(str.isalnum, shown)) < _FEWEST:
             words = []
         return Reading(tuple(words), page.size, found.angle)
 
