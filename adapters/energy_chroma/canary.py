@@ -6,29 +6,26 @@ with vectors of their own. Of the same dimension, such a question would be answe
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 from chromadb.api.types import DefaultEmbeddingFunction
 
 from energy_plugin.errors import ForeignFieldError
 
-if TYPE_CHECKING:
-    from energy_chroma.host import ChromaHost
-
 ROWS = 3  # that are embedded again
 ALIKE = 0.5  # cosine of a row and its own document: 1 of one function, near 0 of two
 
 
-def falls_back(host: ChromaHost) -> bool:
-    """Whether texts are embedded by the default function."""
+def falls_back(host: Any) -> bool:
+    """Whether a `ChromaHost` embeds texts by the default function."""
     stored = host.stored_embedder()
     own = host.collection._embedding_function
     default = isinstance(own, DefaultEmbeddingFunction)
     return default and (stored is None or stored["name"] == "default")
 
 
-def check(host: ChromaHost) -> None:
+def check(host: Any) -> None:
     """Embed some documents of rows again, and compare with their vectors.
 
     Raises
@@ -55,7 +52,7 @@ def check(host: ChromaHost) -> None:
     raise refusal(host, f"its rows have {what}")
 
 
-def refusal(host: ChromaHost, reason: str) -> ForeignFieldError:
+def refusal(host: Any, reason: str) -> ForeignFieldError:
     """The error of a text that would be embedded by another function than the rows."""
     return ForeignFieldError(
         f"Nobody named an embedding function for collection {host.name!r}, so that Chroma would "
