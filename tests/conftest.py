@@ -46,7 +46,8 @@ def _folders_of_chroma_are_closed():
     before = set(_chroma_systems())
     yield
     for folder in set(_chroma_systems()) - before:
-        if (system := _chroma_systems()[folder]).settings.is_persistent:
+        system = _chroma_systems()[folder]
+        if system.settings.is_persistent and system._running:
             system.stop()
             del _chroma_systems()[folder]
 

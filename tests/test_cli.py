@@ -33,6 +33,7 @@ class WordEncoder:
 
     dim = 64
     fingerprint = "words-1"
+    recogniser = None
 
     def __init__(self):
         self.config = {"model": "words", "typesetter_version": 1}

@@ -73,7 +73,7 @@ def made(energy, hybrid, rival, p, wins=9, losses=1, questions=20):
         (made(0.4, 0.3, 0.5, 0.01), "Energy does not help here: cosine is better"),
         (made(0.6, 0.7, 0.5, 0.4), "No clear difference on 20 questions: hybrid is ahead"),
         (made(0.4, 0.5, 0.5, 0.9), "Energy does not help here: cosine does as well"),
-        (made(0.9, 0.9, 0.1, 0.01, 1, 0, 2), "2 questions are too few"),
+        (made(0.9, 0.9, 0.1, 0.01, 1, 0, 2), "Too few questions to tell: 2"),
     ],
 )
 def test_the_verdict(comparison, verdict):

@@ -20,21 +20,23 @@ SOURCES = sorted(
 PICKLES = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "marshal", "shelve", "yaml"}
 # YAML's safe loader makes plain values alone; front matter is read with it.
 SAFE_YAML = {"energy_plugin/library/files/prose.py"}
-# Modules that start processes, and who may: `bench` measures in processes of its own, a peer of
-# the page reader is a program, training of the recogniser runs in several processes.
+# Modules that start processes, and who may: `bench` and `gpu` measure in processes of their own, a
+# peer of the page reader is a program, training of the recogniser runs in several processes.
 PROCESSES = {"subprocess", "multiprocessing", "pty"}
 MAY_START = {
     "adapters/energy_chroma/costs.py",
     "energy_plugin/evaluation/bench/build.py",
+    "energy_plugin/evaluation/gpu/run.py",
     "energy_plugin/evaluation/pages.py",
     "energy_plugin/optical/training/printed/shards.py",
     "energy_plugin/optical/training/printed/trainers.py",
 }
-# Modules that reach a network, and who may: published weights, by a name that is given.
+# Modules that reach a network, and who may: published weights, by a name that is given, and the
+# server of the Model Context Protocol, which looks at the address that it is told to listen on.
 NETWORK = {"socket", "ssl", "urllib", "http", "ftplib", "requests", "httpx", "aiohttp", "smtplib"}
 NETWORK |= {"huggingface_hub", "datasets", "xmlrpc", "telnetlib", "websockets", "boto3", "fsspec"}
-MAY_FETCH = {"energy_plugin/optical/weights/hub.py"}
-HARMLESS = {("urllib", "parse")}
+MAY_FETCH = {"energy_plugin/mcp/serving.py", "energy_plugin/optical/weights/hub.py"}
+HARMLESS = {"urllib.parse", "urllib.request.url2pathname"}
 CALLS = {"eval", "exec", "compile", "__import__", "breakpoint", "input"}
 ATTRIBUTES = {
     *{("os", "system"), ("os", "popen"), ("os", "execv"), ("os", "spawnl"), ("os", "startfile")},
@@ -65,12 +67,12 @@ def findings(source, name):
     for node in ast.walk(ast.parse(source)):
         line = getattr(node, "lineno", 0)
         for module in _modules(node):
-            head, _, rest = module.partition(".")
+            head = module.partition(".")[0]
             if head in PICKLES and not (head == "yaml" and name in SAFE_YAML):
                 yield f"{line}: {module}"
             if head in PROCESSES and name not in MAY_START:
                 yield f"{line}: {module}"
-            harmless = (head, rest.partition(".")[0]) in HARMLESS
+            harmless = any(f"{module}.".startswith(f"{one}.") for one in HARMLESS)
             if head in NETWORK and name not in MAY_FETCH and not harmless:
                 yield f"{line}: {module}"
         if isinstance(node, ast.Attribute):
