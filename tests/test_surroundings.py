@@ -86,6 +86,9 @@ _SURROUNDINGS = {
     "three threads": lambda: _threads(3),
 }
 
+# Near another that `make test` runs.
+_LIKE = {"float16", "with meta", "inference", "gradients", "one thread", "deterministic"}
+
 
 def _forget():
     """Empty every cache of functions of the package."""
@@ -167,7 +170,10 @@ def neutral():
     return _everything()[0]
 
 
-@pytest.mark.parametrize("name", _SURROUNDINGS)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[pytest.mark.slow] * (name in _LIKE)) for name in _SURROUNDINGS],
+)
 def test_results_are_those_of_a_caller_who_set_nothing(name, neutral):
     assert all(np.isfinite(values).all() for values in neutral.values())
     _forget()

@@ -123,7 +123,7 @@ def out_of_reach(host: ChromaHost, taken: Taken) -> Iterator[Finding]:
             "unreachable",
             f"Chroma's own search does not find {len(lost):,} rows{of}, not even by their own "
             "vectors: its graph has lost the way to them. Energy finds them.",
-            "repair() writes their vectors again; reembed() builds a new collection",
+            "repair(reach=True) writes their vectors again; reembed() builds a new collection",
             tuple(some[place] for place in lost),
         )
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from energy_plugin.energy import EnergyConfig
+    from energy_plugin.stored import Finding, RepairReport
 
 # Members of Chroma's collection that only read.
 PASSED_ON = frozenset(
@@ -153,6 +154,47 @@ class EnergyCollection(CollectionWrites):
             language=self._keeper.language(lexical),
         )
         return self
+
+    # -- health
+
+    def verify(self, *, reach: bool = False) -> list[Finding]:
+        """Look for damage; reads everything, changes nothing.
+
+        Parameters
+        ----------
+        reach : bool, default False
+            Also ask Chroma's own search for rows by their own vectors, an even sample of 20,000,
+            and report those that it does not find, as ``"unreachable"``. Energy finds them.
+
+        Returns
+        -------
+        list of Finding
+            The worst first; empty if there are no problems.
+        """
+        with self._keeper.asking_chroma(reach):
+            return super().verify()
+
+    def repair(
+        self, *, rebuild: bool = False, reach: bool = False, show_progress_bar: bool = False
+    ) -> RepairReport:
+        """Mend what `verify` finds.
+
+        Parameters
+        ----------
+        rebuild : bool, default False
+            Build a new field if there is none, or if the existing one cannot be used. Rows get
+            lost bit planes back by that, and a field that only looks foreign is replaced.
+        reach : bool, default False
+            Also write the vectors of rows again that Chroma's own search does not find.
+        show_progress_bar : bool, default False
+
+        Returns
+        -------
+        RepairReport
+            What was found, and what remains.
+        """
+        with self._keeper.asking_chroma(reach):
+            return super().repair(rebuild=rebuild, show_progress_bar=show_progress_bar)
 
     def reembed(self, embedding_function: Any, *, show_progress_bar: bool = False) -> Self:
         """Embed all rows again with another function, and take the place of this collection.

@@ -6,7 +6,7 @@ import math
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -51,6 +51,7 @@ class CollectionKeeper:
         self.interval = interval
         self.seen = -math.inf  # when a query last looked for changes, by a monotonic clock
         self.lock = threading.RLock()
+        self.asks_chroma = False  # whether `findings` asks for rows by Chroma's own search
         self.live: ChromaField | None = None  # the field in memory
         self.watching = Watch()
 
@@ -275,11 +276,22 @@ class CollectionKeeper:
 
     # -- health
 
+    @contextmanager
+    def asking_chroma(self, reach: bool) -> Iterator[None]:
+        """Under the lock: whether `findings` asks for rows by Chroma's own search."""
+        with self.lock:
+            self.asks_chroma = reach
+            try:
+                yield
+            finally:
+                self.asks_chroma = False
+
     def findings(self, taken: Taken) -> Iterator[Finding]:
         """See `Keeper.findings`."""
         yield from checkup.shown_otherwise(self.host, taken.origin[0])
         yield from checkup.worded_otherwise(taken.origin[0])
-        yield from checkup.out_of_reach(self.host, taken)
+        if self.asks_chroma:
+            yield from checkup.out_of_reach(self.host, taken)
         records = self.store.leftovers()
         if records:
             message = f"{len(records)} records of a write that was cut short."

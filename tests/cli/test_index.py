@@ -113,13 +113,14 @@ def test_another_folder_is_refused(copy, call, tmp_path):
     assert "docs, second" in err
 
 
+@pytest.mark.slow  # `tests/situations` interrupts too, with an embedder that is fast to load
 @pytest.mark.parametrize("host", ["lancedb", "chroma"])
 def test_interrupted_it_goes_on(tmp_path, call, host):
     """A real process, a real SIGINT between two commits."""
     pytest.importorskip({"chroma": "chromadb"}.get(host, host))
     folder, into = tmp_path / "files", tmp_path / "database"
     folder.mkdir()
-    lines = [json.dumps({"text": f"Row {i} of a long file."}) for i in range(24 * CHUNK)]
+    lines = [json.dumps({"text": f"Row {i} of a long file."}) for i in range(64 * CHUNK)]
     (folder / "a.jsonl").write_text("\n".join(lines))
     (folder / "b.txt").write_text("The last one.")
     command = [sys.executable, "-m", "energy_plugin", "index", str(folder), "--into", str(into)]

@@ -64,7 +64,7 @@ def test_an_asynchronous_table_in_a_bucket(options):
         uri = f"s3://{BUCKET}/async"
         database = await lancedb.connect_async(uri, storage_options=options)
         table = await database.create_table("pages", plain_rows(N), schema=plain_schema())
-        energy = await AsyncEnergyTable(table).build()
+        energy = await AsyncEnergyTable(table).build(layout="columns")
         await energy.add(plain_rows(1, start=N))
         found = await energy.search(embed([text_of(N)])[0]).limit(1).to_list()
         return found[0]["id"], await energy.info()

@@ -58,7 +58,7 @@ def table(tmp_path_factory):
         }
     )
     made = lancedb.connect(tmp_path_factory.mktemp("lance")).create_table("pages", data)
-    EnergyTable(made).build()
+    EnergyTable(made).build(layout="columns")
     return made
 
 
@@ -188,7 +188,7 @@ def test_a_forged_pointer_reaches_no_condition(tmp_path, sha256):
 
     rows = [{"id": i, "vector": vector} for i, vector in enumerate(VECTORS[:20])]
     made = lancedb.connect(tmp_path).create_table("pages", rows)
-    EnergyTable(made).build()
+    EnergyTable(made).build(layout="columns")
     text = pointer_of(made.schema).to_json().replace(pointer_of(made.schema).sha256, sha256)
     made.update_field_metadata({"path": RESIDUAL, "metadata": {KEY: text}})
     with pytest.raises(CorruptFieldError, match="sha256"):

@@ -15,7 +15,9 @@ import pytest
 EMBEDDER = "bag_of_words:Bag"
 HOSTS = [
     pytest.param("lancedb", "year > 1000", "ascii", id="lancedb"),
-    pytest.param("chroma", '{"year": {"$gt": 1000}}', "cp1252", id="chroma"),
+    pytest.param(
+        "chroma", '{"year": {"$gt": 1000}}', "cp1252", id="chroma", marks=pytest.mark.slow
+    ),
 ]
 
 
@@ -60,10 +62,8 @@ def test_index_search_filter_and_change(energy_plugin, folder, tmp_path, host, w
     assert (info["rows"], info["host"], info["pending"]) == (4, host, 0)
 
 
-def test_an_index_made_with_a_class_does_not_run_it_unasked(energy_plugin, folder, tmp_path):
-    pytest.importorskip("lancedb")
-    into = tmp_path / "db"
-    assert not energy_plugin("index", folder, "--into", into, "--embedder", EMBEDDER).returncode
+def test_an_index_made_with_a_class_does_not_run_it_unasked(energy_plugin, indexed, tmp_path):
+    folder, into = indexed[0], shutil.copytree(indexed[1], tmp_path / "db")
     done = energy_plugin("search", into, "Rhine")
     assert done.returncode == 2
     assert f"Add: --embedder {EMBEDDER}" in done.stderr.decode()
