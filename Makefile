@@ -13,8 +13,8 @@ endif
 STAMP := $(VENV)/.installed
 SOURCES := .ci energy_plugin adapters tests examples docs/conf.py docs/figures.py docs/readme_figure.py
 
-# Processes that run the tests; a file's tests stay in one.
-JOBS ?= $(shell n=$$(getconf _NPROCESSORS_ONLN); echo $$((n < 4 ? n : 4)))
+# Processes that run the tests, one more than cores as some wait; a file's tests stay in one.
+JOBS ?= $(shell n=$$(getconf _NPROCESSORS_ONLN); echo $$((n < 4 ? n + 1 : 4)))
 
 # What the coverage must reach, in per cent of the lines; and what `audit` accepts.
 LINES ?= 90
