@@ -113,6 +113,13 @@ class _Chroma:
         self._host = host
         self._ranked = ranked
 
+    @property
+    def _ranking(self) -> Any:
+        """The host, where it ranks."""
+        if not self._ranked:
+            raise _only_lends("Chroma collection", "EnergyCollection(collection)")
+        return self._host
+
     def energy_field(self) -> EnergyField | None:
         return self._host.field if self._ranked else None
 
@@ -126,17 +133,13 @@ class _Chroma:
         return found
 
     def embed_query(self, text: str) -> NDArray[np.float32]:
-        if not self._ranked:
-            raise _only_lends("Chroma collection", "EnergyCollection(collection)")
-        return np.asarray(self._host.embed_query(text), dtype=np.float32)
+        return np.asarray(self._ranking.embed_query(text), dtype=np.float32)
 
     def find(self, query: Any, k: int, where: Any = None) -> list[Hit]:
-        if not self._ranked:
-            raise _only_lends("Chroma collection", "EnergyCollection(collection)")
         asked = (
             {"query_texts": [query]} if isinstance(query, str) else {"query_embeddings": [query]}
         )
-        return self._hits(self._host.query(**asked, n_results=k, where=where))
+        return self._hits(self._ranking.query(**asked, n_results=k, where=where))
 
     def find_hybrid(
         self,
@@ -147,10 +150,8 @@ class _Chroma:
         vector: Any = None,
         lexical_weight: float | None = None,
     ) -> list[Hit]:
-        if not self._ranked:
-            raise _only_lends("Chroma collection", "EnergyCollection(collection)")
         asked: dict[str, Any] = {} if vector is None else {"query_embeddings": [vector]}
-        got = self._host.query(
+        got = self._ranking.query(
             **asked,
             query_texts=[text],
             n_results=k,
@@ -180,6 +181,13 @@ class _Lance:
     def _table(self) -> Any:
         return self._host.table if self._ranked else self._host
 
+    @property
+    def _ranking(self) -> Any:
+        """The host, where it ranks."""
+        if not self._ranked:
+            raise _only_lends("LanceDB table", "EnergyTable(table)")
+        return self._host
+
     def energy_field(self) -> EnergyField | None:
         return self._host.field if self._ranked else None
 
@@ -203,14 +211,10 @@ class _Lance:
         return found
 
     def embed_query(self, text: str) -> NDArray[np.float32]:
-        if not self._ranked:
-            raise _only_lends("LanceDB table", "EnergyTable(table)")
-        return np.asarray(self._host.embed_query(text), dtype=np.float32)
+        return np.asarray(self._ranking.embed_query(text), dtype=np.float32)
 
     def find(self, query: Any, k: int, where: Any = None) -> list[Hit]:
-        if not self._ranked:
-            raise _only_lends("LanceDB table", "EnergyTable(table)")
-        return self._hits(self._host.search(query, query_type="vector"), k, where)
+        return self._hits(self._ranking.search(query, query_type="vector"), k, where)
 
     def find_hybrid(
         self,
@@ -221,10 +225,9 @@ class _Lance:
         vector: Any = None,
         lexical_weight: float | None = None,
     ) -> list[Hit]:
-        if not self._ranked:
-            raise _only_lends("LanceDB table", "EnergyTable(table)")
-        asked = self._host.search(query_type="hybrid", lexical_weight=lexical_weight).text(text)
-        asked = asked.vector(self._host.embed_query(text) if vector is None else vector)
+        energy = self._ranking
+        asked = energy.search(query_type="hybrid", lexical_weight=lexical_weight).text(text)
+        asked = asked.vector(energy.embed_query(text) if vector is None else vector)
         return self._hits(asked, k, where)
 
     def _hits(self, asked: Any, k: int, where: Any) -> list[Hit]:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from energy_chroma import Changes, EnergyCollection, generations, store
 from energy_chroma.store import FieldStore
-from support.chroma_cases import client, create, vectors
+from support.chroma_cases import answer, client, companion, create, vectors
 from support.moments import Crash, dying, once, seen
 
 from energy_plugin.energy import EnergyConfig
@@ -18,15 +18,6 @@ OTHER = EnergyConfig(n_anchors=5, bits=8)
 @pytest.fixture
 def made(tmp_path):
     return create(client(tmp_path), n=120)
-
-
-def companion(energy):
-    return energy._keeper.host.companion()
-
-
-def answer(made, **filters):
-    got = EnergyCollection(made).query(query_embeddings=QUERIES, include=["distances"], **filters)
-    return got["ids"], got["distances"]
 
 
 def generations_of(energy):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from chromadb.api.types import EmbeddingFunction
 from energy_chroma import EnergyCollection, store
-from support.chroma_cases import GramEmbedding, client, create, texts, vectors
+from support.chroma_cases import GramEmbedding, answer, client, companion, create, texts, vectors
 
 from energy_plugin.energy import EnergyConfig
 from energy_plugin.errors import CorruptFieldError, ForeignFieldError
@@ -20,15 +20,6 @@ OTHER = EnergyConfig(n_anchors=5, bits=8)
 @pytest.fixture
 def made(tmp_path):
     return create(client(tmp_path), n=120)
-
-
-def companion(energy):
-    return energy._keeper.host.companion()
-
-
-def answer(made, **filters):
-    got = EnergyCollection(made).query(query_embeddings=QUERIES, include=["distances"], **filters)
-    return got["ids"], got["distances"]
 
 
 def test_records_are_small_checksummed_and_never_documents(made, monkeypatch):

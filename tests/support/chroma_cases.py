@@ -6,6 +6,7 @@ import chromadb
 import numpy as np
 from chromadb.api.types import EmbeddingFunction
 from chromadb.utils.embedding_functions import register_embedding_function
+from energy_chroma import EnergyCollection
 
 DIM = 24
 WORDS = ("wing", "drag", "shock", "layer", "nozzle", "heat", "lens", "bone", "blood", "serum")
@@ -78,3 +79,15 @@ def stored(made):
     """The vectors as Chroma returns them, in its order."""
     got = made.get(include=["embeddings"])
     return got["ids"], np.asarray(got["embeddings"], dtype=np.float32)
+
+
+def companion(energy):
+    """The collection in which a field is stored."""
+    return energy._keeper.host.companion()
+
+
+def answer(made, **filters):
+    """Ids and distances of four queries by energy, through an object of its own."""
+    asked = {"query_embeddings": vectors(4, seed=1), "include": ["distances"]}
+    got = EnergyCollection(made).query(**asked, **filters)
+    return got["ids"], got["distances"]

@@ -61,14 +61,9 @@ def command(
 
 def _judge(data: Path, vectors: Path | None, *, as_json: bool) -> None:
     from energy_plugin.cli.lab import judged_chroma
-    from energy_plugin.errors import InvalidInputError
-    from energy_plugin.evaluation.collection import load_collection
-    from energy_plugin.evaluation.vectors import load_vectors
+    from energy_plugin.cli.lab.judged import judged
 
-    if vectors is None:
-        raise InvalidInputError("--data needs --vectors, the file of its vectors.")
-    collection = load_collection(data)
-    result = judged_chroma.quality(collection, load_vectors(vectors, collection))
+    result = judged_chroma.quality(*judged(data, vectors))
     if as_json:
         print_json(result)
         return

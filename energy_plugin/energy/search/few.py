@@ -129,8 +129,7 @@ def _scene(
     own, stored = (asked.lambda_, asked.dispersion), (columns.lambda_, columns.dispersion)
     for which, weight in enumerate(field.config.weights[:2]):
         if weight:
-            apart = np.abs(stored[which] - np.float32(own[which]))
-            terms += weight * np.minimum(apart / projection.energies.scales[which], CAP)
+            terms += single.apart(projection, which, own[which], stored[which])
     terms[hidden] = CAP * sum(field.config.weights[:2])
     scene = Scene(
         config=field.config,

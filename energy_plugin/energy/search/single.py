@@ -200,9 +200,9 @@ def _base(
     config = projection.field.config
     base = dirichlet(config.weight_dirichlet, similarity)
     if config.weight_lambda > 0:
-        base += _apart(projection, 0, asked.lambda_, lambda_)
+        base += apart(projection, 0, asked.lambda_, lambda_)
     if config.weight_dispersion > 0:
-        base += _apart(projection, 1, asked.dispersion, dispersion)
+        base += apart(projection, 1, asked.dispersion, dispersion)
     return base
 
 
@@ -212,8 +212,8 @@ def _finish(
     """As `ranking.finish`: positions and λ, G, D and the sum of the k nearest."""
     projection = store.projection
     lambda_, dispersion = store.energies()
-    first = _apart(projection, 0, asked.lambda_, lambda_[positions])
-    second = _apart(projection, 1, asked.dispersion, dispersion[positions])
+    first = apart(projection, 0, asked.lambda_, lambda_[positions])
+    second = apart(projection, 1, asked.dispersion, dispersion[positions])
     if not ranking.local_graph(projection):
         first, second, total = first[:k], second[:k], base[:k]
         return positions[:k], (first, second, total - first - second, total)
@@ -244,8 +244,8 @@ def _finish_both(
     lambda_, dispersion = store.energies()
     core, scores, tail, base = hybrid.union(*chosen, *words.of(0))
     places = np.concatenate([core, tail])
-    first = _apart(projection, 0, asked.lambda_, lambda_[places])
-    second = _apart(projection, 1, asked.dispersion, dispersion[places])
+    first = apart(projection, 0, asked.lambda_, lambda_[places])
+    second = apart(projection, 1, asked.dispersion, dispersion[places])
     terms, y = (first + second)[: len(core)], store.unit_rows(core)
     scene = Scene(config, heat, point=asked.point, y=y, hidden=None, terms=terms)
     found = blend(scene, scores, words.share)
@@ -307,11 +307,11 @@ def _relevance(store: RowStore, query: Floats, positions: Places) -> Floats:
     return out
 
 
-def _apart(projection: Projection, which: int, own: float, rows: Floats) -> Floats:
+def apart(projection: Projection, which: int, own: float, rows: Floats) -> Floats:
     """Term of λ (0) or G (1)."""
     energies = projection.energies
-    apart = np.abs(rows - np.float32(own)) / np.float32(energies.scales[which])
-    out: Floats = np.float32(energies.weights[which]) * np.minimum(apart, np.float32(CAP))
+    gap = np.abs(rows - np.float32(own)) / np.float32(energies.scales[which])
+    out: Floats = np.float32(energies.weights[which]) * np.minimum(gap, np.float32(CAP))
     return out
 
 
