@@ -101,7 +101,7 @@ def test_lancedb_columns_are_those_of_the_same_sample(tmp_path):
     table = table_of(lancedb.connect(tmp_path), "pages", ROWS, DIM, fragment=3_000)
     table.delete("id % 10 = 3")
     table.add([{"id": 10**6, "vector": None}])
-    energy = EnergyTable(table, device="cpu").build(memory_limit="48 MB")
+    energy = EnergyTable(table, device="cpu").build(memory_limit="50 MB")
     fitted, limited = energy._live.pointer().n_fitted, columns_of(energy)
     rows = ROWS * 9 // 10
     assert 1024 <= fitted < rows
@@ -111,7 +111,7 @@ def test_lancedb_columns_are_those_of_the_same_sample(tmp_path):
     energy.build(sample=fitted)
     agree(limited, columns_of(energy))
     before = energy.search(vectors(1, DIM)[0]).limit(5).to_list()
-    energy.refit(memory_limit="48 MB")
+    energy.refit(memory_limit="50 MB")
     assert energy.verify() == []
     assert energy._live.pointer().n_fitted < rows
     after = energy.search(vectors(1, DIM)[0]).limit(5).to_list()

@@ -32,7 +32,7 @@ METRIC_SQUARES = 9  # of d·d floats at once
 BLOCK_ARRAYS = 10  # of b floats at once
 ROW_BYTES = 12  # λ, G and cell of a row beside its code
 BLOCK_SHARE = 1 / 256  # of the limit, for one array of a block
-SLACK = 2 << 20  # bytes that the allocator keeps beside
+SLACK = 3 << 20  # bytes that the allocator keeps beside
 LEAST_BLOCK = 1 << 16  # floats; below, the work on a block costs more than its numbers
 LEAST_SAMPLE = 1024  # rows; a smaller sample teaches too little
 
