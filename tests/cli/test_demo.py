@@ -1,19 +1,16 @@
-"""The command line, run as a person runs it and called in process with a small encoder."""
+"""The demonstration, from nothing to a verdict, with a small encoder."""
 
 from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
 import zlib
 from collections import Counter
 
 import numpy as np
 import pytest
 
-from energy_plugin import __version__
-from energy_plugin.cli import demo, main
+from energy_plugin.cli import demo
 from energy_plugin.cli.demo_tables import print_answers
 from energy_plugin.errors import InvalidInputError, NotBuiltError
 from energy_plugin.evaluation import docstrings, reference_docs
@@ -21,11 +18,6 @@ from energy_plugin.library.demonstration import store as demo_store
 from energy_plugin.library.demonstration.answers import Answer
 from energy_plugin.library.demonstration.questions import KNOWN, known
 from energy_plugin.library.demonstration.store import DemoStore
-
-
-def _run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "energy_plugin", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
 
 
 class WordEncoder:
@@ -63,141 +55,6 @@ def encoder(monkeypatch):
     monkeypatch.setattr(optical, "load_encoder", lambda *_: words)
     monkeypatch.setattr(demo_store, "_BATCH", 16)
     return words
-
-
-def _call(monkeypatch, capsys, *arguments):
-    monkeypatch.setattr(sys, "argv", ["energy-plugin", *map(str, arguments)])
-    with pytest.raises(SystemExit) as exit_:
-        main()
-    out, err = capsys.readouterr()
-    return exit_.value.code, out, err
-
-
-@pytest.fixture
-def judged(tmp_path):
-    folder = tmp_path / "judged"
-    folder.mkdir()
-    rng = np.random.default_rng(0)
-    centres = rng.normal(size=(8, 16))
-    corpus = np.repeat(centres, 12, axis=0) + 0.4 * rng.normal(size=(96, 16))
-    queries = centres + 0.4 * rng.normal(size=(8, 16))
-    ids = [f"d{i}" for i in range(96)]
-    (folder / "corpus.jsonl").write_text(
-        "\n".join(json.dumps({"_id": d, "title": "", "text": "" if d == "d5" else d}) for d in ids)
-    )
-    (folder / "queries.jsonl").write_text(
-        "\n".join(json.dumps({"_id": f"q{i}", "text": f"query {i}"}) for i in range(8))
-    )
-    lines = [f"q{i}\td{12 * i + j}\t1" for i in range(8) for j in range(12)]
-    (folder / "qrels.tsv").write_text("query-id\tcorpus-id\tscore\n" + "\n".join(lines))
-    np.savez(
-        tmp_path / "judged.npz",
-        corpus=corpus,
-        queries=queries,
-        corpus_ids=ids,
-        query_ids=[f"q{i}" for i in range(8)],
-    )
-    return folder
-
-
-def test_version_and_help():
-    assert _run("--version").stdout == f"energy-plugin {__version__}\n"
-    done = _run("--help")
-    assert done.returncode == 0
-    for command in ("demo", "eval", "lab"):
-        assert command in done.stdout
-
-
-def test_a_mistyped_command_is_helped():
-    done = _run("serch", "db", "words")
-    assert done.returncode == 2
-    assert "There is no command 'serch'. Did you mean search?" in done.stderr
-
-
-@pytest.mark.parametrize("arguments", ["--foo", "eval", "nothing", "eval x --k 3"])
-def test_wrong_usage_is_two(arguments):
-    assert _run(*arguments.split()).returncode == 2
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message", "code"),
-    [
-        (("eval", "{tmp}/none"), "is not a folder", 2),
-        (("eval", "{tmp}"), "corpus.jsonl does not exist", 2),
-        (("sts", "{tmp}/none.tsv"), "does not exist", 2),
-        (("demo", "--folder", "{tmp}/none", "--ask", "x"), "no finished demonstration", 1),
-    ],
-)
-def test_errors_are_one_line(tmp_path, arguments, message, code):
-    done = _run(*(argument.format(tmp=tmp_path) for argument in arguments))
-    assert done.returncode == code
-    assert done.stdout == ""
-    assert re.fullmatch(rf"error: .*{message}.*\n", done.stderr)
-
-
-def test_eval_prints_json_and_tables(judged, tmp_path, monkeypatch, capsys):
-    arguments = ("eval", judged, "--encoder", tmp_path / "judged.npz")
-    code, out, err = _call(monkeypatch, capsys, *arguments, "--json")
-    assert code == 0
-    result = json.loads(out)
-    assert list(result)[:2] == ["cosine", "energy"]
-    assert list(result["cosine"]) == ["ndcg@10", "map", "mrr", "recall@10", "recall@100"]
-    assert result["cosine"]["recall@100"] == 1.0
-    assert result["energy"]["ndcg@10"] >= 0.9
-    assert result["empty_documents"] == 1
-    assert "1 documents have no text" in err
-    _, plain, _ = _call(monkeypatch, capsys, *arguments)
-    assert f"{result['energy']['map']:.3f}" in plain
-    assert max(map(len, plain.splitlines())) <= 120
-
-
-def test_eval_has_a_row_for_each_term_and_for_reranking(judged, tmp_path, monkeypatch, capsys):
-    arguments = ("eval", judged, "--vectors", tmp_path / "judged.npz")
-    more = ("--ablate", "--rerank", 20, "--json")
-    code, out, _ = _call(monkeypatch, capsys, *arguments, *more)
-    assert code == 0
-    rankings = json.loads(out)["rankings"]
-    assert list(rankings) == [
-        *("cosine", "energy", "arrowspace", "rerank, field", "rerank, candidates"),
-        *("without centring", "without Dirichlet metric", "without row heat"),
-        *("without local heat of rows", "without local heat of query", "without term of λ"),
-    ]
-    for name, ranking in rankings.items():
-        assert ranking["query_ms"] > 0
-        assert bool(ranking["comparison"]) == (name != "cosine")
-    # what lies below cosine's first 20 stays there
-    for name in ("rerank, field", "rerank, candidates"):
-        assert rankings[name]["mean"]["recall@100"] == rankings["cosine"]["mean"]["recall@100"]
-        assert rankings[name]["mean"] != rankings["cosine"]["mean"]
-    _, plain, _ = _call(monkeypatch, capsys, *arguments, *more[:-1])
-    assert re.search(r"rerank, candidates +\| +0?1?\.\d{3}", plain)
-    assert max(map(len, plain.splitlines())) <= 120
-    code, _, err = _call(monkeypatch, capsys, "eval", judged, "--vectors", tmp_path / "no.npz")
-    assert code == 2
-    assert "does not exist" in err
-
-
-def test_eval_of_several_sets_has_a_mean(judged, tmp_path, monkeypatch, capsys):
-    twin = tmp_path / "twin"
-    judged.rename(twin)
-    (tmp_path / "judged.npz").rename(tmp_path / "twin.npz")
-    for name in ("corpus.jsonl", "queries.jsonl", "qrels.tsv"):
-        other = tmp_path / "other"
-        other.mkdir(exist_ok=True)
-        (other / name).write_bytes((twin / name).read_bytes())
-    (tmp_path / "other.npz").write_bytes((tmp_path / "twin.npz").read_bytes())
-    code, out, _ = _call(
-        monkeypatch, capsys, "eval", twin, tmp_path / "other", "--encoder", tmp_path, "--json"
-    )
-    result = json.loads(out)
-    assert code == 0
-    assert list(result["sets"]) == ["twin", "other"]
-    assert list(result["mean"]) == ["cosine", "energy", "arrowspace"]
-    for ranking in ("cosine", "energy"):
-        assert result["mean"][ranking] == pytest.approx(result["sets"]["twin"][ranking])
-    code, _, err = _call(monkeypatch, capsys, "eval", twin, twin, "--encoder", tmp_path)
-    assert code == 2
-    assert "could not be told apart" in err
 
 
 def test_prose_keeps_the_description_alone():
@@ -257,12 +114,12 @@ def test_every_installation_has_five_thousand_documents():
     assert {"subprocess.run", "csv.reader", "itertools.chain", "os.stat", "argparse"} <= names
 
 
-def test_demo_from_nothing_to_an_answer(encoder, tmp_path, monkeypatch, capsys):
+def test_demo_from_nothing_to_an_answer(encoder, tmp_path, call):
     pytest.importorskip("chromadb")
     pytest.importorskip("lancedb")
     folder = tmp_path / "demo"
     arguments = ("demo", "--folder", folder, "--documents", 80)
-    code, out, err = _call(monkeypatch, capsys, *arguments, "--json")
+    code, out, err = call(*arguments, "--json")
     assert code == 0
     assert "80 documents, once" in err
     result = json.loads(out)
@@ -279,7 +136,7 @@ def test_demo_from_nothing_to_an_answer(encoder, tmp_path, monkeypatch, capsys):
 
     # Again: the work is found done, nothing is embedded but the questions.
     encoder.embedded.clear()
-    code, out, err = _call(monkeypatch, capsys, *arguments)
+    code, out, err = call(*arguments)
     assert code == 0
     assert not any(" — " in text for text in encoder.embedded)
     assert "80 documents stored" in out
@@ -291,9 +148,7 @@ def test_demo_from_nothing_to_an_answer(encoder, tmp_path, monkeypatch, capsys):
     # A question of one's own goes by text, through the functions stored with the hosts.
     target = reference_docs.collect(80)[7]
     question = target.text.partition(" — ")[2]
-    code, out, _ = _call(
-        monkeypatch, capsys, "demo", "--folder", folder, "--ask", question, "--json"
-    )
+    code, out, _ = call("demo", "--folder", folder, "--ask", question, "--json")
     assert code == 0
     for each in json.loads(out)["answers"].values():
         assert target.name in [answer["name"] for answer in each["cosine"]]
@@ -329,7 +184,7 @@ def test_answers_of_both_hosts_stand_side_by_side_where_they_differ(capsys):
     ]
 
 
-def test_demo_ends_with_a_verdict_on_known_answers(encoder, tmp_path, monkeypatch, capsys):
+def test_demo_ends_with_a_verdict_on_known_answers(encoder, tmp_path, monkeypatch, call):
     pytest.importorskip("chromadb")
     pytest.importorskip("lancedb")
     docs = [
@@ -338,13 +193,13 @@ def test_demo_ends_with_a_verdict_on_known_answers(encoder, tmp_path, monkeypatc
     ]  # every document repeats its question
     monkeypatch.setattr(demo, "collect", lambda *_, **__: docs)
     folder = tmp_path / "demo"
-    code, out, _ = _call(monkeypatch, capsys, "demo", "--folder", folder, "--json")
+    code, out, _ = call("demo", "--folder", folder, "--json")
     assert code == 0
     found = json.loads(out)["comparison"]
     assert len(found["questions"]) == 50
     assert found["rankings"]["words"]["first"] == found["rankings"]["hybrid"]["first"] == 1.0
     assert "does as well" in found["verdict"]
-    code, out, _ = _call(monkeypatch, capsys, "demo", "--folder", folder)
+    code, out, _ = call("demo", "--folder", folder)
     assert code == 0
     assert "50 questions with known answers, 50 passages" in out
     assert "✓ builtins.str.rstrip" in out
@@ -357,12 +212,12 @@ def test_known_answers_are_documented_here():
     assert len(known(names)) >= 55
 
 
-def test_demo_says_where_documents_are_few(encoder, tmp_path, monkeypatch, capsys):
+def test_demo_says_where_documents_are_few(encoder, tmp_path, monkeypatch, call):
     pytest.importorskip("chromadb")
     pytest.importorskip("lancedb")
     few = reference_docs.collect(60)
     monkeypatch.setattr(demo, "collect", lambda *_, **__: few)
-    code, _, err = _call(monkeypatch, capsys, "demo", "--folder", tmp_path / "demo", "--json")
+    code, _, err = call("demo", "--folder", tmp_path / "demo", "--json")
     assert code == 0
     assert "documents 60 objects, fewer than 5,000" in err
     assert "pip install numpy pandas scipy pillow" in err
