@@ -20,7 +20,7 @@ JOBS ?= $(shell n=$$(getconf _NPROCESSORS_ONLN); echo $$((n < 4 ? n + 1 : 4)))
 LINES ?= 90
 AUDIT ?=
 
-.PHONY: help demo install lint audit coverage check test test-slow test-oldest test-newest test-pythons docs dist gpu format clean
+.PHONY: help demo install lint style types audit coverage check test test-slow test-oldest test-newest test-pythons docs dist gpu format clean
 
 help:
 	@echo "make demo    install into .venv and run the demonstration"
@@ -55,9 +55,13 @@ $(STAMP): pyproject.toml constraints.txt $(OTHER)
 .PHONY: other-python
 other-python:
 
-lint: $(STAMP)
+lint: style types
+
+style: $(STAMP)
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/ruff format --check $(SOURCES)
+
+types: $(STAMP)
 	$(BIN)/mypy
 
 # Fails where no advisory service answers; AUDIT=--unreachable-ok accepts that.
@@ -73,8 +77,11 @@ coverage: $(STAMP)
 
 check: lint audit coverage
 
-test: lint
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile
+# The types beside the tests: mypy has nothing kept on a fresh machine and takes one core's minute.
+test: style
+	$(MAKE) --no-print-directory types & types=$$!; \
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile; tests=$$?; \
+	wait $$types || { echo "mypy found errors, printed above" >&2; exit 1; }; exit $$tests
 
 test-slow: $(STAMP)
 	$(BIN)/python -m pytest -m slow

@@ -3,6 +3,9 @@
 pytest-timeout interrupts Python code and what waits for a child. A call that hangs inside a
 library's own threads cannot be interrupted: then all stacks are printed and the run ends.
 And it ends with few files open, where a login allows 1,024: Chroma keeps those of every folder.
+
+Threads of several processes that wait for work must not spin on the cores of the others: it costs
+a third of the whole run.
 """
 
 import contextlib
@@ -11,6 +14,9 @@ import os
 import sys
 
 import pytest
+
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # read where torch or numpy is loaded
+os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")
 
 SLOW_SECONDS = 3600
 GRACE_SECONDS = 120
