@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,20 +53,24 @@ def wrong_rows(taken: Taken) -> NDArray[np.int64]:
     if taken.vectors is None or len(taken.vectors) == 0:
         return np.empty(0, dtype=np.int64)
     foreign = taken.fingerprints != fingerprint(taken.vectors)
-    off = np.flatnonzero(~foreign & _differ(taken, np.arange(len(taken.vectors)), taken.vectors))
-    if len(off) <= max(LEAST_TIES, TIED_SHARE * len(taken.vectors)):
-        off = _without_ties(taken, off)
+    off = np.flatnonzero(~foreign & _differ(taken, np.arange(len(foreign)), taken.vectors))
+    if len(off) <= max(LEAST_TIES, TIED_SHARE * len(foreign)):
+        off = _without_ties(taken, off, taken.vectors[off])
     return np.union1d(np.flatnonzero(foreign), off)
 
 
-def _differ(taken: Taken, rows: NDArray[np.int64], vectors: Any) -> NDArray[np.bool_]:
+def _differ(
+    taken: Taken, rows: NDArray[np.int64], vectors: NDArray[np.float32]
+) -> NDArray[np.bool_]:
     """Whether the stored λ or G of rows is another than that of these vectors."""
     columns, (lambda_, dispersion) = taken.index.columns, taken.index.field.taumode(vectors)
     off = np.abs(columns.lambda_[rows] - lambda_) > TOLERANCE
     return off | (np.abs(columns.dispersion[rows] - dispersion) > TOLERANCE)
 
 
-def _without_ties(taken: Taken, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+def _without_ties(
+    taken: Taken, rows: NDArray[np.int64], vectors: NDArray[np.float32]
+) -> NDArray[np.int64]:
     """Leave out rows that rounding alone moves to other anchors, and λ and G with them.
 
     Sums in another order decide between anchors that are equally near. Such a row has its stored
@@ -76,10 +80,10 @@ def _without_ties(taken: Taken, rows: NDArray[np.int64]) -> NDArray[np.int64]:
     for _ in range(TIE_TRIALS):
         if len(rows) == 0:
             break
-        vectors = np.asarray(taken.vectors[rows], dtype=np.float32)
         noise = rng.uniform(-ROUNDING, ROUNDING, vectors.shape).astype(np.float32)
         size = np.linalg.norm(vectors, axis=1, keepdims=True)
-        rows = rows[_differ(taken, rows, vectors + noise * size)]
+        left = _differ(taken, rows, vectors + noise * size)
+        rows, vectors = rows[left], vectors[left]
     return rows
 
 
