@@ -15,8 +15,7 @@ import sys
 
 import pytest
 
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # read where torch or numpy is loaded
-os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # read where torch is loaded
 
 SLOW_SECONDS = 3600
 GRACE_SECONDS = 120

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -109,5 +110,6 @@ def test_coverage_is_told_by_package_and_fails_below_the_share(tmp_path):
 def test_continuous_integration_runs_the_checks_and_the_tests():
     makefile = (ROOT / "Makefile").read_text("utf-8")
     assert "make test" in (ROOT / ".ci" / "run").read_text("utf-8")
-    assert "\ntest: lint\n" in makefile
+    assert "\nlint: style types\n" in makefile
+    assert re.search(r"\ntest: style\n.*MAKE.* types\b.*\n.* -m pytest .*\n.*wait", makefile)
     assert "\ncheck: lint audit coverage\n" in makefile
