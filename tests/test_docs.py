@@ -124,6 +124,7 @@ def test_sphinx_builds_without_a_warning(tmp_path):
     run = subprocess.run(
         [
             *(sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q"),
+            *("-D", "extensions=myst_parser,numpydoc,sphinx.ext.autodoc"),  # no pages of source
             *("-d", tmp_path / "doctrees", DOCS, tmp_path / "html"),
         ],
         capture_output=True,

@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
@@ -42,6 +44,7 @@ def test_hybrid(tmp_path):
         assert any("Heat transfer" in text or "supersonic" in text for text in texts), name
 
 
+@pytest.mark.slow  # tests/lancedb/test_ray.py runs the same build
 def test_ray(tmp_path):
     first, second, third = lines_of("lancedb_ray.py", tmp_path)
     assert first == "6000 rows, field fitted on 2000"

@@ -79,7 +79,7 @@ def test_ctrl_c_keeps_what_was_embedded_and_search_names_a_command(
     pytest.importorskip({"chroma": "chromadb"}.get(host, host))
     folder, into = tmp_path / "many", tmp_path / "db"
     folder.mkdir()
-    rows = [json.dumps({"text": f"Row {i} of a long file."}) for i in range(3000)]
+    rows = [json.dumps({"text": f"Row {i} of a long file."}) for i in range(1000)]
     (folder / "a.jsonl").write_text("\n".join(rows))
     command = ["index", str(folder), "--into", str(into), "--host", host, "--embedder", EMBEDDER]
     process = subprocess.Popen(
@@ -89,14 +89,14 @@ def test_ctrl_c_keeps_what_was_embedded_and_search_names_a_command(
         text=True,
     )
     for line in process.stderr:  # a line now and then takes the place of bars
-        if re.match(r"\d+ of 3000 passages", line):
+        if re.match(r"\d+ of 1000 passages", line):
             break
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=120)
     assert process.returncode == 130, said
-    found = re.search(r"interrupted: (\d+) of 3000 passages are stored", said)
+    found = re.search(r"interrupted: (\d+) of 1000 passages are stored", said)
     assert found, said
-    assert 0 < int(found[1]) < 3000
+    assert 0 < int(found[1]) < 1000
     done = energy_plugin("search", into, "Row 7", "--embedder", EMBEDDER)
     assert done.returncode == 1
     assert f"energy-plugin refit {into}" in done.stderr.decode()
@@ -105,8 +105,8 @@ def test_ctrl_c_keeps_what_was_embedded_and_search_names_a_command(
     assert done.returncode == 0, done.stderr
     assert f"{found[1]} rows" in done.stdout.decode().replace(",", "")
     done = energy_plugin(*command, "--json")
-    assert json.loads(done.stdout)["passages"] == 3000 - int(found[1])
-    assert json.loads(done.stdout)["rows"] == 3000
+    assert json.loads(done.stdout)["passages"] == 1000 - int(found[1])
+    assert json.loads(done.stdout)["rows"] == 1000
 
 
 def test_report_into_a_folder_that_is_not_there_fails_at_once(energy_plugin, tmp_path):
