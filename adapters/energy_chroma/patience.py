@@ -1,8 +1,8 @@
-"""Writes after one that failed: Chroma may never answer them.
+"""Calls after a write that failed: Chroma may never answer them.
 
 Where storage refused a write (a full disk, a file that may not grow), the threads of Chroma's
-embedded database can wait for one another for ever in the next one. As long as nothing failed,
-calls go straight to Chroma.
+embedded database can wait for one another for ever in the next one, or in what a verb reads around
+it. As long as nothing failed, calls go straight to Chroma.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from energy_plugin.errors import HostWriteError
 T = TypeVar("T")
 
 WAIT_SECONDS = 60.0
+VERB = 2.0  # of them for a verb with all that it reads, so that the write in it gives up first
 
 
 class Patience:
@@ -33,21 +34,27 @@ class Patience:
         self.seconds = seconds
         self.failed = False
 
-    def call(self, write: Callable[[], T]) -> T:
+    def call(self, write: Callable[[], T], times: float = 1.0) -> T:
         """Return what `write` returns.
+
+        Parameters
+        ----------
+        write : callable
+        times : float
+            How many times `seconds` it may take.
 
         Raises
         ------
         HostWriteError
-            A write failed before, and this one has not ended after `seconds`.
+            A write failed before, and this one has not ended in time.
         """
         try:
-            return self._waited(write) if self.failed else write()
+            return self._waited(write, times * self.seconds) if self.failed else write()
         except InternalError:  # storage said no; refused input does not shake the database
             self.failed = True
             raise
 
-    def _waited(self, write: Callable[[], T]) -> T:
+    def _waited(self, write: Callable[[], T], seconds: float) -> T:
         results: list[T] = []
         errors: list[BaseException] = []
 
@@ -59,10 +66,10 @@ class Patience:
 
         thread = threading.Thread(target=run, name="chroma-write", daemon=True)
         thread.start()
-        thread.join(self.seconds)
+        thread.join(seconds)
         if thread.is_alive():
             raise HostWriteError(
-                f"Chroma has not answered a write for {self.seconds:g} s, after an earlier write "
+                f"Chroma has not answered a write for {seconds:g} s, after an earlier write "
                 "failed: its database threads wait for one another. Whether the rows are stored is "
                 "not known. Free disk space, restart the process, and call repair()."
             )

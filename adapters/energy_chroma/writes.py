@@ -7,7 +7,9 @@ from typing import Any
 from chromadb.api.types import Where, WhereDocument
 
 from energy_chroma import writing
+from energy_chroma.fields import ChromaField
 from energy_chroma.keeper import CollectionKeeper
+from energy_chroma.patience import VERB
 from energy_plugin.stored import FieldVerbs
 from energy_plugin.stored.moments import Moment, reached
 
@@ -92,29 +94,39 @@ class CollectionWrites(FieldVerbs):
     ) -> Any:
         """Delete rows: ``collection.delete``."""
         with self._keeper.lock:
-            field = self._keeper.open_if_built()
+            patience = self._keeper.host.patience
+            field = patience.call(self._keeper.open_if_built, VERB)
             limited = {} if limit is None else {"limit": limit}  # unknown to Chroma 1.5.0
             reached(Moment.WRITING)
-            answer = self._keeper.host.patience.call(
+            answer = patience.call(
                 lambda: self._keeper.host.collection.delete(ids, where, where_document, **limited)
             )
             if field is not None:
                 scope = [ids] if isinstance(ids, str) else ids
-                present = set(self._keeper.host.ids(ids=scope))
-                touched = field.rows.ids if scope is None else scope
-                gone = [n for n in touched if n in field.rows and n not in present]
-                if not writing.remove(self._keeper.store, field, gone):
-                    self._keeper.live = None
+                patience.call(lambda: self._take_out(field, scope), VERB)
         return answer
 
+    def _take_out(self, field: ChromaField, scope: Any) -> None:
+        """Take rows that are gone out of the field; of all rows where there is no scope."""
+        present = set(self._keeper.host.ids(ids=scope))
+        touched = field.rows.ids if scope is None else scope
+        gone = [n for n in touched if n in field.rows and n not in present]
+        if not writing.remove(self._keeper.store, field, gone):
+            self._keeper.live = None
+
     def _write(self, verb: str, **given: Any) -> None:
+        patience = self._keeper.host.patience
         with self._keeper.lock:
-            field = self._keeper.open_if_built()
+            field = patience.call(self._keeper.open_if_built, VERB)
         # without the lock, as embedding can take longer than anything else
         request: Any = None if field is None else self._keeper.host.prepare_write(verb, **given)
         with self._keeper.lock:
-            field = None if request is None else self._keeper.open_if_built()
-            if field is None or request["embeddings"] is None:
-                getattr(self._keeper.host.collection, verb)(**given)
-            elif not writing.write(self._keeper.store, field, verb, request):
-                self._keeper.live = None
+            patience.call(lambda: self._store(verb, given, request), VERB)
+
+    def _store(self, verb: str, given: dict[str, Any], request: Any) -> None:
+        """Write rows, prepared where there is a field, and keep the field in step."""
+        field = None if request is None else self._keeper.open_if_built()
+        if field is None or request["embeddings"] is None:
+            getattr(self._keeper.host.collection, verb)(**given)
+        elif not writing.write(self._keeper.store, field, verb, request):
+            self._keeper.live = None

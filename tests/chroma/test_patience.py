@@ -38,3 +38,15 @@ def test_a_write_that_is_answered_after_all():
     assert patience.call(lambda: 7) == 7
     with pytest.raises(InternalError):
         patience.call(refused)
+
+
+def test_a_verb_may_take_longer_than_its_write_but_not_for_ever():
+    patience = Patience(seconds=0.2)
+    with pytest.raises(InternalError):
+        patience.call(refused)
+    for_ever = threading.Event()
+    with pytest.raises(HostWriteError, match=r"not answered a write for 0\.2 s"):
+        patience.call(lambda: patience.call(for_ever.wait), 5.0)
+    with pytest.raises(HostWriteError, match=r"not answered a write for 0\.4 s"):
+        patience.call(for_ever.wait, 2.0)
+    for_ever.set()
