@@ -87,7 +87,16 @@ _SURROUNDINGS = {
 }
 
 # Near another that `make test` runs.
-_LIKE = {"float16", "with meta", "inference", "gradients", "one thread", "deterministic"}
+_LIKE = {
+    "float16",
+    "bfloat16",
+    "three threads",
+    "with meta",
+    "inference",
+    "gradients",
+    "one thread",
+    "deterministic",
+}
 
 
 def _forget():

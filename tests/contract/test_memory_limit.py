@@ -118,6 +118,7 @@ def test_lancedb_columns_are_those_of_the_same_sample(tmp_path):
     assert {row["id"] for row in before} & {row["id"] for row in after}
 
 
+@pytest.mark.slow  # as the columns above, in the other layout
 def test_a_companion_is_built_and_refitted_in_passes():
     table = table_of(lancedb.connect("memory://"), "pages", ROWS, DIM)
     table.delete("id % 10 = 3")
