@@ -125,6 +125,7 @@ def test_sphinx_builds_without_a_warning(tmp_path):
         [
             *(sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q"),
             *("-D", "extensions=myst_parser,numpydoc,sphinx.ext.autodoc"),  # no pages of source
+            *("-D", "html_theme=basic"),
             *("-d", tmp_path / "doctrees", DOCS, tmp_path / "html"),
         ],
         capture_output=True,

@@ -78,6 +78,7 @@ def test_lancedb(tmp_path, rounds):
     assert max(tasks, threads) <= POOLS
 
 
+@pytest.mark.slow
 @rounds
 def test_lancedb_asynchronous(tmp_path, rounds):
     lancedb_store(tmp_path)
@@ -122,6 +123,7 @@ def test_chroma(tmp_path, rounds):
     assert threads <= 2
 
 
+@pytest.mark.slow
 @rounds
 def test_chroma_asynchronous(tmp_path, rounds):
     """Its objects have threads of their own, which end with them."""
