@@ -17,7 +17,7 @@ from chromadb.api.types import EmbeddingFunction
 from chromadb.errors import InternalError, NotFoundError
 from numpy.typing import NDArray
 
-from energy_chroma import canary
+from energy_chroma import canary, room
 from energy_chroma.companion import Companion
 from energy_chroma.identity import identity
 from energy_chroma.patience import Patience
@@ -55,7 +55,7 @@ class ChromaHost:
                 "belongs into AsyncEnergyCollection."
             )
         self.collection = collection
-        self.patience = Patience()
+        self.patience = Patience(refused=self._refused)
         self._embeds = False  # whether the function is known to be that of the rows
 
     # -- identity
@@ -100,6 +100,9 @@ class ChromaHost:
         if settings is None or settings.chroma_api_impl != EMBEDDED or not settings.is_persistent:
             return None
         return os.path.join(settings.persist_directory, "chroma.sqlite3")
+
+    def _refused(self) -> str | None:
+        return None if self._file is None else room.refused(self._file)
 
     def count(self) -> int:
         """Rows in the collection."""

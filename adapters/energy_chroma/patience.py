@@ -2,7 +2,9 @@
 
 Where storage refused a write (a full disk, a file that may not grow), the threads of Chroma's
 embedded database can wait for one another for ever in the next one, or in what a verb reads around
-it. As long as nothing failed, calls go straight to Chroma.
+it. In some versions they keep Python's interpreter lock, so that nothing in the process can end the
+waiting. So no call is made as long as storage refuses, and the ones after that are limited in time.
+As long as nothing failed, calls go straight to Chroma.
 """
 
 from __future__ import annotations
@@ -28,11 +30,17 @@ class Patience:
     ----------
     seconds : float
         How long a write may take after one that failed.
+    refused : callable
+        Why storage would refuse a write now; None where it would not, or one cannot tell.
     """
 
-    def __init__(self, seconds: float = WAIT_SECONDS) -> None:
+    def __init__(
+        self, seconds: float = WAIT_SECONDS, refused: Callable[[], str | None] = lambda: None
+    ) -> None:
         self.seconds = seconds
+        self._refused = refused
         self.failed = False
+        self._stuck: threading.Thread | None = None  # of a call that was given up
 
     def call(self, write: Callable[[], T], times: float = 1.0) -> T:
         """Return what `write` returns.
@@ -46,7 +54,8 @@ class Patience:
         Raises
         ------
         HostWriteError
-            A write failed before, and this one has not ended in time.
+            A write failed before, and storage still refuses, or this one has not ended in time,
+            or an earlier one that was given up waits still.
         """
         try:
             return self._waited(write, times * self.seconds) if self.failed else write()
@@ -55,6 +64,17 @@ class Patience:
             raise
 
     def _waited(self, write: Callable[[], T], seconds: float) -> T:
+        if self._stuck is not None and self._stuck.is_alive():
+            raise HostWriteError(
+                "Chroma has not answered an earlier call, which still waits. Restart the process, "
+                "and call repair()."
+            )
+        reason = self._refused()
+        if reason is not None:
+            raise HostWriteError(
+                f"Storage refused an earlier write and still would ({reason}). Nothing was "
+                "written. Free disk space, then retry."
+            )
         results: list[T] = []
         errors: list[BaseException] = []
 
@@ -68,6 +88,7 @@ class Patience:
         thread.start()
         thread.join(seconds)
         if thread.is_alive():
+            self._stuck = thread
             raise HostWriteError(
                 f"Chroma has not answered a write for {seconds:g} s, after an earlier write "
                 "failed: its database threads wait for one another. Whether the rows are stored is "

@@ -15,7 +15,7 @@ from energy_lancedb.host import ROWID, Host, prints_of
 from energy_lancedb.keys import keys_of
 from energy_lancedb.layout import FittedRows
 from energy_lancedb.live import LiveTable
-from energy_lancedb.pointer import Pointer, replaced_pointer
+from energy_lancedb.pointer import KEY, Pointer, replaced_pointer
 from energy_plugin.energy.config import as_config
 from energy_plugin.errors import InvalidInputError
 from energy_plugin.stored.moments import Moment, reached
@@ -98,6 +98,12 @@ class Builder:
             column, dim = self.host.vector_column(column)
             if layout == "auto":
                 layout = self._layout(previous, engine)
+            if self.host.key != KEY and (layout == "columns" or engine != "local"):
+                raise InvalidInputError(
+                    f"Table {self.host.name!r} already has an energy field of another vector "
+                    f"column, so the field of {column!r} is stored beside the table. "
+                    "Leave layout and engine out."
+                )
             if layout == "companion" and engine != "local":
                 raise InvalidInputError(
                     f"engine={engine!r} writes the columns into the table, which needs pylance to "
@@ -136,6 +142,8 @@ class Builder:
 
     def _layout(self, previous: Pointer | None, engine: str) -> str:
         """That of the field there is; otherwise the one that leaves the table as it is."""
+        if self.host.key != KEY:
+            return "companion"
         inside = engine == "ray"
         if previous is not None:
             inside |= previous.layout == "columns"

@@ -1,4 +1,4 @@
-"""Who else in a database points to a stored field: other tables, branches and tags.
+"""Who else in a database points to a stored field: other tables, branches, tags and columns.
 
 A table takes its pointer along when it is cloned, branched, tagged, renamed or copied as a
 folder. So before rows of a table of the plugin's own are deleted, every pointer of the database
@@ -13,19 +13,20 @@ from typing import Any
 
 from energy_lancedb.beside import clear, is_own, open_or_none
 from energy_lancedb.host import Host
-from energy_lancedb.pointer import Pointer, pointer_of, rows_of
+from energy_lancedb.pointer import Pointer, rows_of
 from energy_plugin.stored.moments import Moment, reached
 
 log = logging.getLogger(__name__)
 
 
 class Claims:
-    """The pointers of a database but for that of one table's latest version; read once.
+    """The pointers of a database but for that of one field's latest version; read once.
 
     Parameters
     ----------
     host : Host
-        The table that is about to delete. Its tags and its other branches count as others.
+        The table that is about to delete. Its tags, its other branches and the fields of its
+        other vector columns count as others.
     """
 
     def __init__(self, host: Host) -> None:
@@ -72,6 +73,8 @@ class Claims:
             if table is None:  # dropped in this moment
                 continue
             mine = name == self._host.name
+            if mine:
+                yield from _readable(self._host, skip=self._host.key)
             yield from _pointers_of(table, self._host, skip=self._host.branch if mine else "")
 
     def _open(self, name: str) -> Any | None:
@@ -107,6 +110,13 @@ def _pointers_of(table: Any, host: Host, *, skip: str | None) -> Iterator[Pointe
         other = Host(handle, host.connection)
         if beside and not other.has_dataset():  # its pointer may be where it cannot be seen
             raise RuntimeError(f"pylance cannot open table {other.name!r}")
-        pointer = pointer_of(other.schema)
-        if pointer is not None:
+        yield from _readable(other)
+
+
+def _readable(host: Host, skip: str | None = None) -> Iterator[Pointer]:
+    """The pointers of a table's fields, but for one; an error where one cannot be read."""
+    for key, pointer in host.pointers().items():
+        if key != skip:
+            if pointer is None:
+                raise RuntimeError(f"an energy pointer of table {host.name!r} is unreadable")
             yield pointer

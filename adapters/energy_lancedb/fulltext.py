@@ -64,7 +64,7 @@ class FullText:
         raise InvalidInputError(
             f"Table {self._host.name!r} has no full-text index {what}to search the words of a "
             f"question in; its indexed columns are {indexed}. Make one: "
-            f'energy.create_fts_index("{name}").'
+            f'from lancedb.index import FTS; energy.create_index("{name}", config=FTS()).'
         )
 
     def has_index(self) -> bool:

@@ -14,7 +14,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from energy_lancedb.columns import NAMES, is_vector
-from energy_lancedb.pointer import KEY
+from energy_lancedb.entries import entry_of, pointers_of, with_entry
+from energy_lancedb.pointer import KEY, Pointer
 from energy_plugin._lazy import optional
 from energy_plugin.energy.upkeep.fingerprint import fingerprint
 from energy_plugin.errors import EnergyPluginError, InvalidInputError
@@ -79,6 +80,8 @@ class Host:
     table : lancedb.table.LanceTable
     connection : lancedb.DBConnection, optional
         The database of the companion tables; the table's own by default.
+    column : str, optional
+        The vector column whose field is meant, where the table has several.
 
     Raises
     ------
@@ -86,7 +89,9 @@ class Host:
         Not a synchronous LanceDB table.
     """
 
-    def __init__(self, table: Any, connection: Any | None = None) -> None:
+    def __init__(
+        self, table: Any, connection: Any | None = None, column: str | None = None
+    ) -> None:
         if not all(hasattr(table, name) for name in ("checkout_latest", "take_row_ids", "schema")):
             raise InvalidInputError(
                 f"table must be a LanceDB table, got {type(table).__name__}. "
@@ -108,7 +113,9 @@ class Host:
         self.pinned: int | None = None  # the version that was checked out
         self.seen: int | None = None  # the version that `latest` has found
         self.written = 0  # commits of this object
+        self._column = column
         self._schema: Any = None  # of that version
+        self._key = KEY
         self._opens: bool | None = None  # whether pylance has opened the storage
         self._dataset: Any = None  # of one version, and it can be moved to a later one
         self._memories: dict[Any, Any] = {}
@@ -135,16 +142,34 @@ class Host:
     def schema(self) -> Any:
         """Arrow schema of the version that `latest` has found.
 
-        The plugin's entry in the table's own metadata, which LanceDB does not show, is among
-        the metadata of the schema.
+        Of the plugin's entries it has that of the column's field alone, as `KEY`.
+
+        Raises
+        ------
+        InvalidInputError
+            The table has fields of several vector columns, and none was named.
         """
         if self._schema is None:
-            schema = self.table.schema
-            entry = self._metadata().get(KEY)
-            if entry:
-                schema = schema.with_metadata({**(schema.metadata or {}), KEY: entry})
-            self._schema = schema
+            whole = self._whole_schema()
+            self._key = entry_of(whole, self._column, self.name)
+            self._schema = with_entry(whole, self._key)
         return self._schema
+
+    @property
+    def key(self) -> str:
+        """Key of the entry of the column's field."""
+        assert self.schema is not None
+        return self._key
+
+    def pointers(self) -> dict[str, Pointer | None]:
+        """The pointers of all fields of the table, see `pointers_of`."""
+        return pointers_of(self._whole_schema())
+
+    def _whole_schema(self) -> Any:
+        """With the entries in the table's own metadata, which LanceDB does not show."""
+        schema = self.table.schema
+        entries = {key: text for key, text in self._metadata().items() if key.startswith(KEY)}
+        return schema.with_metadata({**(schema.metadata or {}), **entries}) if entries else schema
 
     def _metadata(self) -> dict[str, str]:
         """The table's own metadata; none where pylance cannot open the storage."""
@@ -170,15 +195,16 @@ class Host:
         text : str, optional
         """
         beside = self.has_dataset() and hasattr(self.dataset(), "update_metadata")
-        if beside and (text is not None or self._metadata().get(KEY)):
-            self.dataset().update_metadata({KEY: text})
+        key = self.key
+        if beside and (text is not None or self._metadata().get(key)):
+            self.dataset().update_metadata({key: text})
             self.latest()
         if not beside and text is not None:
-            self.table.update_field_metadata({"path": column, "metadata": {KEY: text}})
+            self.table.update_field_metadata({"path": column, "metadata": {key: text}})
             return
         for one in self.table.schema:
-            if KEY.encode() in (one.metadata or {}) and one.name not in NAMES:
-                self.table.update_field_metadata({"path": one.name, "metadata": {KEY: None}})
+            if key.encode() in (one.metadata or {}) and one.name not in NAMES:
+                self.table.update_field_metadata({"path": one.name, "metadata": {key: None}})
                 self.latest()
 
     def latest(self) -> int:

@@ -24,7 +24,7 @@ from energy_lancedb.keys import keys_of
 from energy_lancedb.layout import FittedRows, match
 from energy_lancedb.layouts import layout_of
 from energy_lancedb.live import LiveTable
-from energy_lancedb.pointer import Pointer, embedder_of, replaced_pointer
+from energy_lancedb.pointer import KEY, Pointer, embedder_of, replaced_pointer
 from energy_plugin.errors import InvalidInputError
 from energy_plugin.stored import Changes, FieldInfo, Finding, Taken
 from energy_plugin.stored.info import column_bytes_of, described
@@ -306,7 +306,7 @@ class TableKeeper:
         self.host.latest()
         previous = replaced_pointer(self.host.schema)
         claims = Claims(self.host)
-        for layout in ("columns", "companion"):
+        for layout in ("columns", "companion") if self.host.key == KEY else ("companion",):
             layout_of(layout, self.host).drop(claims)
         self.live.artefacts().drop(claims)
         if previous is not None and not self.owns(previous):

@@ -46,7 +46,7 @@ class LiveTable:
         connection: Any | None = None,
         interval: float = 0.0,
     ) -> None:
-        self.host = Host(table, connection)
+        self.host = Host(table, connection, vector_column_name)
         self.interval = interval  # seconds that the view of a search may be old
         self._looked = (-math.inf, 0)  # when, and after how many commits of this object
         self.full_text = FullText(self.host)
@@ -174,18 +174,8 @@ class LiveTable:
         schema = self.host.schema
         pointer = pointer_of(schema)
         if pointer is None:
-            raise NotBuiltError(
-                f"Table {self.host.name!r} has no energy field. "
-                "Write one with EnergyTable(table).build()."
-            )
-        column = self.column or pointer.vector_column
-        if column != pointer.vector_column:
-            raise NotBuiltError(
-                f"The energy field of table {self.host.name!r} belongs to the vector column "
-                f"{pointer.vector_column!r}, not to {column!r}. Replace it with "
-                f"EnergyTable(table, {column!r}).build()."
-            )
-        column, dim = self.host.vector_column(column)
+            raise self._not_built()
+        column, dim = self.host.vector_column(pointer.vector_column)
         embedder = embedder_of(schema, column)
         # a function that is attached or taken off later says nothing about the vectors there are
         other = None not in (embedder, pointer.embedder) and embedder != pointer.embedder
@@ -197,6 +187,18 @@ class LiveTable:
                 "EnergyTable(table).build()."
             )
         return pointer
+
+    def _not_built(self) -> NotBuiltError:
+        built = sorted(p.vector_column for p in self.host.pointers().values() if p is not None)
+        if self.column is None or not built:
+            return NotBuiltError(
+                f"Table {self.host.name!r} has no energy field. "
+                "Write one with EnergyTable(table).build()."
+            )
+        return NotBuiltError(
+            f"Table {self.host.name!r} has no energy field of the vector column {self.column!r}, "
+            f"only of {built}. Write one with EnergyTable(table, {self.column!r}).build()."
+        )
 
     def _field(self, pointer: Pointer) -> EnergyField:
         if self._last_field is not None and self._last_field[0] == pointer.sha256:

@@ -62,7 +62,8 @@ class EnergyTable(FieldVerbs):
         What `lancedb.connect(uri).open_table(name)` returns. The plugin moves this handle to
         the table's latest version before every search, unless `checkout` named another.
     vector_column_name : str, optional
-        Only needed while the table has several vector columns and no field yet.
+        Only needed while the table has several vector columns and no field, or several fields:
+        each vector column can have one.
     device : str, optional
         "cuda", "mps" or "cpu"; by default the best available.
     connection : lancedb.DBConnection, optional
@@ -80,7 +81,7 @@ class EnergyTable(FieldVerbs):
     Notes
     -----
     Members of the table that only read, as ``count_rows``, ``head``, ``to_pandas`` and ``schema``,
-    and those of its indexes, as ``create_fts_index`` and ``list_indices``, are passed on. All
+    and those of its indexes, as ``create_index`` and ``list_indices``, are passed on. All
     others are at `table`.
 
     Examples
@@ -252,7 +253,7 @@ class EnergyTable(FieldVerbs):
 
         Examples
         --------
-        >>> energy.create_fts_index("text")                                   # doctest: +SKIP
+        >>> energy.create_index("text", config=FTS())                          # doctest: +SKIP
         >>> energy.search("heat flow", query_type="hybrid").to_pandas()        # doctest: +SKIP
         """
         return EnergyQuery(

@@ -151,17 +151,9 @@ def _reports(
         if collection.n_empty:
             warn(f"{collection.name}: {collection.n_empty} documents have no text.")
         report = evaluate(collection, found, show_progress_bar=show_progress(), **options)
-        print(f"{collection.name}: {_line(report)}", file=sys.stderr)
+        print(f"{collection.name}: {evaluate_tables.line(report)}", file=sys.stderr)
         reports.append(report)
     return reports
-
-
-def _line(report: SetReport) -> str:
-    """What a set came to, printed when it is done: the tables come after the last set."""
-    shown = ("cosine", "bm25", "rrf", "energy", "hybrid")
-    means = {name: report.rankings[name].mean for name in shown if name in report.rankings}
-    parts = [f"{name} {mean['ndcg@10']:.3f}" for name, mean in means.items()]
-    return f"{report.queries} questions, nDCG@10: " + ", ".join(parts)
 
 
 def _settings(path: Path) -> EnergyConfig:

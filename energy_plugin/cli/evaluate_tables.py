@@ -119,3 +119,11 @@ def print_worst(reports: Sequence[SetReport]) -> None:
 
 def _change(value: float, base: float) -> str:
     return f"{100 * (value / base - 1):+.1f}%" if base > 0 else ""
+
+
+def line(report: SetReport) -> str:
+    """What a set came to, printed when it is done: the tables come after the last set."""
+    shown = ("cosine", "bm25", "rrf", "energy", "hybrid")
+    means = {name: report.rankings[name].mean for name in shown if name in report.rankings}
+    parts = [f"{name} {mean['ndcg@10']:.3f}" for name, mean in means.items()]
+    return f"{report.queries} questions, nDCG@10: " + ", ".join(parts)

@@ -1,6 +1,7 @@
 """A write that Chroma never answers, after one that failed: an error in place of a hang."""
 
 import threading
+import time
 
 import pytest
 from chromadb.errors import InternalError
@@ -47,6 +48,28 @@ def test_a_verb_may_take_longer_than_its_write_but_not_for_ever():
     for_ever = threading.Event()
     with pytest.raises(HostWriteError, match=r"not answered a write for 0\.2 s"):
         patience.call(lambda: patience.call(for_ever.wait), 5.0)
-    with pytest.raises(HostWriteError, match=r"not answered a write for 0\.4 s"):
-        patience.call(for_ever.wait, 2.0)
     for_ever.set()
+    with pytest.raises(HostWriteError, match=r"not answered a write for 0\.4 s"):
+        after_a_call_that_ended(patience, threading.Event().wait, 2.0)
+
+
+def after_a_call_that_ended(patience, write, times):
+    patience._stuck.join(10)
+    return patience.call(write, times)
+
+
+def test_behind_a_call_that_still_waits_there_is_no_waiting():
+    patience = Patience(seconds=0.2)
+    with pytest.raises(InternalError):
+        patience.call(refused)
+    for_ever = threading.Event()
+    with pytest.raises(HostWriteError, match="for 0"):
+        patience.call(for_ever.wait)
+    patience.seconds = 60
+    start = time.monotonic()
+    with pytest.raises(HostWriteError, match="an earlier call"):
+        patience.call(lambda: 7)
+    assert time.monotonic() - start < 30
+    for_ever.set()
+    patience._stuck.join(10)
+    assert patience.call(lambda: 7) == 7

@@ -6,6 +6,7 @@ import lancedb
 import numpy as np
 import pytest
 from energy_lancedb import AsyncEnergyTable, EnergyReranker, EnergyTable
+from lancedb.index import FTS
 from lancedb.query import MatchQuery
 from lancedb.rerankers import RRFReranker
 from support.lancedb_data import embed, ngrams, plain_rows, rows_of, text_schema
@@ -22,7 +23,7 @@ def energy(tmp_path_factory):
     rows = plain_rows(120)
     rows[7]["text"] += " quokka"  # a word whose row no vector finds
     table = database.create_table("pages", rows)
-    table.create_fts_index("text")
+    table.create_index("text", config=FTS())
     return EnergyTable(table).build()
 
 
@@ -132,13 +133,13 @@ def test_without_an_index_the_error_has_the_line_that_makes_one(tmp_path):
     table = lancedb.connect(tmp_path).create_table("pages", plain_rows(40))
     energy = EnergyTable(table).build()
     for search in (hybrid(energy, "river"), energy.search("river", query_type="fts")):
-        with pytest.raises(InvalidInputError, match=r'energy\.create_fts_index\("text"\)'):
+        with pytest.raises(InvalidInputError, match=r"energy\.create_index\(.text., config=FTS"):
             search.to_list()
-    energy.create_fts_index("text")
+    energy.create_index("text", config=FTS())
     assert len(hybrid(energy, "river").to_list()) == 10
-    with pytest.raises(InvalidInputError, match=r"topic.*create_fts_index\(\"topic\"\)"):
+    with pytest.raises(InvalidInputError, match=r'topic.*create_index\("topic"'):
         hybrid(energy, "river", fts_columns="topic").to_list()
-    energy.create_fts_index("topic")
+    energy.create_index("topic", config=FTS())
     assert len(hybrid(energy, "river", fts_columns=["text", "topic"]).to_list()) == 10
 
 
@@ -159,7 +160,7 @@ def test_bad_questions(energy):
 
 def test_rows_that_the_index_lags_behind(tmp_path):
     table = lancedb.connect(tmp_path).create_table("pages", plain_rows(60))
-    table.create_fts_index("text")
+    table.create_index("text", config=FTS())
     energy = EnergyTable(table).build()
     (new,) = plain_rows(1, 900)
     energy.add([{**new, "text": new["text"] + " wombat"}])
@@ -175,7 +176,7 @@ def test_texts_that_the_table_embeds_and_several_of_them(tmp_path):
     function = ngrams()
     table = lancedb.connect(tmp_path).create_table("pages", schema=text_schema(function))
     table.add(rows_of(60))
-    table.create_fts_index("text")
+    table.create_index("text", config=FTS())
     energy = EnergyTable(table).build()
     text = "river quiet river old"
     one = energy.search(text, query_type="hybrid").limit(5).to_list()
@@ -196,7 +197,8 @@ def test_another_reranker_gets_both_lists(energy):
 
 
 def test_asynchronous(tmp_path):
-    lancedb.connect(tmp_path).create_table("pages", plain_rows(60)).create_fts_index("text")
+    table = lancedb.connect(tmp_path).create_table("pages", plain_rows(60))
+    table.create_index("text", config=FTS())
 
     async def ask():
         database = await lancedb.connect_async(tmp_path)

@@ -114,7 +114,7 @@ def test_the_field_of_another_column(database):
     energy = EnergyTable(table, "second").build()
     assert energy.search(rows[3]["second"]).limit(1).to_list()[0]["id"] == 3
     assert EnergyTable(table).info().vector_column == "second"
-    with pytest.raises(NotBuiltError, match="belongs to the vector column 'second'"):
+    with pytest.raises(NotBuiltError, match=r"no energy field of the vector column 'vector'"):
         EnergyTable(table, "vector").search(rows[3]["vector"]).to_arrow()
 
 

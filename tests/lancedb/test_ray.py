@@ -76,8 +76,21 @@ def workers():
 
 @pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="finds workers in /proc")
 def test_a_killed_worker_does_no_harm(cluster, tmp_path):
-    here, there = make(tmp_path / "here"), make(tmp_path / "there")
+    """On busy cores a worker may be done before it is found: then another table is tried."""
+    here = make(tmp_path / "here")
     EnergyTable(here).build(EnergyConfig(seed=4), sample=500, layout="columns")
+    for attempt in range(10):
+        there = make(tmp_path / f"there{attempt}")
+        if _built_though_one_was_killed(there):
+            break
+    else:
+        pytest.fail("no worker was found in ten builds")
+    assert_same_columns(here, there)
+    assert EnergyTable(there).verify() == []
+
+
+def _built_though_one_was_killed(table):
+    """Build on the cluster and kill a worker meanwhile; whether one was there to kill."""
     killed = []
     done = threading.Event()
 
@@ -92,13 +105,11 @@ def test_a_killed_worker_does_no_harm(cluster, tmp_path):
     hunter = threading.Thread(target=kill)
     hunter.start()
     try:
-        EnergyTable(there).build(EnergyConfig(seed=4), sample=500, engine="ray")
+        EnergyTable(table).build(EnergyConfig(seed=4), sample=500, engine="ray")
     finally:
         done.set()
         hunter.join()
-    assert len(killed) == 1
-    assert_same_columns(here, there)
-    assert EnergyTable(there).verify() == []
+    return bool(killed)
 
 
 def test_the_speed_of_the_mapping_is_measured(cluster):

@@ -113,14 +113,12 @@ calls = (
     energy.refit,
     lambda: energy.add(ids=[f"n{{i}}" for i in range(2000)], embeddings=vectors(2000, seed=3)),
 )
-stuck = False
 for call in calls:
     try:
         call()
     except Exception as error:
         sys.stdout.write(f"{{type(error).__name__}}\\n")
-        stuck = "has not answered" in str(error)
-sys.stdout.write("stuck\\n" if stuck else f"{{answer(energy) == before}}\\n")
+sys.stdout.write(f"{{answer(energy) == before}}\\n")
 sys.stdout.flush()
 os._exit(0)  # threads of a stuck database would keep the process
 """
@@ -138,10 +136,7 @@ def test_chroma_with_files_that_may_not_grow(tmp_path):
         timeout=300,
     )
     assert run.returncode == 0, run.stderr
-    *errors, same = run.stdout.split()
-    assert errors[:2] == ["HostWriteError"] * 2, run.stdout
-    assert len(errors) == 3, run.stdout
-    assert same in ("True", "stuck"), run.stdout
+    assert run.stdout.split() == [*["HostWriteError"] * 3, "True"]
     reopened = again(in_chroma, tmp_path)
     assert answer(reopened) == before
     assert reopened.info().rows == ROWS

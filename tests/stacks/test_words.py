@@ -10,6 +10,7 @@ from energy_lancedb import EnergyTable
 from energy_langchain import EnergyCompressor, EnergyRetriever
 from energy_llamaindex import EnergyPostprocessor
 from haystack import Document as HaystackDocument
+from lancedb.index import FTS
 from langchain_core.documents import Document
 from langchain_core.embeddings import FakeEmbeddings
 from llama_index.core.schema import NodeWithScore, QueryBundle, TextNode
@@ -45,7 +46,7 @@ def worded_chroma(tmp_path_factory):
 @pytest.fixture(scope="module")
 def worded_lance(tmp_path_factory):
     energy = EnergyTable(stack_data.lance(tmp_path_factory.mktemp("words"))).build()
-    energy.create_fts_index("text")
+    energy.create_index("text", config=FTS())
     return energy
 
 

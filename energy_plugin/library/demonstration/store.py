@@ -222,7 +222,7 @@ class DemoStore:
                 "build Chroma",
                 lambda: _build(self.energy_collection(), show_progress_bar, lexical=True),
             ),
-            ("words LanceDB", lambda: self.energy_table().create_fts_index("text", replace=True)),
+            ("words LanceDB", self._index_words),
         )
         for step, work in steps:
             start = time.perf_counter()
@@ -314,6 +314,11 @@ class DemoStore:
                     ],
                 )
                 bar.update(len(batch))
+
+    def _index_words(self) -> None:
+        from lancedb.index import FTS
+
+        self.energy_table().create_index("text", config=FTS(), replace=True)
 
     def _stored_vectors(self) -> dict[str, npt.NDArray[np.float32]]:
         """Vectors that LanceDB holds, so that no text is embedded twice."""

@@ -251,7 +251,9 @@ class LanceStore(Store):
         """Give every row its energy columns, and every text its place in a full-text index."""
         done = super().build_or_refresh(show_progress_bar=show_progress_bar)
         if not self.has_words:
-            self.energy.create_fts_index("text")
+            from lancedb.index import FTS
+
+            self.energy.create_index("text", config=FTS())
         return done
 
     def content(self) -> Content:

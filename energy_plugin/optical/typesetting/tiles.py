@@ -4,10 +4,12 @@ A page is a grid of 64×64 px tiles, a tile four lines of eight 8×16 px cells, 
 that one vision token reads one contiguous run of up to 32 characters and a short
 query costs one tile. Every word starts on a line of its own; a word wider than a
 line is broken, after punctuation where it has any, else anywhere, and then the
-next line begins with the mark ``¬``. Nothing is ever cut: text that overflows a
+next line begins with the mark ``¬``. Emoji and other symbols that the font
+lacks are spelled by their names. Nothing is ever cut: text that overflows a
 page continues on the next one.
 
-The output depends on the text and on `TYPESETTER_VERSION` only.
+The output depends on the text and on `TYPESETTER_VERSION` only; the names of symbols
+also on the Unicode data of Python, where they are newer than these.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from numpy.typing import NDArray
 
 from energy_plugin.errors import InvalidInputError
 from energy_plugin.optical.typesetting import font
+from energy_plugin.optical.typesetting.spelling import spelled
 
 TYPESETTER_VERSION = 1
 LINE_CELLS = 8
@@ -119,7 +122,7 @@ class Typesetter:
             self._words.clear()
         known = self._words
         lines = []
-        for word in unicodedata.normalize("NFC", text).split():
+        for word in spelled(unicodedata.normalize("NFC", text)).split():
             broken = known.get(word)
             if broken is None:
                 broken = known[word] = break_word(word)
