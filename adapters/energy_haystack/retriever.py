@@ -10,7 +10,7 @@ from haystack import Document, component, default_from_dict, default_to_dict
 
 from energy_haystack.stored_host import awaited, described, restored
 from energy_plugin.candidates import Finder, Hit
-from energy_plugin.validation import as_k
+from energy_plugin.validation import as_k, as_relevance
 
 EMBEDDERS = ("text_embedder",)
 
@@ -39,12 +39,15 @@ class EnergyRetriever:
         with a full-text index.
     lexical_weight : float, optional
         Share of the words in a hybrid search, 0 to 1; the host's own if not given.
+    min_relevance : float, optional
+        Leave out what has a smaller relevance, 0 to 1; an empty answer means "nothing found".
     id_column, text_column : str
         LanceDB's columns of ids and texts; its other columns become meta.
 
     Notes
     -----
-    The score of a document is the negative energy distance.
+    The score of a document is the negative energy distance; ``meta["relevance"]`` says from 0 to 1
+    how far it looks like an answer, as the host says it.
 
     Raises
     ------
@@ -61,6 +64,7 @@ class EnergyRetriever:
         where: Any = None,
         hybrid: bool = False,
         lexical_weight: float | None = None,
+        min_relevance: float | None = None,
         id_column: str = "id",
         text_column: str = "text",
     ) -> None:
@@ -70,6 +74,7 @@ class EnergyRetriever:
         self.where = where
         self.hybrid = hybrid
         self.lexical_weight = lexical_weight
+        self.min_relevance = as_relevance(min_relevance)
         self.id_column = id_column
         self.text_column = text_column
         self._finder = None if callable(host) else self._finder_of(host)
@@ -79,6 +84,7 @@ class EnergyRetriever:
             host,
             hybrid=self.hybrid,
             lexical_weight=self.lexical_weight,
+            min_relevance=self.min_relevance,
             id_column=self.id_column,
             text_column=self.text_column,
         )
@@ -100,6 +106,7 @@ class EnergyRetriever:
             where=self.where,
             hybrid=self.hybrid,
             lexical_weight=self.lexical_weight,
+            min_relevance=self.min_relevance,
             id_column=self.id_column,
             text_column=self.text_column,
         )
@@ -178,4 +185,4 @@ class EnergyRetriever:
 
 def _document(hit: Hit) -> Document:
     # Haystack makes an id of what is in a document where it gets none
-    return Document(id=hit.id or "", content=hit.text, meta=hit.metadata, score=-hit.distance)
+    return Document(id=hit.id or "", content=hit.text, meta=hit.described, score=-hit.distance)

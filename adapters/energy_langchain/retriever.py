@@ -36,12 +36,15 @@ class EnergyRetriever(BaseRetriever):
         with a full-text index.
     lexical_weight : float, optional
         Share of the words in a hybrid search, 0 to 1; the host's own if not given.
+    min_relevance : float, optional
+        Leave out what has a smaller relevance, 0 to 1; an empty answer means "nothing found".
     id_column, text_column : str
         LanceDB's columns of ids and texts; its other columns become metadata.
 
     Notes
     -----
-    ``metadata["relevance_score"]`` is the negative energy distance.
+    ``metadata["relevance_score"]`` is the negative energy distance, ``metadata["relevance"]`` says
+    from 0 to 1 how far the document looks like an answer, as the host says it.
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
@@ -52,6 +55,7 @@ class EnergyRetriever(BaseRetriever):
     embeddings: Embeddings | None = None
     hybrid: bool = False
     lexical_weight: float | None = Field(default=None, ge=0, le=1)
+    min_relevance: float | None = Field(default=None, ge=0, le=1)
     id_column: str = "id"
     text_column: str = "text"
     _finder: Finder = PrivateAttr()
@@ -62,6 +66,7 @@ class EnergyRetriever(BaseRetriever):
             self.host,
             hybrid=self.hybrid,
             lexical_weight=self.lexical_weight,
+            min_relevance=self.min_relevance,
             id_column=self.id_column,
             text_column=self.text_column,
         )
@@ -83,7 +88,7 @@ class EnergyRetriever(BaseRetriever):
         return [
             Document(
                 page_content=hit.text,
-                metadata={**hit.metadata, SCORE: -hit.distance},
+                metadata={**hit.described, SCORE: -hit.distance},
                 id=hit.id,
             )
             for hit in hits

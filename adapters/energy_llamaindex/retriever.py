@@ -35,13 +35,16 @@ class EnergyRetriever(BaseRetriever):
         with a full-text index.
     lexical_weight : float, optional
         Share of the words in a hybrid search, 0 to 1; the host's own if not given.
+    min_relevance : float, optional
+        Leave out what has a smaller relevance, 0 to 1; an empty answer means "nothing found".
     id_column, text_column : str
         LanceDB's columns of ids and texts; its other columns become metadata.
     callback_manager : CallbackManager, optional
 
     Notes
     -----
-    The score of a node is the negative energy distance.
+    The score of a node is the negative energy distance; ``metadata["relevance"]`` says from 0 to 1
+    how far it looks like an answer, as the host says it, and is kept from models.
 
     Raises
     ------
@@ -58,6 +61,7 @@ class EnergyRetriever(BaseRetriever):
         embed_model: BaseEmbedding | None = None,
         hybrid: bool = False,
         lexical_weight: float | None = None,
+        min_relevance: float | None = None,
         id_column: str = "id",
         text_column: str = "text",
         callback_manager: CallbackManager | None = None,
@@ -70,6 +74,7 @@ class EnergyRetriever(BaseRetriever):
             host,
             hybrid=hybrid,
             lexical_weight=lexical_weight,
+            min_relevance=min_relevance,
             id_column=id_column,
             text_column=text_column,
         )
@@ -91,6 +96,12 @@ class EnergyRetriever(BaseRetriever):
         nodes = []
         for hit in found:
             named = {} if hit.id is None else {"id_": hit.id}
-            node = TextNode(text=hit.text, metadata=hit.metadata, **named)
+            node = TextNode(
+                text=hit.text,
+                metadata=hit.described,
+                excluded_embed_metadata_keys=["relevance"],
+                excluded_llm_metadata_keys=["relevance"],
+                **named,
+            )
             nodes.append(NodeWithScore(node=node, score=-hit.distance))
         return nodes

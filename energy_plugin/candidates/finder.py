@@ -7,6 +7,7 @@ from typing import Any
 from energy_plugin.candidates.hosts import HybridHost, as_host
 from energy_plugin.errors import InvalidInputError
 from energy_plugin.stored.database import Hit
+from energy_plugin.validation import as_relevance
 
 
 class Finder:
@@ -20,6 +21,8 @@ class Finder:
         Search by words too.
     lexical_weight : float, optional
         Share of the words in a hybrid search, 0 to 1; the host's own if not given.
+    min_relevance : float, optional
+        Leave out what has a smaller relevance, 0 to 1; an empty answer means "nothing found".
     id_column, text_column : str
         LanceDB's columns of ids and texts.
 
@@ -35,6 +38,7 @@ class Finder:
         *,
         hybrid: bool = False,
         lexical_weight: float | None = None,
+        min_relevance: float | None = None,
         id_column: str = "id",
         text_column: str = "text",
     ) -> None:
@@ -55,9 +59,10 @@ class Finder:
         self.host = found
         self.hybrid = hybrid
         self.lexical_weight = lexical_weight
+        self.min_relevance = as_relevance(min_relevance)
 
     def find(self, question: str, k: int, where: Any = None, *, vector: Any = None) -> list[Hit]:
-        """The k rows nearest to a question, nearest first.
+        """The k rows nearest to a question, nearest first; fewer where some are not relevant.
 
         Parameters
         ----------
@@ -68,9 +73,18 @@ class Finder:
         vector : array_like of shape (d,), optional
             Of the question; the host embeds the text if not given.
         """
-        if not self.hybrid:
-            return self.host.find(question if vector is None else vector, k, where)
-        assert isinstance(self.host, HybridHost)
-        return self.host.find_hybrid(
-            question, k, where, vector=vector, lexical_weight=self.lexical_weight
-        )
+        if self.hybrid:
+            assert isinstance(self.host, HybridHost)
+            found = self.host.find_hybrid(
+                question, k, where, vector=vector, lexical_weight=self.lexical_weight
+            )
+        else:
+            found = self.host.find(question if vector is None else vector, k, where)
+        if self.min_relevance is None:
+            return found
+        if any(hit.relevance is None for hit in found):
+            raise InvalidInputError(
+                f"min_relevance is {self.min_relevance}, but {type(self.host).__name__} gives its "
+                "hits no relevance. Leave it out."
+            )
+        return [hit for hit in found if (hit.relevance or 0.0) >= self.min_relevance]

@@ -163,10 +163,12 @@ class _Chroma:
 
     @staticmethod
     def _hits(got: Any) -> list[Hit]:
-        columns = (got[name][0] for name in ("ids", "documents", "distances", "metadatas"))
+        keys = ("ids", "documents", "distances", "metadatas", "relevance")
         return [
-            Hit(name, text or "", float(distance), dict(metadata or {}))
-            for name, text, distance, metadata in zip(*columns, strict=True)
+            Hit(name, text or "", float(distance), dict(metadata or {}), float(relevance))
+            for name, text, distance, metadata, relevance in zip(
+                *(got[key][0] for key in keys), strict=True
+            )
         ]
 
 
@@ -238,10 +240,11 @@ class _Lance:
         for row in asked.limit(k).to_list():
             name, text = row.pop(self._id, None), row.pop(self._text, None)
             distance = float(row.pop("_distance"))
-            row.pop("_relevance", None)
+            relevance = row.pop("_relevance", None)
             row.pop(vector_column, None)
             row.pop("_score", None)  # of the words, in a hybrid search
-            hits.append(Hit(None if name is None else str(name), text or "", distance, row))
+            name = None if name is None else str(name)
+            hits.append(Hit(name, text or "", distance, row, relevance))
         return hits
 
 

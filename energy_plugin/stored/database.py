@@ -70,6 +70,13 @@ class Hit:
     text: str
     distance: float  # energy distance
     metadata: dict[str, Any] = field(default_factory=dict)
+    relevance: float | None = None  # 0 to 1; None where the host gives none
+
+    @property
+    def described(self) -> dict[str, Any]:
+        """The metadata with the relevance, where there is one, under ``relevance``."""
+        own = {} if self.relevance is None else {"relevance": self.relevance}
+        return {**self.metadata, **own}
 
 
 class Database(Rows, Protocol):

@@ -120,12 +120,13 @@ class HostedField(FieldVerbs):
                     return []
                 names = live.rows.names(found.ids[0].tolist())
                 distances = found.distances[0].tolist()
+                relevance = found.relevance[0].tolist()
             records = self.database.records(names)
             if len(records) == len(names):  # else rows have gone in the meantime
                 break
         return [
-            Hit(str(name), records[name][0], distance, records[name][1])
-            for name, distance in zip(names, distances, strict=True)
+            Hit(str(name), records[name][0], distance, records[name][1], answers)
+            for name, distance, answers in zip(names, distances, relevance, strict=True)
             if name in records
         ]
 

@@ -46,11 +46,11 @@ class RowMap:
         self, ids: Sequence[Any], fingerprints: NDArray[np.uint32]
     ) -> tuple[list[Any], list[Any]]:
         """Those of the ids that are not known, and those of another fingerprint."""
-        numbers = [self._row_of.get(name, -1) for name in ids]
-        if -1 not in numbers and (self._fingerprints[numbers] == fingerprints).all():
+        numbers = self.places(ids)
+        if (numbers >= 0).all() and (self._fingerprints[numbers] == fingerprints).all():
             return [], []
         added, changed = [], []
-        for name, row, value in zip(ids, numbers, fingerprints.tolist(), strict=True):
+        for name, row, value in zip(ids, numbers.tolist(), fingerprints.tolist(), strict=True):
             if row < 0:
                 added.append(name)
             elif self._fingerprints[row] != value:
@@ -73,6 +73,10 @@ class RowMap:
     def numbers(self, ids: Iterable[Any]) -> NDArray[np.int64]:
         """Row numbers of known ids, in their order."""
         return np.fromiter((self._row_of[name] for name in ids), dtype=np.int64)
+
+    def places(self, ids: Sequence[Any]) -> NDArray[np.int64]:
+        """Row numbers of ids, in their order; -1 for those that are not known."""
+        return np.array([self._row_of.get(name, -1) for name in ids], dtype=np.int64)
 
     def assign(
         self, ids: Sequence[Any], rows: NDArray[np.int64], fingerprints: NDArray[np.uint32]

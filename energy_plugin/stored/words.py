@@ -206,14 +206,10 @@ class LiveWords:
         """Columns as numbers of the energy index; rows that it lacks are left out."""
         from scipy.sparse import csr_array
 
-        names = self._rows.names(found.indices.tolist())
-        known = np.fromiter((name in rows for name in names), dtype=bool, count=len(names))
-        if not known.all():
-            names = [name for name, held in zip(names, known, strict=True) if held]
+        numbers = rows.places(self._rows.names(found.indices.tolist()))
+        known = numbers >= 0
         ends = np.concatenate([[0], np.cumsum(known)])[found.indptr]
-        return csr_array(
-            (found.data[known], rows.numbers(names), ends), shape=(found.shape[0], width)
-        )
+        return csr_array((found.data[known], numbers[known], ends), shape=(found.shape[0], width))
 
     # -- inside
 

@@ -156,6 +156,8 @@ def test_a_retriever_runs_the_hybrid_search_of_chroma(worded_chroma):
         assert [each.id for each in found] == expected["ids"][0]
         scores = [-each.metadata["relevance_score"] for each in found]
         np.testing.assert_allclose(scores, expected["distances"][0], atol=1e-6)
+        relevance = [each.metadata["relevance"] for each in found]
+        np.testing.assert_allclose(relevance, expected["relevance"][0], atol=1e-6)
         assert asyncio.run(retriever.ainvoke(WORD)) == found
     alone = worded_chroma.query(query_embeddings=[QUERY], n_results=6, where=where)
     assert alone["ids"] != expected["ids"]
@@ -189,7 +191,8 @@ def test_a_retriever_runs_the_hybrid_search_of_lancedb(given, worded_lance):
     )
     found = retriever.invoke(WORD)
     assert [each.id for each in found] == [str(row["id"]) for row in rows]
-    assert set(found[0].metadata) == {"year", "topic", "relevance_score"}
+    assert set(found[0].metadata) == {"year", "topic", "relevance_score", "relevance"}
+    assert [each.metadata["relevance"] for each in found] == [row["_relevance"] for row in rows]
     plain = worded_lance.search(vector).where("year > 2004").limit(6).to_list()
     assert [row["id"] for row in plain] != [row["id"] for row in rows]
     assert asyncio.run(retriever.ainvoke(WORD)) == found
@@ -230,9 +233,16 @@ def test_retrievers_of_all_stacks_find_the_same(stack, host, request, monkeypatc
     where = "year > 2004" if host == "worded_lance" else {"year": {"$gt": 2004}}
     for options in ({}, {"hybrid": True}, {"hybrid": True, "lexical_weight": 0.9}):
         hits = Finder(opened, **options).find(WORD, 6, where, vector=QUERY)
-        expected = [(hit.id, -hit.distance, hit.text, hit.metadata) for hit in hits]
+        expected = [(hit.id, -hit.distance, hit.text, hit.described) for hit in hits]
         assert len(expected) == 6
+        assert all(0 <= each[3]["relevance"] <= 1 for each in expected)
         assert stack(opened, where=where, **options) == expected
+        least = sorted(hit.relevance for hit in hits)[3]
+        kept = [each for each in expected if each[3]["relevance"] >= least]
+        assert len(kept) < 6
+        assert stack(opened, where=where, min_relevance=least, **options) == kept
+    with pytest.raises(InvalidInputError, match="min_relevance must be a number from 0 to 1"):
+        stack(opened, min_relevance=2)
     with pytest.raises(InvalidInputError, match="words take no part"):
         stack(opened, lexical_weight=0.5)
     with pytest.raises(InvalidInputError, match=r"host must be|got None"):
@@ -248,6 +258,18 @@ def test_retrievers_embed_with_the_model_or_by_the_host(worded_lance):
     assert [each.node.node_id for each in nodes] == wanted
     found = ForHaystack(worded_lance, top_k=3).run(QUESTION)["documents"]
     assert [each.id for each in found] == wanted
+
+
+def test_a_least_relevance_needs_a_host_that_tells_it():
+    class Silent:
+        energy_field = vectors = embed_query = lambda self, *given: None
+
+        def find(self, query, k, where=None):
+            return [Hit("a", "text", 0.5)]
+
+    assert Finder(Silent()).find("question", 1)[0].described == {}
+    with pytest.raises(InvalidInputError, match=r"Silent gives its hits no relevance"):
+        Finder(Silent(), min_relevance=0.5).find("question", 1)
 
 
 def test_hybrid_settings_that_cannot_work_are_refused(chroma_store, lance_store):
