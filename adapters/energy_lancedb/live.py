@@ -78,8 +78,13 @@ class LiveTable:
             self._looked = now
             return cached
 
-    def snapshot(self) -> Snapshot:
+    def snapshot(self, *, looked: bool = False) -> Snapshot:
         """The index as of the table's latest version, from memory where that has not changed.
+
+        Parameters
+        ----------
+        looked : bool, default False
+            Take the version that was seen last; for callers under the lock that just looked.
 
         Raises
         ------
@@ -87,7 +92,8 @@ class LiveTable:
             There is no field, it belongs to other vectors, or its bytes are damaged.
         """
         with self.lock:
-            version = self.host.latest()
+            seen = self.host.seen if looked else None
+            version = self.host.latest() if seen is None else seen
             cached = self._snapshot
             if cached is not None and cached.version == version:
                 return cached

@@ -285,7 +285,8 @@ class EnergyReranker(Reranker):  # type: ignore[misc,unused-ignore]
         )
         if found is not None:
             return found
-        snapshot = self.energy.snapshot()
+        # without columns in the results `_opened` has looked at the table
+        snapshot = self.energy.snapshot(looked=not set(NAMES) <= set(results.column_names))
         if ROWID not in results.column_names:
             return scored_in_field(snapshot, query, results, words=words, relevance=wanted)
         _, first, places = np.unique(
