@@ -27,7 +27,7 @@ help:
 	@echo "make test    install, static checks, tests: what continuous integration runs"
 	@echo "make test-slow  the tests that take minutes each"
 	@echo "make lint    static checks only (ruff, mypy)"
-	@echo "make check   before a release: lint, audit, and the tests under coverage"
+	@echo "make check   before a release: lint, audit, the tests under coverage, and the documentation"
 	@echo "make audit   known vulnerabilities of the pinned dependencies"
 	@echo "make coverage   the tests of make test, with the lines and branches that they run"
 	@echo "make test-oldest  the hosts' tests on the oldest versions of the databases, likewise test-newest"
@@ -75,12 +75,12 @@ coverage: $(STAMP)
 	$(BIN)/python -m coverage json -q -o build/coverage.json
 	$(BIN)/python .ci/coverage_table.py build/coverage.json --lines $(LINES)
 
-check: lint audit coverage
+check: lint audit coverage docs
 
 # The types beside the tests: mypy has nothing kept on a fresh machine and takes one core's minute.
 test: style
 	$(MAKE) --no-print-directory types & types=$$!; \
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile; tests=$$?; \
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder; tests=$$?; \
 	wait $$types || { echo "mypy found errors, printed above" >&2; exit 1; }; exit $$tests
 
 test-slow: $(STAMP)

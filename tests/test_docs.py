@@ -119,6 +119,7 @@ def test_every_block_is_of_a_known_kind(page):
     assert set(FENCES.findall(page.read_text("utf-8"))) <= KINDS
 
 
+@pytest.mark.slow
 def test_sphinx_builds_without_a_warning(tmp_path):
     pytest.importorskip("sphinx")
     run = subprocess.run(

@@ -2,9 +2,9 @@
 
 Where storage refused a write (a full disk, a file that may not grow), the threads of Chroma's
 embedded database can wait for one another for ever in the next one, or in what a verb reads around
-it. In some versions they keep Python's interpreter lock, so that nothing in the process can end the
-waiting. So no call is made as long as storage refuses, and the ones after that are limited in time.
-As long as nothing failed, calls go straight to Chroma.
+it. They may keep Python's interpreter lock meanwhile (seen with chromadb 1.5.9), so that nothing in
+the process can end the waiting. So no call is made as long as storage refuses, and the ones after
+that are limited in time. As long as nothing failed, calls go straight to Chroma.
 """
 
 from __future__ import annotations

@@ -100,8 +100,8 @@ class Builder:
                 layout = self._layout(previous, engine)
             if self.host.key != KEY and (layout == "columns" or engine != "local"):
                 raise InvalidInputError(
-                    f"Table {self.host.name!r} already has an energy field of another vector "
-                    f"column, so the field of {column!r} is stored beside the table. "
+                    f"The energy field of {column!r} is not the first of table {self.host.name!r}; "
+                    "those of further vector columns are stored beside the table. "
                     "Leave layout and engine out."
                 )
             if layout == "companion" and engine != "local":

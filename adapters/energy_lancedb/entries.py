@@ -34,8 +34,8 @@ def entry_of(schema: Any, column: str | None, table: str) -> str:
     """
     found = pointers_of(schema)
     if column is None:
-        if len(found) > 1:
-            columns = sorted(pointer.vector_column for pointer in found.values() if pointer)
+        columns = sorted(pointer.vector_column for pointer in found.values() if pointer)
+        if len(found) > 1 and columns:
             raise InvalidInputError(
                 f"Table {table!r} has energy fields of the vector columns {columns}. "
                 f"Name one: EnergyTable(table, {columns[0]!r})."

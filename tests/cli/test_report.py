@@ -27,6 +27,9 @@ pytest.importorskip("matplotlib")
 HOSTILE = "<script>document.title='taken'</script></table>\u202e\x07 <img src=x onerror=alert(1)>"
 
 
+one_host = pytest.mark.parametrize("made", ["lancedb"], indirect=True)  # the page is the same
+
+
 @pytest.fixture
 def report(copy, call, tmp_path):
     """The page of a folder with hostile texts and a copy."""
@@ -51,6 +54,7 @@ class Tags(html.parser.HTMLParser):
         self.links += [value for name, value in attrs if name in {"src", "href"}]
 
 
+@one_host
 def test_page_stands_alone_and_is_escaped(report):
     path, said, into = report
     text = path.read_text("utf-8")
@@ -159,6 +163,7 @@ def test_outliers_have_a_reason(text, said):
     assert reason(text, 0.2, 0.7, known).startswith(said)
 
 
+@one_host
 def test_browser_draws_the_page_and_runs_nothing(report, tmp_path):
     names = ("chromium", "chromium-browser", "google-chrome", "chrome")
     browser = next(filter(None, map(shutil.which, names)), None)

@@ -45,9 +45,8 @@ def assert_same_columns(one, other):
     assert left.equals(right)
 
 
-@pytest.mark.parametrize(
-    "sample", [pytest.param(500, marks=pytest.mark.slow), None], ids=["sample", "all rows"]
-)
+@pytest.mark.parametrize("sample", [500, None], ids=["sample", "all rows"])
+@pytest.mark.slow
 def test_the_columns_are_those_of_the_local_build(cluster, tmp_path, sample):
     here, there = make(tmp_path / "here"), make(tmp_path / "there")
     EnergyTable(here).build(EnergyConfig(seed=4), sample=sample, layout="columns")

@@ -10,7 +10,7 @@ from energy_lancedb import AsyncEnergyTable, EnergyReranker, EnergyTable
 from support.lancedb_data import DIM, plain_rows, plain_schema
 
 from energy_plugin.energy import EnergyConfig, EnergyIndex
-from energy_plugin.errors import InvalidInputError, NotBuiltError
+from energy_plugin.errors import CorruptFieldError, InvalidInputError, NotBuiltError
 
 N = 120
 LAYOUTS = ["companion", "columns"]
@@ -76,6 +76,21 @@ def test_without_a_name_there_must_be_one_field(table):
         EnergyTable(table, "vector").info()
 
 
+def test_unreadable_entries(table):
+    EnergyTable(table, "vector").build()
+    EnergyTable(table, "image").build()
+    table.to_lance().update_metadata({"energy:pointer:image": "{"})
+    assert EnergyTable(table, "vector").verify() == []
+    with pytest.raises(InvalidInputError, match=r"\['vector'\]"):
+        EnergyTable(table).info()
+    table.checkout_latest()
+    table.to_lance().update_metadata({"energy:pointer": "{"})
+    with pytest.raises(CorruptFieldError, match="unreadable"):
+        EnergyTable(table).info()
+    energy = EnergyTable(table, "vector").build()
+    assert energy.verify() == []
+
+
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("dropped", ["vector", "image"])
 def test_dropping_one_leaves_the_other(table, layout, dropped):
@@ -111,7 +126,7 @@ def test_a_refit_and_changes_of_rows_reach_both(table):
 
 def test_the_second_field_stands_beside_the_table(table):
     EnergyTable(table, "vector").build(layout="columns")
-    with pytest.raises(InvalidInputError, match="another vector column"):
+    with pytest.raises(InvalidInputError, match="further vector columns"):
         EnergyTable(table, "image").build(layout="columns")
     assert EnergyTable(table, "vector").verify() == []
 

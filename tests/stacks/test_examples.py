@@ -14,8 +14,8 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 @pytest.mark.parametrize(
     ("name", "kept", "first"),
     [
-        ("langchain_rerank", True, "supersonic"),
-        ("llamaindex_rerank", True, "blood"),
+        pytest.param("langchain_rerank", True, "supersonic", marks=pytest.mark.slow),
+        pytest.param("llamaindex_rerank", True, "blood", marks=pytest.mark.slow),
         ("haystack_rerank", False, "kidney"),
     ],
 )
