@@ -80,7 +80,7 @@ check: lint audit coverage docs
 # The types beside the tests: mypy has nothing kept on a fresh machine and takes one core's minute.
 test: style
 	$(MAKE) --no-print-directory types & types=$$!; \
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder; tests=$$?; \
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile; tests=$$?; \
 	wait $$types || { echo "mypy found errors, printed above" >&2; exit 1; }; exit $$tests
 
 test-slow: $(STAMP)

@@ -17,25 +17,6 @@ import pytest
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # read where torch is loaded
 
-# What takes longest, by file: begun first, so that no process is left alone with it at the end.
-LONG = (
-    "situations/test_command_line.py",
-    "test_docs.py",
-    "lancedb/test_faults.py",
-    "reliability/test_concurrency.py",
-    "chroma/test_faults.py",
-    "agents/test_transports.py",
-    "contract/test_contract.py",
-    "cli/test_report.py",
-    "reliability/test_crash_matrix.py",
-    "lancedb/test_ray.py",
-    "cli/test_demo.py",
-    "reliability/test_full_disk.py",
-    "optical/test_training.py",
-    "contract/test_memory_limit.py",
-    "reliability/test_leaks.py",
-    "stacks/test_examples.py",
-)
 SLOW_SECONDS = 3600
 GRACE_SECONDS = 120
 _STDERR = pytest.StashKey[int]()
@@ -49,7 +30,6 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if item.get_closest_marker("slow"):
             item.add_marker(pytest.mark.timeout(SLOW_SECONDS))
-    items.sort(key=lambda item: not item.nodeid.split("::")[0].endswith(LONG))
 
 
 @pytest.hookimpl(wrapper=True)

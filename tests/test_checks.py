@@ -112,4 +112,4 @@ def test_continuous_integration_runs_the_checks_and_the_tests():
     assert "make test" in (ROOT / ".ci" / "run").read_text("utf-8")
     assert "\nlint: style types\n" in makefile
     assert re.search(r"\ntest: style\n.*MAKE.* types\b.*\n.* -m pytest .*\n.*wait", makefile)
-    assert "\ncheck: lint audit coverage\n" in makefile
+    assert "\ncheck: lint audit coverage docs\n" in makefile
