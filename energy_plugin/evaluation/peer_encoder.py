@@ -15,6 +15,7 @@ from torch import Tensor
 from energy_plugin._lazy import optional
 from energy_plugin.errors import CheckpointError
 from energy_plugin.optical import DeepEncoder, DeepEncoderConfig
+from energy_plugin.optical.decoder import vision_config
 from energy_plugin.optical.weights import files as weights
 
 
@@ -63,23 +64,7 @@ def peer(folder: Path, config: Any, dtype: torch.dtype = torch.float32) -> Any:
     if not hasattr(found, "UnlimitedOcrModel"):
         raise CheckpointError(f"transformers {found.__version__} has no unlimited_ocr; 5.20 has")
     full = found.UnlimitedOcrConfig(
-        vision_config={
-            "sam_config": {
-                "hidden_size": config.sam_width,
-                "num_hidden_layers": config.sam_depth,
-                "num_attention_heads": config.sam_width // 64,
-                "mlp_dim": config.sam_mlp,
-                "output_channels": config.neck,
-                "global_attn_indexes": list(config.global_blocks),
-                "downsample_channels": list(config.compressor),
-            },
-            "encoder_config": {
-                "hidden_size": config.width,
-                "intermediate_size": config.mlp,
-                "num_hidden_layers": config.depth,
-                "num_attention_heads": config.width // 64,
-            },
-        },
+        vision_config=vision_config(config),
         text_config={
             "vocab_size": 8,
             "hidden_size": config.projector,

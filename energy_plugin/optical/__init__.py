@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from energy_plugin.optical.base import BaseEncoder as BaseEncoder
     from energy_plugin.optical.config import DeepEncoderConfig as DeepEncoderConfig
+    from energy_plugin.optical.decoder import Decoded as Decoded
+    from energy_plugin.optical.decoder import OpticalDecoder as OpticalDecoder
     from energy_plugin.optical.encoder import OpticalEncoder as OpticalEncoder
     from energy_plugin.optical.encoder import load_encoder as load_encoder
     from energy_plugin.optical.network.deepencoder import DeepEncoder as DeepEncoder
@@ -21,8 +23,10 @@ if TYPE_CHECKING:
 _HOMES = {
     "BaseEncoder": "base",
     "TYPESETTER_VERSION": "typesetting.tiles",
+    "Decoded": "decoder",
     "DeepEncoder": "network.deepencoder",
     "DeepEncoderConfig": "config",
+    "OpticalDecoder": "decoder",
     "OpticalEncoder": "encoder",
     "Page": "typesetting.tiles",
     "Typesetter": "typesetting.tiles",
@@ -32,8 +36,10 @@ _HOMES = {
 __all__ = [
     "TYPESETTER_VERSION",
     "BaseEncoder",
+    "Decoded",
     "DeepEncoder",
     "DeepEncoderConfig",
+    "OpticalDecoder",
     "OpticalEncoder",
     "Page",
     "Typesetter",
