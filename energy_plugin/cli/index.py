@@ -18,7 +18,10 @@ Folder = Annotated[
     Path,
     typer.Argument(help="Folder of text, Markdown, HTML, Word, PDF, CSV, JSON and image files."),
 ]
-Into = Annotated[Path, typer.Option("--into", help="Folder of the database.")]
+Into = Annotated[
+    Path,
+    typer.Option("--into", help="Folder of the database, or http://HOST:PORT of a Chroma server."),
+]
 Host = Annotated[
     str | None, typer.Option(help="lancedb or chroma. Default for a new --into: lancedb.")
 ]
@@ -38,6 +41,10 @@ OcrName = Annotated[
     str | None,
     typer.Option("--ocr", help="Also read scanned pages as text: rapidocr or tesseract."),
 ]
+Engine = Annotated[
+    str,
+    typer.Option(help="Where files are read and embedded: local, or ray for a Ray cluster."),
+]
 
 
 def command(
@@ -49,6 +56,7 @@ def command(
     overlap: Overlap = 0,
     embedder: EmbedderName = "compact",
     ocr: OcrName = None,
+    engine: Engine = "local",
     as_json: Json = False,
 ) -> None:
     """Index a folder of files, or bring its index up to date.
@@ -56,7 +64,7 @@ def command(
     Only new and changed files are embedded. Rows of deleted files are removed. Columns of CSV
     files, JSON fields and front matter become columns that search --where filters.
     """
-    outcome, progress = run(folder, into, host, name, passage, overlap, embedder, ocr)
+    outcome, progress = run(folder, into, host, name, passage, overlap, embedder, ocr, engine)
     if as_json:
         print_json(
             {
@@ -82,6 +90,7 @@ def run(
     overlap: int,
     embedder: str,
     ocr: str | None = None,
+    engine: str = "local",
 ) -> tuple[Outcome, dict[str, Any]]:
     """Index once; exit with 130 where the user interrupts."""
     from energy_plugin.errors import InvalidInputError
@@ -91,7 +100,8 @@ def run(
 
     if overlap >= passage:
         raise InvalidInputError(f"--overlap is {overlap}, expected less than --passage {passage}.")
-    request = Request(folder, into, name, host, embedder, Cutting(passage, overlap), ocr)
+    cutting = Cutting(passage, overlap)
+    request = Request(folder, into, name, host, embedder, cutting, ocr, engine)
     progress: dict[str, Any] = {}
     log_progress()
     try:
@@ -107,6 +117,8 @@ def run(
 
 def show(outcome: Outcome, name: str, into: Path) -> None:
     """Print what a run did."""
+    from energy_plugin.library.stores.address import shown
+
     did = outcome.progress
     print(
         f"{did['files']} files: {did['added']} added, {did['changed']} changed, "
@@ -114,7 +126,8 @@ def show(outcome: Outcome, name: str, into: Path) -> None:
         f"{len(did['unreadable'])} unreadable; {did['passages']} passages stored"
     )
     print(
-        f"{outcome.host} {name!r} in {into}: {outcome.rows} rows, energy field: {outcome.field}",
+        f"{outcome.host} {name!r} in {shown(into)}: {outcome.rows} rows, "
+        f"energy field: {outcome.field}",
         flush=True,  # a watch goes on, and somebody may wait for the line
     )
 

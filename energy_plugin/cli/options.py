@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
-Database = Annotated[Path, typer.Argument(help="Folder of a LanceDB or Chroma database.")]
+Database = Annotated[
+    Path, typer.Argument(help="Folder of a LanceDB or Chroma database, or http://HOST:PORT.")
+]
 Name = Annotated[str | None, typer.Option(help="Table or collection, if there are several.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from energy_plugin.library.memory import FOLDER, keep, recall
+from energy_plugin.library.stores.address import server_of
 
 if TYPE_CHECKING:
     from energy_plugin.library.stores.store import Store
@@ -16,6 +17,8 @@ _NOTE = "info"
 
 def described(path: Path, name: str | None) -> dict[str, Any]:
     """Rows, bytes, generation and drift of a field, with host and name.
+
+    The bytes of a folder on disk too, which are not known of a server.
 
     Raises
     ------
@@ -27,7 +30,7 @@ def described(path: Path, name: str | None) -> dict[str, Any]:
         from energy_plugin.library.stores.opening import open_store
 
         found = note(open_store(path, name))
-    return {**found, "disk_bytes": _disk_bytes(path)}
+    return found if server_of(path) is not None else {**found, "disk_bytes": _disk_bytes(path)}
 
 
 def note(store: Store) -> dict[str, Any]:

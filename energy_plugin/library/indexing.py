@@ -14,6 +14,7 @@ from energy_plugin.library.stopping import Stop
 
 _log = logging.getLogger(__name__)
 _NOTE = "index"
+ENGINES = ("local", "ray")
 ORIGIN = "folder"  # the note of the folder that an index mirrors
 
 
@@ -35,6 +36,9 @@ class Request:
     cutting : Cutting
     ocr : {"rapidocr", "tesseract"}, optional
         Also read pages that are pictures by that engine.
+    engine : {"local", "ray"}
+        Reads and embeds the files in this process or on a Ray cluster; both give the same rows.
+        This process writes them. With "ray", LanceDB's field is built there too.
     """
 
     folder: Path
@@ -44,6 +48,13 @@ class Request:
     embedder: str = "compact"
     cutting: Cutting = field(default_factory=Cutting)
     ocr: str | None = None
+    engine: str = "local"
+
+    def __post_init__(self) -> None:
+        if self.engine not in ENGINES:
+            raise InvalidInputError(
+                f"engine is {self.engine!r}, expected one of {', '.join(ENGINES)}."
+            )
 
 
 @dataclass
@@ -105,19 +116,28 @@ def index_folder(request: Request, progress: dict[str, Any], *, show_progress_ba
             loaded.append(found)
         return loaded[0]
 
+    ray_map = None
+    if request.engine == "ray":
+        from energy_plugin.library.on_ray import RayMap
+
+        ray_map = RayMap(request.embedder, request.ocr)  # before anything is made
     store = open_or_create(request.into, request.name, request.host, embedder)
     keep(request.into, request.name, ORIGIN, str(request.folder.resolve()))
     done = Progress(skipped=dict(listing.skipped), outside=list(listing.outside))
     try:
         with Stop() as stop:
-            ingest = Ingest(request.folder, listing, store, embedder(), request.cutting, done, stop)
+            ingest = Ingest(
+                *(request.folder, listing, store, embedder(), request.cutting, done, stop, ray_map)
+            )
             digests = ingest.run(show_progress_bar=show_progress_bar)
     finally:
         progress.update(asdict(done))
     rows = store.count()
     if rows:
         _log.info("energy field of %d rows", rows)
-    built = store.build_or_refresh(show_progress_bar=show_progress_bar) if rows else "none"
+    built = "none"
+    if rows:
+        built = store.build_or_refresh(engine=request.engine, show_progress_bar=show_progress_bar)
     outcome = Outcome(store.host, rows, built, progress)
     if rows:
         from energy_plugin.library.describing import note

@@ -13,8 +13,10 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
+from uuid import uuid4
 
 from energy_plugin import __version__
+from energy_plugin.library.stores.address import server_of
 
 FOLDER = ".energy-plugin"
 
@@ -32,8 +34,11 @@ _CHROMA = (
 def state_of(database: Path) -> str:
     """Hash that changes with what a database holds.
 
-    Of the names, sizes and times of its files; of the records' sequence numbers in Chroma.
+    Of the names, sizes and times of its files; of the records' sequence numbers in Chroma. That
+    of a server is never the same twice, as its files are elsewhere.
     """
+    if server_of(database) is not None:
+        return uuid4().hex
     digest = hashlib.sha256(__version__.encode())
     sqlite = database / "chroma.sqlite3"
     if sqlite.is_file():
@@ -73,7 +78,7 @@ def recall(database: Path, name: str, what: str, *, lasting: bool = False) -> An
 
 
 def keep(database: Path, name: str, what: str, value: Any) -> None:
-    """Note a JSON value about a table or collection; a folder that is read-only keeps none."""
+    """Note a JSON value about a table or collection; a read-only folder or server keeps none."""
     file = _file(database, name, what)
     draft = file.with_suffix(f".{os.getpid()}.draft")
     try:

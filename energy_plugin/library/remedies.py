@@ -15,6 +15,7 @@ from energy_plugin.errors import (
     InvalidInputError,
     NotBuiltError,
 )
+from energy_plugin.library.stores.address import shown
 
 NEWER = "A later release wrote it"  # in messages about format versions
 _SENTENCE = re.compile(r"(?<=[.!?])\s+")
@@ -43,7 +44,7 @@ def explained(error: Exception, path: Path, name: str | None) -> str:
             + " A later release wrote it. Upgrade energy-plugin: pip install -U energy-plugin"
         )
     kept = [part for part in _SENTENCE.split(said) if not _CALL.search(part)]
-    where = shlex.quote(str(path)) + (f" --name {shlex.quote(name)}" if name else "")
+    where = shlex.quote(shown(path)) + (f" --name {shlex.quote(name)}" if name else "")
     if isinstance(error, NotBuiltError):
         remedy = (
             f"Build it with: energy-plugin refit {where} (or run the index command again to its "

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from energy_plugin._lazy import optional
 from energy_plugin.errors import InvalidInputError
+from energy_plugin.library.stores.address import server_of, shown
 from energy_plugin.library.stores.store import (
     EMBEDDER,
     FIELDS,
@@ -36,9 +37,12 @@ FUSED = 60  # results of either side that a fusion looks at
 
 
 def client(path: Path) -> Any:
-    """A persistent client that reports to nobody."""
+    """A client of a folder or server that reports to nobody."""
     chromadb = optional("chromadb", "chroma")
     settings = chromadb.config.Settings(anonymized_telemetry=False)
+    server = server_of(path)
+    if server is not None:
+        return chromadb.HttpClient(server.host, server.port, ssl=server.ssl, settings=settings)
     return chromadb.PersistentClient(str(path), settings)
 
 
@@ -101,8 +105,8 @@ class ChromaStore(Store):
             for metadata in page["metadatas"]:
                 if not metadata or not all(name in metadata for name in wanted):
                     raise InvalidInputError(
-                        f"Collection {self.name!r} in {self.path} was not made by 'index': rows "
-                        f"lack {', '.join(wanted)}. Give another --name."
+                        f"Collection {self.name!r} in {shown(self.path)} was not made by 'index': "
+                        f"rows lack {', '.join(wanted)}. Give another --name."
                     )
                 source, sha256, part, parts = (metadata[name] for name in wanted)
                 found.append((source, sha256, int(part), int(parts)))
@@ -157,7 +161,7 @@ class ChromaStore(Store):
 
         return has_words(self.energy)
 
-    def _build(self, show_progress_bar: bool) -> None:
+    def _build(self, engine: str, show_progress_bar: bool) -> None:
         self.energy.build(lexical=True, show_progress_bar=show_progress_bar)
 
     def search(
@@ -222,7 +226,7 @@ class ChromaStore(Store):
             sources += [each.get("source") for each in known]
             vectors.append(np.asarray(page["embeddings"], dtype=np.float32))
         if not ids:
-            raise InvalidInputError(f"Collection {self.name!r} in {self.path} is empty.")
+            raise InvalidInputError(f"Collection {self.name!r} in {shown(self.path)} is empty.")
         return Content(ids, texts, np.concatenate(vectors), places, sources)
 
     def forget(self, now: Any, column: str, *, dry_run: bool) -> Any:

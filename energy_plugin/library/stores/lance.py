@@ -247,9 +247,12 @@ class LanceStore(Store):
         asked = self.table.search(question, vector_column_name=column)
         return asked.distance_type("cosine"), "_distance"
 
-    def build_or_refresh(self, *, show_progress_bar: bool) -> str:
+    def _build(self, engine: str, show_progress_bar: bool) -> None:
+        self.energy.build(engine=engine, show_progress_bar=show_progress_bar)
+
+    def build_or_refresh(self, *, show_progress_bar: bool, engine: str = "local") -> str:
         """Give every row its energy columns, and every text its place in a full-text index."""
-        done = super().build_or_refresh(show_progress_bar=show_progress_bar)
+        done = super().build_or_refresh(engine=engine, show_progress_bar=show_progress_bar)
         if not self.has_words:
             from lancedb.index import FTS
 

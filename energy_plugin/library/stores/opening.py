@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from energy_plugin.errors import EnergyPluginError, InvalidInputError
 from energy_plugin.library.memory import FOLDER as NOTES
+from energy_plugin.library.stores.address import server_of, shown
 from energy_plugin.library.stores.store import Store
 
 if TYPE_CHECKING:
@@ -17,8 +18,8 @@ HOSTS = ("lancedb", "chroma")
 
 
 def host_of(path: Path) -> str | None:
-    """The host whose data a folder holds; None where there is none yet."""
-    if (path / "chroma.sqlite3").is_file():
+    """The host whose data a folder holds; None where there is none yet. A server is Chroma's."""
+    if server_of(path) is not None or (path / "chroma.sqlite3").is_file():
         return "chroma"
     if path.is_dir() and any(path.glob("*.lance")):
         return "lancedb"
@@ -31,6 +32,7 @@ def open_store(path: Path, name: str | None = None) -> Store:
     Parameters
     ----------
     path : Path
+        A folder, or the address of a Chroma server: ``Path("http://HOST:PORT")``.
     name : str, optional
         Not needed where there is only one.
 
@@ -50,7 +52,7 @@ def open_store(path: Path, name: str | None = None) -> Store:
         name = found[0]
     if name is None or name not in found:
         raise InvalidInputError(
-            f"{path} holds {', '.join(found) or 'nothing'}; "
+            f"{shown(path)} holds {', '.join(found) or 'nothing'}; "
             + ("say which one with --name." if name is None else f"there is no {name!r}.")
         )
     return _class(host)(path, name)
@@ -86,11 +88,13 @@ def open_or_create(
     if host is not None and host not in HOSTS:
         raise InvalidInputError(f"Unknown host {host!r}; expected one of {', '.join(HOSTS)}.")
     if present and host and present != host:
-        raise InvalidInputError(f"{path} is a folder of {present}, --host says {host}.")
+        what = "a folder of" if server_of(path) is None else "a server of"
+        raise InvalidInputError(f"{shown(path)} is {what} {present}, --host says {host}.")
     wanted = present or host or "lancedb"
     if present and name in _names(present, path):
         return _class(present)(path, name)
-    path.mkdir(parents=True, exist_ok=True)
+    if server_of(path) is None:
+        path.mkdir(parents=True, exist_ok=True)
     return _class(wanted).create(path, name, embedder())
 
 
@@ -122,4 +126,4 @@ def _names(host: str, path: Path) -> list[str]:
     except EnergyPluginError:
         raise
     except Exception as error:  # a damaged folder; each host has its own kinds
-        raise InvalidInputError(f"{path} cannot be opened as {host}: {error}") from error
+        raise InvalidInputError(f"{shown(path)} cannot be opened as {host}: {error}") from error

@@ -248,16 +248,24 @@ class Store(ABC):
         report: Maintenance = self.energy.maintain()
         return report
 
-    def build_or_refresh(self, *, show_progress_bar: bool) -> str:
-        """Give every row its energy columns; what was done, "built" or "refreshed"."""
+    def build_or_refresh(self, *, show_progress_bar: bool, engine: str = "local") -> str:
+        """Give every row its energy columns; what was done, "built" or "refreshed".
+
+        Parameters
+        ----------
+        show_progress_bar : bool
+        engine : {"local", "ray"}
+            Builds a first field where the host can: Chroma's is built in this process.
+        """
         from energy_plugin.errors import NotBuiltError
 
         try:
             self.energy.refresh()
         except NotBuiltError:
-            self._build(show_progress_bar)
+            self._build(engine, show_progress_bar)
             return "built"
         return "refreshed"
 
-    def _build(self, show_progress_bar: bool) -> None:
-        self.energy.build(show_progress_bar=show_progress_bar)
+    @abstractmethod
+    def _build(self, engine: str, show_progress_bar: bool) -> None:
+        """Build a first field."""
