@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from energy_chroma import veto
 from energy_plugin.errors import ForeignFieldError, InvalidInputError
-from energy_plugin.optical.weights.checkpoint import locate, read_config
+from energy_plugin.optical.weights.checkpoint import check
 from energy_plugin.validation import as_device, as_k
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ class OpticalEmbeddingFunction(EmbeddingFunction[Documents | Images]):
         self._description = encoder
         self._recogniser = recogniser
         if fingerprint is None:
-            read_config(locate(self.model))
+            check(self.model)
         if device is not None:
             as_device(device)
 

@@ -40,6 +40,26 @@ def test_vectors_are_the_encoders():
     np.testing.assert_allclose(np.linalg.norm(got, axis=1), 1, atol=1e-5)
 
 
+def test_published_weights_are_an_embedding_function_too(tmp_path):
+    """Narrow seeded weights with the published names; their head is looked at, not read."""
+    from support.deepencoder_oracle import NARROW, published_file, seeded_weights
+
+    weights = seeded_weights(NARROW)
+    published_file(tmp_path, weights)
+    function = OpticalEmbeddingFunction(str(tmp_path))
+    made = client(tmp_path / "db").create_collection("pages", embedding_function=function)
+    made.add(ids=["a", "b"], documents=DOCUMENTS[:2])
+    assert made.query(query_texts=DOCUMENTS[1:2], n_results=1)["ids"] == [["b"]]
+    stored = made.get(ids=["a"], include=["embeddings"])["embeddings"]
+    expected = OpticalEncoder.from_pretrained(tmp_path).encode(DOCUMENTS[:1])
+    np.testing.assert_allclose(stored, expected, atol=1e-4)
+    del weights["projector.layers.bias"]
+    (tmp_path / "lacking").mkdir()
+    published_file(tmp_path / "lacking", weights)
+    with pytest.raises(CheckpointError, match=r"projector\.layers\.bias"):
+        OpticalEmbeddingFunction(str(tmp_path / "lacking"))
+
+
 def test_truncated_vectors_are_the_leading_dimensions():
     got = OpticalEmbeddingFunction(truncate_dim=64)(DOCUMENTS[:2])
     expected = load_encoder("compact").encode(DOCUMENTS[:2])[:, :64]

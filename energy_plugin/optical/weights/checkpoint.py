@@ -108,6 +108,27 @@ def source(
     )
 
 
+def check(path_or_name: str | Path) -> None:
+    """Look for an encoder and at the heads of its files, without reading its weights.
+
+    A hub repository is fetched where it is not in the cache.
+
+    Raises
+    ------
+    CheckpointError
+        There is no such encoder, or its files are damaged, incomplete or not an encoder's.
+    """
+    path = source(path_or_name)
+    try:
+        read_config(locate(path))  # without torch, if it is a compact encoder
+    except CheckpointError:
+        if is_compact(path):
+            raise
+        from energy_plugin.optical.weights import files
+
+        files.check(path)
+
+
 def is_compact(path: Path) -> bool:
     """Whether a file or folder is to be read as a compact encoder.
 

@@ -94,6 +94,34 @@ def is_published(path: Path) -> bool:
         )
 
 
+def check(path: Path) -> None:
+    """Compare the heads of published weights with what an encoder needs; no tensor is read.
+
+    Raises
+    ------
+    CheckpointError
+        As of `read`.
+    """
+    _heads(path)
+
+
+def _heads(path: Path) -> tuple[dict[str, tuple[Path, str]], frozenset[str]]:
+    """File and name of each tensor by its published key, and the keys that an encoder uses."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    places: dict[str, tuple[Path, str]] = {}
+    for name in files_of(path):
+        with _opened(name) as file:
+            for key in file.keys():  # noqa: SIM118
+                bare = vision_key(key)
+                if bare is None:
+                    continue
+                if bare in places:
+                    raise CheckpointError(f"{path} holds {bare!r} twice: {places[bare]} and {name}")
+                shapes[bare] = tuple(file.get_slice(key).get_shape())
+                places[bare] = (name, key)
+    return places, check_shapes(shapes, str(path))[1]
+
+
 def read(path: Path) -> dict[str, Tensor]:
     """The encoder's tensors of a file or folder, in the precision of the file.
 
@@ -109,22 +137,9 @@ def read(path: Path) -> dict[str, Tensor]:
     CheckpointError
         A file cannot be read, or a tensor is missing or misshapen; all are named.
     """
-    files = files_of(path)
-    shapes: dict[str, tuple[int, ...]] = {}
-    places: dict[str, tuple[Path, str]] = {}
-    for name in files:
-        with _opened(name) as file:
-            for key in file.keys():  # noqa: SIM118
-                bare = vision_key(key)
-                if bare is None:
-                    continue
-                if bare in places:
-                    raise CheckpointError(f"{path} holds {bare!r} twice: {places[bare]} and {name}")
-                shapes[bare] = tuple(file.get_slice(key).get_shape())
-                places[bare] = (name, key)
-    _, used = check_shapes(shapes, str(path))
+    places, used = _heads(path)
     weights: dict[str, Tensor] = {}
-    for name in files:
+    for name in files_of(path):
         with _opened(name) as file:
             for bare, (home, key) in places.items():
                 if home == name and bare in used:
