@@ -107,6 +107,22 @@ def collection(
     return made, near + 0.01 * rng.normal(size=near.shape).astype(np.float32)
 
 
+def stored(folder: Path, vectors: NDArray[np.float32]) -> Collection:
+    """A new collection of unit vectors, with its field."""
+    import chromadb
+
+    from energy_chroma import EnergyCollection
+
+    made = chromadb.PersistentClient(str(folder)).create_collection(
+        NAME, embedding_function=None, configuration={"hnsw": {"space": "cosine"}}
+    )
+    for start in range(0, len(vectors), BATCH):
+        part = vectors[start : start + BATCH]
+        made.add(ids=[f"r{i}" for i in range(start, start + len(part))], embeddings=part)
+    EnergyCollection(made).build()
+    return made
+
+
 def build(made: Collection, *, row_columns: bool, lexical: bool = False) -> dict[str, Any]:
     """Build the field, and time that and the writing of all its chunks, in seconds."""
     from energy_chroma import EnergyCollection, fields
@@ -177,6 +193,20 @@ def ways(
         f"{candidates} candidates of Chroma": asked(quick, candidates=candidates),
         f"{candidates} candidates, verified": asked(careful, candidates=candidates),
         **hybrid,
+    }
+
+
+def guarantees(made: Collection) -> dict[str, Callable[[Any], Any]]:
+    """Chroma's own query, and the field's by how old its view may be; what busy cores meet."""
+    from energy_chroma import EnergyCollection
+
+    def asked(energy: Collection | EnergyCollection) -> Callable[[Any], Any]:
+        return lambda query: energy.query(query_embeddings=[query], n_results=RESULTS)
+
+    return {
+        "plain": asked(made),
+        "energy": asked(EnergyCollection(made)),
+        "energy, interval 1 s": asked(EnergyCollection(made, read_consistency_interval=1.0)),
     }
 
 

@@ -22,6 +22,7 @@ from energy_lancedb.table import EnergyTable
 TOPICS = 400
 SPREAD = 0.8  # of the rows around their topic, whose norm is about 1
 LIMIT = 10
+NAME = "rows"
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,6 @@ def measure(
         Rows whose index is held in memory to be weighed: columns of the table, repeated.
     seed : int
     """
-    import lancedb
     from lancedb.index import IvfRq
 
     from energy_plugin.energy.fit.mapping import RowMapper
@@ -95,17 +95,7 @@ def measure(
         vectors = clustered(rows + queries, dim, seed)
     rows, dim = len(vectors) - queries, vectors.shape[1]
     asked, vectors = vectors[rows:], vectors[:rows]
-    database = lancedb.connect(folder)
-    table = database.create_table(
-        "rows",
-        pa.table(
-            {
-                "id": pa.array(np.arange(rows)),
-                "text": pa.array([f"row {i}" for i in range(rows)]),
-                "vector": pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), dim),
-            }
-        ),
-    )
+    table = _table(folder, vectors)
     partitions = max(1, round(rows**0.5))
     table.create_index("vector", config=IvfRq(distance_type="cosine", num_partitions=partitions))
     times = EnergyTable(table).build().last_build
@@ -113,7 +103,7 @@ def measure(
     indexes = [index for index in table.list_indices() if index.columns == ["vector"]]
 
     started = time.perf_counter()
-    energy = EnergyTable(lancedb.connect(folder).open_table("rows"))
+    energy = EnergyTable(open_table(folder))
     energy.search(asked[0]).limit(LIMIT).to_arrow()
     opened = time.perf_counter() - started
 
@@ -156,6 +146,53 @@ def measure(
         memory_rows=memory_rows,
         memory_bytes=weight[0],
         memory_asked_bytes=weight[1],
+    )
+
+
+def stored(folder: Path, vectors: NDArray[np.float32]) -> Any:
+    """A new table of unit vectors, with its field."""
+    table = _table(folder, vectors)
+    EnergyTable(table).build()
+    return table
+
+
+def open_table(folder: Path) -> Any:
+    """The table that `measure` or `stored` made in a folder."""
+    import lancedb
+
+    return lancedb.connect(folder).open_table(NAME)
+
+
+def guarantees(table: Any) -> dict[str, Callable[[Any], Any]]:
+    """LanceDB's search of every vector, and the field's by how old its view may be."""
+
+    def flat(query: NDArray[np.float32]) -> Any:
+        search: Any = table.search(query).distance_type("cosine").bypass_vector_index()
+        return search.limit(LIMIT).select(["id", "text", "_distance"]).to_arrow()
+
+    def asked(energy: EnergyTable) -> Callable[[Any], Any]:
+        return lambda query: energy.search(query).limit(LIMIT).select(["id", "text"]).to_arrow()
+
+    return {
+        "plain, flat": flat,
+        "energy": asked(EnergyTable(table)),
+        "energy, interval 1 s": asked(EnergyTable(table, read_consistency_interval=1.0)),
+    }
+
+
+def _table(folder: Path, vectors: NDArray[np.float32]) -> Any:
+    import lancedb
+
+    rows, dim = vectors.shape
+    return lancedb.connect(folder).create_table(
+        NAME,
+        pa.table(
+            {
+                "id": pa.array(np.arange(rows)),
+                "text": pa.array([f"row {i}" for i in range(rows)]),
+                "vector": pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), dim),
+            }
+        ),
     )
 
 

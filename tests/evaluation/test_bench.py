@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,7 @@ from typer.testing import CliRunner
 
 from energy_plugin.cli.app import app
 from energy_plugin.errors import EnergyPluginError, InvalidInputError
+from energy_plugin.evaluation import busy
 from energy_plugin.evaluation.bench import build, data, peers, tables
 from energy_plugin.evaluation.bench.run import Plan
 
@@ -130,3 +133,76 @@ def test_the_levels_of_lloyd_and_max():
     """Max (1960), table I: ±.7979; ±.4528, ±1.510."""
     np.testing.assert_allclose(peers.lloyd_levels(1), [-0.7979, 0.7979], atol=1e-4)
     np.testing.assert_allclose(peers.lloyd_levels(2), [-1.510, -0.4528, 0.4528, 1.510], atol=1e-3)
+
+
+def test_busy_columns(folder):
+    """Both hosts, and every search while other processes compute."""
+    pytest.importorskip("chromadb")
+    pytest.importorskip("lancedb")
+    given = ["bench", str(folder / "small.npz"), "--parts", "speed", "--queries", "12", "--busy"]
+    done = CliRunner().invoke(app, [*given, "--json"], catch_exceptions=False)
+    found = json.loads(done.stdout[done.stdout.index("{") :])
+    single = found["speed"][0]["singles"]["Chroma"]
+    assert 0 < single["busy_p50_ms"] <= single["busy_p95_ms"]
+    hosts = found["hosts"][0]
+    assert (hosts["rows"], hosts["dim"], set(hosts["hosts"])) == (400, 32, {"Chroma", "LanceDB"})
+    for host in hosts["hosts"].values():
+        assert host["cores"] == busy.cores()
+        assert len(host["searches"]) == 3
+        assert next(iter(host["searches"].values()))["busy"]["ratio"] == 1
+        for times in host["searches"].values():
+            for state in ("idle", "busy"):
+                assert 0 < times[state]["p50_ms"] <= times[state]["p95_ms"]
+    head = tables.hosts(found).splitlines()[0]
+    assert head.count("|") == len(busy.COLUMNS) + 3
+    assert "busy: p95 ms" in tables.singles(found)
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for processes in /proc")
+def test_what_keeps_the_cores_busy_ends():
+    seen = []
+
+    def measurement():
+        with busy.busy_cores(2) as spinning:
+            seen.extend(spinning)
+            _wait_until(lambda: all(_cpu_ticks(pid) > 2 for pid in spinning))
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        measurement()
+    assert len(seen) == 2
+    assert not any(map(_running, seen))
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for processes in /proc")
+def test_what_keeps_the_cores_busy_ends_with_its_program():
+    program = (
+        "import time\n"
+        "from energy_plugin.evaluation.busy import busy_cores\n"
+        "with busy_cores(1) as spinning:\n"
+        "    print(spinning[0], flush=True)\n"
+        "    time.sleep(100)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE) as process:
+        spinning = int(process.stdout.readline())
+        process.kill()
+    _wait_until(lambda: not _running(spinning))
+
+
+def _wait_until(condition):
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def _cpu_ticks(pid):
+    return sum(map(int, Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]))
+
+
+def _running(pid):
+    """Whether a process runs; one that ended may wait for a parent to ask."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False

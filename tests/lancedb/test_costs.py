@@ -15,7 +15,7 @@ from energy_plugin.cli.app import app
 def test_the_command_prints_costs(tmp_path):
     arguments = ["bench-lancedb", "--rows", "600", "--dim", "32", "--queries", "3"]
     folder = ["--memory-rows", "150000", "--folder", str(tmp_path)]
-    done = CliRunner().invoke(app, [*arguments, *folder, "--json"])
+    done = CliRunner().invoke(app, [*arguments, *folder, "--busy", "--json"])
     assert done.exit_code == 0, done.output
     costs = json.loads(done.stdout)
     assert costs["unindexed_rows"] == 0
@@ -23,6 +23,7 @@ def test_the_command_prints_costs(tmp_path):
     times = ("fit_seconds", "write_seconds", "open_seconds", "native_ms", "energy_ms", "rank_ms")
     assert all(costs[name] > 0 for name in times)
     assert costs["energy_ms"] > costs["rank_ms"]
+    assert set(costs["busy"]["searches"]) == {"plain, flat", "energy", "energy, interval 1 s"}
     if costs["memory_bytes"] is not None:  # 21 bytes of code, 16 of the rest, and more
         assert 150_000 * 37 * 0.5 < costs["memory_bytes"] < 150_000 * 400
 

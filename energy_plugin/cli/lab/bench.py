@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from energy_plugin.cli.console import console, heading, print_json, show_progress, table
 from energy_plugin.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    from energy_plugin.evaluation.bench.data import Vectors
 
 
 def command(
@@ -39,6 +42,14 @@ def command(
     peers: Annotated[
         bool, typer.Option(help="Measure Chroma and LanceDB as well, which takes longest.")
     ] = True,
+    busy: Annotated[
+        bool,
+        typer.Option(
+            "--busy",
+            help="With the part speed: also time queries while every core is busy, in both hosts "
+            "too.",
+        ),
+    ] = False,
     out: Annotated[
         Path | None, typer.Option(help="Folder for bench.json and the plots; made if missing.")
     ] = None,
@@ -62,6 +73,8 @@ def command(
         judged=judged,
         arrowspace=arrowspace,
         peers=peers,
+        busy=busy,
+        hosts=_hosts if busy and peers else None,
     )
     text = None if page is None else _read(page)
     result = run(plan, _note)
@@ -75,6 +88,12 @@ def command(
         print_json(result)
     else:
         _print(result)
+
+
+def _hosts(vectors: Vectors) -> dict[str, Any]:
+    from energy_plugin.cli.lab.busy_hosts import measure
+
+    return measure(vectors)
 
 
 def _numbers(text: str) -> list[int]:

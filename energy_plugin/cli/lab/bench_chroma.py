@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from energy_plugin.cli.console import console, heading, print_json, table
+from energy_plugin.cli.lab.busy_hosts import show_busy
 
 
 def command(
@@ -35,6 +36,9 @@ def command(
     vectors: Annotated[
         Path | None, typer.Option(help="Vectors of the judged collection, as of eval.")
     ] = None,
+    busy: Annotated[
+        bool, typer.Option("--busy", help="Also time queries while every core is busy.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Time building, opening and asking in a collection of clustered random vectors."""
@@ -53,10 +57,16 @@ def command(
     result["first_query"] = costs.first_query(folder, asked)
     words = None if documents is None else costs.questions(documents, queries)
     result["query"] = costs.latencies(costs.ways(made, candidates, words), asked[:queries])
+    if busy:
+        from energy_plugin.evaluation.busy import idle_and_busy
+
+        result["busy"] = idle_and_busy(costs.guarantees(made), list(asked[:queries]))
     if as_json:
         print_json(result)
     else:
         _show(result)
+        if busy:
+            show_busy(result["busy"])
 
 
 def _judge(data: Path, vectors: Path | None, *, as_json: bool) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import typer
 
 from energy_plugin.cli.console import console, print_json, table
+from energy_plugin.cli.lab.busy_hosts import show_busy
 
 
 def command(
@@ -36,23 +37,29 @@ def command(
     folder: Annotated[
         Path | None, typer.Option(help="Folder of the database (default: a temporary one).")
     ] = None,
+    busy: Annotated[
+        bool, typer.Option("--busy", help="Also time queries while every core is busy.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Time the build and the searches of a LanceDB table beside LanceDB's own IVF_RQ search."""
-    from energy_lancedb.costs import measure
+    from energy_lancedb.costs import clustered, guarantees, measure, open_table
 
     if data is not None:
         _judge(data, vectors, as_json=as_json)
         return
-    given = None
-    if vectors is not None:
+    if vectors is None:
+        given = clustered(rows + queries, dim, seed)
+    else:
         from energy_plugin.evaluation.bench.data import read
 
         known = read(vectors, queries)
         given = np.concatenate([known.rows, known.queries])
+    found = None
     with tempfile.TemporaryDirectory() as thrown_away:
+        database = folder or Path(thrown_away)
         costs = measure(
-            folder or Path(thrown_away),
+            database,
             given,
             rows=rows,
             dim=dim,
@@ -62,8 +69,12 @@ def command(
             memory_rows=memory_rows,
             seed=seed,
         )
+        if busy:
+            from energy_plugin.evaluation.busy import idle_and_busy
+
+            found = idle_and_busy(guarantees(open_table(database)), list(given[-queries:]))
     if as_json:
-        print_json(asdict(costs))
+        print_json(asdict(costs) if found is None else {**asdict(costs), "busy": found})
         return
     made = table(f"{costs.rows:,} rows of {costs.dim} dimensions", "")
     for name, value in (
@@ -82,6 +93,8 @@ def command(
     ):
         made.add_row(name, value)
     console().print(made)
+    if found is not None:
+        show_busy(found)
 
 
 def _judge(data: Path, vectors: Path | None, *, as_json: bool) -> None:

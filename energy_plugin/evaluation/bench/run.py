@@ -14,7 +14,7 @@ from typing import Any
 from energy_plugin.energy import EnergyConfig
 from energy_plugin.errors import InvalidInputError
 from energy_plugin.evaluation.bench import build, codes, jacobians, judged, speed, upkeep
-from energy_plugin.evaluation.bench.data import read
+from energy_plugin.evaluation.bench.data import Vectors, read
 
 PARTS = ("codes", "judged", "jacobians", "speed", "upkeep", "build")
 PACKAGES = ("torch", "numpy", "faiss-cpu", "lancedb", "chromadb")
@@ -32,6 +32,8 @@ class Plan:
     judged: Path | None = None
     arrowspace: Path | None = None
     peers: bool = True
+    busy: bool = False  # single queries also while every core has other work
+    hosts: Callable[[Vectors], dict[str, Any]] | None = None  # the part "hosts", where it is busy
 
     def __post_init__(self) -> None:
         unknown = sorted(set(self.parts) - set(PARTS))
@@ -73,12 +75,16 @@ def run(plan: Plan, note: Callable[[str], None] = lambda step: None) -> dict[str
         out["speed"] = []
         for rows in sorted({*(r for r in plan.rows if r < len(largest.rows)), len(largest.rows)}):
             note(f"speed, {rows} rows")
-            out["speed"].append(speed.measure(largest.first(rows), peers=plan.peers))
+            some = largest.first(rows)
+            out["speed"].append(speed.measure(some, peers=plan.peers, busy=plan.busy))
+            if plan.busy and plan.hosts is not None:
+                note(f"hosts, {rows} rows")
+                out.setdefault("hosts", []).append({"rows": rows, **plan.hosts(some)})
         small = _small(largest)
         if small is not None:
             note("speed, small setting")
             config = EnergyConfig(n_anchors=SMALL[2])
-            out["speed"].append(speed.measure(small, peers=False, config=config))
+            out["speed"].append(speed.measure(small, peers=False, busy=plan.busy, config=config))
     if "upkeep" in plan.parts:
         note("upkeep")
         out["upkeep"] = upkeep.measure(largest.first(20_000))
@@ -87,7 +93,6 @@ def run(plan: Plan, note: Callable[[str], None] = lambda step: None) -> dict[str
 
 def _small(vectors: Any) -> Any:
     """The first 10,000 rows, cut to 128 dimensions; None if there are fewer."""
-    from energy_plugin.evaluation.bench.data import Vectors
     from energy_plugin.evaluation.vectors import normalise
 
     rows, dim, _ = SMALL

@@ -15,6 +15,7 @@ from energy_plugin._lazy import optional
 from energy_plugin.energy import EnergyConfig, EnergyIndex
 from energy_plugin.evaluation.bench.data import DEPTH, FloatArray, Vectors, recall
 from energy_plugin.evaluation.bench.peers import lancedb_table
+from energy_plugin.evaluation.busy import busy_cores, in_turn
 
 ROUNDS = 5  # of a batch; the best counts
 CHROMA_BATCH = 5000
@@ -50,25 +51,37 @@ def lancedb_search(vectors: Vectors, folder: str) -> Search:
     return lambda query: table.search(query).limit(DEPTH).to_arrow()
 
 
-def singles(searches: dict[str, Search], queries: FloatArray) -> dict[str, dict[str, float]]:
-    """Median wall and processor time of one query, in ms; the searches take turns."""
+def singles(
+    searches: dict[str, Search], queries: FloatArray, *, busy: bool = False
+) -> dict[str, dict[str, float]]:
+    """Wall and processor time of one query, in ms; the searches take turns.
+
+    With `busy`, also the wall time while every core has other work.
+    """
     wall: dict[str, list[float]] = {name: [] for name in searches}
     cpu: dict[str, list[float]] = {name: [] for name in searches}
     for place, query in enumerate(queries):
         for name, search in searches.items():
-            start, busy = time.perf_counter(), time.process_time()
+            start, used = time.perf_counter(), time.process_time()
             search(query)
             if place >= len(queries) // 10:  # the first ones warm up
                 wall[name].append(time.perf_counter() - start)
-                cpu[name].append(time.process_time() - busy)
-    return {
+                cpu[name].append(time.process_time() - used)
+    found = {
         name: {
             "p50_ms": 1000 * float(np.median(wall[name])),
+            "p95_ms": 1000 * float(np.percentile(wall[name], 95)),
             "min_ms": 1000 * min(wall[name]),
             "cpu_ms": 1000 * float(np.median(cpu[name])),
         }
         for name in searches
     }
+    if busy:
+        with busy_cores():
+            times = in_turn(searches, list(queries))
+        for name in searches:
+            found[name] |= {f"busy_{key}": value for key, value in times[name].items()}
+    return found
 
 
 def batch(index: EnergyIndex, queries: FloatArray) -> dict[str, float]:
@@ -84,7 +97,11 @@ def batch(index: EnergyIndex, queries: FloatArray) -> dict[str, float]:
 
 
 def measure(
-    vectors: Vectors, *, peers: bool = True, config: EnergyConfig | None = None
+    vectors: Vectors,
+    *,
+    peers: bool = True,
+    busy: bool = False,
+    config: EnergyConfig | None = None,
 ) -> dict[str, Any]:
     """Build time, one query, and a batch, with the default ranking and without its graph."""
     import torch
@@ -115,7 +132,7 @@ def measure(
         with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
             searches["Chroma"] = chroma_search(vectors, f"{folder}/chroma")
             searches["LanceDB"] = lancedb_search(vectors, f"{folder}/lancedb")
-            out["singles"] = singles(searches, vectors.queries[:200])
+            out["singles"] = singles(searches, vectors.queries[:200], busy=busy)
     else:
-        out["singles"] = singles(searches, vectors.queries[:200])
+        out["singles"] = singles(searches, vectors.queries[:200], busy=busy)
     return out

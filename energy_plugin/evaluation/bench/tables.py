@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from energy_plugin.errors import InvalidInputError
+from energy_plugin.evaluation.busy import COLUMNS, lines
 
 BEGIN, END = "<!-- bench: {} -->", "<!-- end -->"
 
@@ -106,17 +107,37 @@ def speed(run: dict[str, Any]) -> str:
 
 
 def singles(run: dict[str, Any]) -> str:
-    """One query at a time."""
+    """One query at a time; the columns of busy cores where they were measured."""
+    kinds = {
+        "p50_ms": "p50 ms",
+        "p95_ms": "p95 ms",
+        "min_ms": "fastest ms",
+        "cpu_ms": "CPU ms (median)",
+        "busy_p50_ms": "busy: p50 ms",
+        "busy_p95_ms": "busy: p95 ms",
+    }
+    made = [(part, name, times) for part in run["speed"] for name, times in part["singles"].items()]
+    kinds = {key: head for key, head in kinds.items() if any(key in times for *_, times in made)}
     rows = [
         [
             f"{part['rows']:,} × {part['dim']}",
             name,
-            *(f"{times[key]:.2f}" for key in ("p50_ms", "min_ms", "cpu_ms")),
+            *(f"{times[key]:.2f}" if key in times else "" for key in kinds),
         ]
-        for part in run["speed"]
-        for name, times in part["singles"].items()
+        for part, name, times in made
     ]
-    return _table(["rows", "search", "p50 ms", "fastest ms", "CPU ms (median)"], rows)
+    return _table(["rows", "search", *kinds.values()], rows)
+
+
+def hosts(run: dict[str, Any]) -> str:
+    """Energy in each host beside the plain search of the same rows, without and with other work."""
+    rows = [
+        [f"{part['rows']:,} × {part['dim']}", host, *cells]
+        for part in run["hosts"]
+        for host, found in part["hosts"].items()
+        for cells in lines(found)
+    ]
+    return _table(["rows", "host", *COLUMNS], rows)
 
 
 def upkeep(run: dict[str, Any]) -> str:
@@ -169,6 +190,7 @@ TABLES = {
     "judged": ("judged", judged),
     "speed": ("speed", speed),
     "singles": ("speed", singles),
+    "hosts": ("hosts", hosts),
     "upkeep": ("upkeep", upkeep),
     "build": ("build", build),
 }
