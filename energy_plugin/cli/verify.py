@@ -13,6 +13,14 @@ from energy_plugin.cli.options import Database, Json, Name
 def command(
     path: Database,
     repair: Annotated[bool, typer.Option("--repair", help="Repair what is found.")] = False,
+    reach: Annotated[
+        bool,
+        typer.Option(
+            "--reach",
+            help="Chroma: also ask its own search for rows by their own vectors, and report those "
+            "that it does not find. With --repair, write them again.",
+        ),
+    ] = False,
     name: Name = None,
     as_json: Json = False,
 ) -> None:
@@ -25,7 +33,7 @@ def command(
     from energy_plugin.library.stores.opening import open_store
 
     store = open_store(path, name)
-    found, left = check(store, repair=repair)
+    found, left = check(store, repair=repair, reach=reach)
     if as_json:
         print_json({"found": found, "left": left})
     else:
@@ -38,6 +46,6 @@ def command(
         if not found:
             print(f"{store.host} {store.name!r}: no problems found")
         elif not repair:
-            print("repair it with: --repair")
+            print(f"repair it with: --repair{' --reach' if reach else ''}")
     if left:
         raise typer.Exit(1)

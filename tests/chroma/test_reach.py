@@ -3,27 +3,12 @@
 import numpy as np
 import pytest
 from energy_chroma import EnergyCollection, reach
-from support.chroma_cases import client, vectors
-
-FEW_EDGES = {"hnsw": {"max_neighbors": 4, "ef_construction": 8, "ef_search": 10}}
+from support.chroma_cases import client, vectors, worn
 
 
-@pytest.fixture(scope="module")
-def worn(tmp_path_factory):
-    """300 rows left of 600; the graph has few edges, and updates have cut some of them."""
-    made = client(tmp_path_factory.mktemp("worn")).create_collection(
-        "worn", configuration=FEW_EDGES
-    )
-    rows, ids = vectors(600, dim=16), [f"r{i}" for i in range(600)]
-    made.add(ids=ids, embeddings=rows)
-    rng = np.random.default_rng(0)
-    gone = rng.permutation(600)[:300]
-    made.delete(ids=[ids[i] for i in gone])
-    live = np.setdiff1d(np.arange(600), gone)
-    moved = rng.permutation(live)[:90]
-    rows[moved] = vectors(90, seed=5, dim=16)
-    made.upsert(ids=[ids[i] for i in moved], embeddings=rows[moved])
-    return made, [ids[i] for i in live], rows[live]
+@pytest.fixture(scope="module", name="worn")
+def worn_collection(tmp_path_factory):
+    return worn(client(tmp_path_factory.mktemp("worn")))
 
 
 def test_energy_serves_what_chroma_lost(worn):

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 
 import numpy as np
 import pytest
+from support.chroma_cases import worn
 
 from energy_plugin.library.stores.opening import open_store
 
@@ -46,6 +48,31 @@ def test_verify_and_repair(copy, call):
     assert (code, json.loads(out)["left"]) == (0, [])
     code, _, _ = call("verify", into)
     assert code == 0
+
+
+def test_rows_that_chroma_itself_does_not_find(tmp_path, call):
+    pytest.importorskip("chromadb")
+    from energy_chroma import EnergyCollection
+
+    from energy_plugin.library.stores.chroma import client
+
+    EnergyCollection(worn(client(tmp_path))[0]).build()
+    assert call("verify", tmp_path)[0] == 0  # the field is sound
+    code, out, _ = call("verify", tmp_path, "--reach")
+    assert code == 1
+    (count,) = re.findall(r"found: unreachable: .* find (\d+) rows", out)
+    assert "--repair --reach" in out
+    code, out, _ = call("verify", tmp_path, "--reach", "--repair", "--json")
+    left = [re.findall(r"\d+", each["message"])[0] for each in json.loads(out)["left"]]
+    assert sum(map(int, left)) <= int(count) // 3
+
+
+def test_a_table_has_no_graph_that_could_lose_rows(made, call):
+    host, _, into = made
+    if host == "lancedb":
+        code, _, err = call("verify", into, "--reach")
+        assert code == 2
+        assert "Leave it out" in err
 
 
 def test_forget_says_first_and_does_then(copy, call):

@@ -91,3 +91,19 @@ def answer(made, **filters):
     asked = {"query_embeddings": vectors(4, seed=1), "include": ["distances"]}
     got = EnergyCollection(made).query(**asked, **filters)
     return got["ids"], got["distances"]
+
+
+def worn(client):
+    """300 rows left of 600; the graph has few edges, and updates have cut some of them."""
+    few_edges = {"hnsw": {"max_neighbors": 4, "ef_construction": 8, "ef_search": 10}}
+    made = client.create_collection("worn", configuration=few_edges)
+    rows, ids = vectors(600, dim=16), [f"r{i}" for i in range(600)]
+    made.add(ids=ids, embeddings=rows)
+    rng = np.random.default_rng(0)
+    gone = rng.permutation(600)[:300]
+    made.delete(ids=[ids[i] for i in gone])
+    live = np.setdiff1d(np.arange(600), gone)
+    moved = rng.permutation(live)[:90]
+    rows[moved] = vectors(90, seed=5, dim=16)
+    made.upsert(ids=[ids[i] for i in moved], embeddings=rows[moved])
+    return made, [ids[i] for i in live], rows[live]

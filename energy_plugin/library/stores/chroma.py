@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -58,6 +58,7 @@ class ChromaStore(Store):
     """See `Store`."""
 
     host = "chroma"
+    may_lose_rows = True
 
     def __init__(self, path: Path, name: str) -> None:
         super().__init__(path, name)
@@ -97,10 +98,9 @@ class ChromaStore(Store):
         """Rows of the collection."""
         return int(self.collection.count())
 
-    def sources(self) -> list[tuple[str, str, int, int]]:
+    def sources(self) -> Iterator[tuple[str, str, int, int]]:
         """(source, sha256, part, parts) of each row."""
         wanted = ("source", "sha256", "part", "parts")
-        found = []
         for page in self._pages(["metadatas"]):
             for metadata in page["metadatas"]:
                 if not metadata or not all(name in metadata for name in wanted):
@@ -109,8 +109,7 @@ class ChromaStore(Store):
                         f"rows lack {', '.join(wanted)}. Give another --name."
                     )
                 source, sha256, part, parts = (metadata[name] for name in wanted)
-                found.append((source, sha256, int(part), int(parts)))
-        return found
+                yield source, sha256, int(part), int(parts)
 
     def add(self, rows: Sequence[Row], vectors: NDArray[np.float32]) -> None:
         """Store rows; an id that is there already is replaced."""

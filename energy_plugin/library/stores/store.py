@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -104,6 +104,7 @@ class Store(ABC):
     """
 
     host: str
+    may_lose_rows = False  # whether the host's own search is a graph that deletes can cut
 
     def __init__(self, path: Path, name: str) -> None:
         self.path = path
@@ -124,8 +125,8 @@ class Store(ABC):
         """Rows in the host."""
 
     @abstractmethod
-    def sources(self) -> list[tuple[str, str, int, int]]:
-        """(source, sha256, part, parts) of each row that `index` stored."""
+    def sources(self) -> Iterator[tuple[str, str, int, int]]:
+        """(source, sha256, part, parts) of each row that `index` stored, read in batches."""
 
     @property
     @abstractmethod
@@ -205,9 +206,9 @@ class Store(ABC):
             "embedder": info.embedder,
         }
 
-    def repair(self) -> None:
+    def repair(self, *, reach: bool = False) -> None:
         """Repair what `findings` finds, with a new field where the present one is unusable."""
-        self.energy.repair(rebuild=True)
+        self.energy.repair(rebuild=True, **({"reach": True} if reach else {}))
 
     @abstractmethod
     def columns(self) -> tuple[EnergyField, EnergyColumns, list[str]]:
@@ -225,11 +226,14 @@ class Store(ABC):
             and bool(np.allclose(theirs, ours, atol=1e-3))
         )
 
-    def findings(self) -> list[dict[str, str]]:
-        """What is wrong: kind and message of each."""
+    def findings(self, *, reach: bool = False) -> list[dict[str, str]]:
+        """What is wrong: kind and message of each.
+
+        `reach`, where `may_lose_rows`: also the rows that the host's own search does not find.
+        """
         return [
             {"kind": str(each.kind), "message": " ".join(str(each.message).split())}
-            for each in self.energy.verify()
+            for each in self.energy.verify(**({"reach": True} if reach else {}))
         ]
 
     def refit(self, *, memory_limit: str | None, show_progress_bar: bool) -> str:
