@@ -109,7 +109,8 @@ def run(
             outcome = index_folder(request, progress, show_progress_bar=show_progress())
     except KeyboardInterrupt:
         stored, planned = progress.get("passages", 0), progress.get("planned", 0)
-        said = f"{stored} of {planned} passages are stored" if planned else "nothing was changed"
+        of = "" if engine == "ray" else f" of {planned}"  # there, reading goes on meanwhile
+        said = f"{stored}{of} passages are stored" if planned else "nothing was changed"
         print(f"interrupted: {said}; run the same command again to resume", file=sys.stderr)
         raise typer.Exit(130) from None
     return outcome, progress

@@ -217,11 +217,11 @@ class Ingest:
             self._commit()
         if self._bar.disable and now - self._logged >= LOG_SECONDS:
             self._logged = now
-            _log.info("%d of %d passages", self._bar_done(), self.progress.planned)
+            so_far = f"{self.progress.passages + len(self._ready)}"
+            if self.ray_map is None:  # otherwise reading goes on
+                so_far += f" of {self.progress.planned}"
+            _log.info("%s passages", so_far)
         self.stop.check()
-
-    def _bar_done(self) -> int:
-        return self.progress.passages + len(self._ready)
 
     def _commit(self) -> None:
         """Store what is embedded; old rows of a changed file stay until then."""

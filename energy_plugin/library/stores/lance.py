@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -96,7 +96,7 @@ class LanceStore(Store):
         """Rows of the table."""
         return int(self.table.count_rows())
 
-    def sources(self) -> list[tuple[str, str, int, int]]:
+    def sources(self) -> Iterator[tuple[str, str, int, int]]:
         """(source, sha256, part, parts) of each row."""
         wanted = ["source", "sha256", "part", "parts"]
         if not set(wanted) <= set(self.table.schema.names):
@@ -104,9 +104,8 @@ class LanceStore(Store):
                 f"Table {self.name!r} in {self.path} was not made by 'index': it lacks "
                 f"{', '.join(wanted)}. Give another --name."
             )
-        found = self.table.search().select(wanted).limit(None).to_arrow()
-        columns = (found[name].to_pylist() for name in wanted)
-        return list(zip(*columns, strict=True))
+        for batch in self.table.search().select(wanted).limit(None).to_batches():
+            yield from zip(*(batch[name].to_pylist() for name in wanted), strict=True)
 
     def add(self, rows: Sequence[Row], vectors: NDArray[np.float32]) -> None:
         """Store rows in one commit, after one that adds the columns of new fields."""
