@@ -60,6 +60,7 @@ LAB: dict[str, Entry] = {
     "robustness": Entry("lab.robustness", "Score the encoder on noisy questions.", _ENCODER),
     "sts": Entry("lab.sts", "Compare sentence similarity with human scores.", _ENCODER),
     "compression": Entry("lab.compression", "Measure text per vision token.", _ENCODER),
+    "probe": Entry("lab.probe", "Measure which words vectors still tell.", _ENCODER),
     "render": Entry("lab.render", "Write a text's page images.", _ENCODER),
     "weights": Entry("lab.weights", "Inspect and export published weights.", _ENCODER),
     "bench": Entry(

@@ -22,13 +22,22 @@ _SENTENCE_END = re.compile(r"(?<=[.!?;])\s+")
 SHORT_CHARACTERS = 160
 
 
-def _read(path: Path) -> list[str]:
+def read_corpus(path: Path) -> list[str]:
+    """Lines of a ``.txt``, ``.txt.gz`` or ``.words`` file that hold anything.
+
+    Raises
+    ------
+    InvalidInputError
+        It cannot be read, is a damaged gzip file or not UTF-8.
+    """
     try:
         raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise InvalidInputError(
             f"{path} is not a complete gzip file ({error}); copy it again"
         ) from error
+    except OSError as error:
+        raise InvalidInputError(f"cannot read {path}: {error}") from error
     try:
         text = raw.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -64,8 +73,8 @@ class Corpus:
             raise InvalidInputError(
                 f"no *.txt or *.txt.gz in {folder}, expected training text, one passage a line"
             )
-        self.sources = [_read(path) for path in paths]
-        self.dictionary = [w for path in sorted(folder.glob("*.words")) for w in _read(path)]
+        self.sources = [read_corpus(path) for path in paths]
+        self.dictionary = [w for path in sorted(folder.glob("*.words")) for w in read_corpus(path)]
         self.passage_characters = passage_characters
         self.names = [path.name.split(".")[0] for path in paths]
         sizes = np.sqrt([sum(map(len, lines)) for lines in self.sources])

@@ -98,6 +98,8 @@ class Teacher(nn.Module):
         Width, heads and MLP of its blocks; those of the published teacher unless given.
     device : torch.device, optional
         Where it reads; the CPU unless given.
+    dtype : torch.dtype, default=torch.bfloat16
+        Precision of the matrix products.
     """
 
     def __init__(
@@ -105,8 +107,10 @@ class Teacher(nn.Module):
         folder: Path | None = None,
         config: DeepEncoderConfig | None = None,
         device: torch.device | None = None,
+        dtype: torch.dtype = torch.bfloat16,
     ) -> None:
         super().__init__()
+        self.dtype = dtype
         folder = folder or teacher_folder()
         missing = [n for n in ("tokenizer.json", "model.safetensors") if not (folder / n).is_file()]
         if missing:
@@ -200,7 +204,8 @@ class Teacher(nn.Module):
             for place, row in enumerate(rows):
                 ids[place, : len(pieces[row])] = torch.tensor(pieces[row])
                 mask[place, : len(pieces[row])] = True
-            with torch.autocast(self.device.type, torch.bfloat16):
+            enabled = self.dtype != torch.float32
+            with torch.autocast(self.device.type, self.dtype, enabled=enabled):
                 hidden = self._hidden(ids.to(self.device), mask.to(self.device))
             read = hidden.half().cpu().numpy()
             states.update((row, read[place, : len(pieces[row])]) for place, row in enumerate(rows))
