@@ -184,7 +184,7 @@ def _restored(arrays: dict[str, NDArray[Any]], n: int, dim: int) -> NDArray[np.u
     residual = arrays["residual"]
     width = int(arrays["width"].item()) if short else (0, *residual.shape)[-1]
     if width not in [code_bytes(dim, bits) for bits in BIT_CHOICES]:
-        raise ValueError(f"codes of {width} bytes are none of {dim} dimensions")
+        raise ValueError(f"codes of {width} bytes do not fit {dim} dimensions")
     if not short:
         if residual.dtype != np.uint8 or residual.shape != (n, width):
             raise ValueError(f"codes are {residual.dtype}{list(residual.shape)} for {n} rows")

@@ -54,7 +54,7 @@ def words_of(arguments: dict[str, Any], *, hybrid: bool, weight: Any) -> list[st
     if not hybrid:
         if weight is not None:
             raise InvalidInputError(
-                f"lexical_weight is {weight!r}, but words take no part. Query with hybrid=True."
+                f"lexical_weight is {weight!r}, but the query is not hybrid. Pass hybrid=True."
             )
         return None
     texts = arguments["query_texts"]

@@ -76,7 +76,7 @@ def refuse_other(host: ChromaHost, function: Any, pointer: Pointer | None) -> No
     raise ForeignFieldError(
         f"The rows of {host.collection.name!r} were embedded by {built or stored}, not by "
         f"{wanted}: their vectors could not be compared with new ones. Nothing was changed. "
-        "reembed(embedding_function) embeds all rows again and then takes the place of this "
+        "reembed(embedding_function) embeds all rows again and then replaces this "
         "collection."
     )
 

@@ -66,7 +66,7 @@ def refuse_foreign(host: ChromaHost) -> None:
             if own and len(numbers) < len(KEYS):
                 raise InvalidInputError(
                     f"Row {name!r} of {host.collection.name!r} has metadata of its own under "
-                    f"names of the energy columns: {own}. They would be written over. Rename "
+                    f"names of the energy columns: {own}. They would be overwritten. Rename "
                     "them, or leave the rows' metadata alone with build(row_columns=False)."
                 )
 

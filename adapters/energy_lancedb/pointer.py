@@ -228,7 +228,7 @@ def embedder_of(schema: Any, vector_column: str) -> str | None:
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise CorruptFieldError(
             f"LanceDB's own entry embedding_functions in the table's schema is unreadable "
-            f"({error!r}). Go back to a version of the table where it is right: "
+            f"({error!r}). Restore a version of the table in which it is intact: "
             "table.checkout(version), table.restore()."
         ) from error
     return None

@@ -54,7 +54,8 @@ class Finder:
             )
         if lexical_weight is not None and not hybrid:
             raise InvalidInputError(
-                f"lexical_weight is {lexical_weight}, but words take no part. Pass hybrid=True too."
+                f"lexical_weight is {lexical_weight}, but the search is not hybrid. "
+                "Pass hybrid=True."
             )
         self.host = found
         self.hybrid = hybrid

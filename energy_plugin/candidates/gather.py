@@ -98,7 +98,7 @@ class Candidates:
             if at in missing:
                 raise InvalidInputError(
                     f"Candidate {at} (id {self.ids[at]!r}) has no vector: none on the document, "
-                    "none in the host under its id, and nothing was given to embed its text. "
+                    "none in the host under its id, and no embedding model for its text. "
                     "Pass the embedding model that made the query's vector."
                 )
             if vector is None:
@@ -138,7 +138,7 @@ def lexical_scores(
     if keys is not None and name not in keys:
         raise InvalidInputError(
             f"No candidate has the key {name!r} that lexical_key names; their metadata has "
-            f"{sorted(keys)}. Name the key that the retriever by words sets, with 0 where no word "
+            f"{sorted(keys)}. Name the key that the full-text retriever sets, with 0 if no word "
             "matches, or leave lexical_key out."
         )
     scores = np.zeros(len(values), dtype=np.float32)

@@ -87,7 +87,7 @@ def as_host(host: Any, *, id_column: str = "id", text_column: str = "text") -> H
     if any(each.__name__.startswith("Async") for each in type(host).__mro__):
         raise InvalidInputError(
             f"host is asynchronous, {type(host).__name__}. Pass the synchronous object of the same "
-            "data: what awaits a reranker or retriever runs the host in a thread."
+            "data; asynchronous calls run the host in a thread."
         )
     packages = {each.__module__.partition(".")[0] for each in type(host).__mro__}
     if packages & {"energy_chroma", "chromadb"} and hasattr(host, "query"):

@@ -60,7 +60,7 @@ class CandidateRanker:
         if embed is None:
             if self.host is None:
                 raise InvalidInputError(
-                    "There is nothing to embed the question with. Pass an embedding model, or a "
+                    "The query cannot be embedded without a model. Pass an embedding model, or a "
                     "host whose collection has an embedding function."
                 )
             embed = self.host.embed_query

@@ -33,17 +33,15 @@ LISTED = 10  # questions of the table of places
 
 def command(
     folder: Annotated[Path, typer.Option(help="Where both databases are kept.")] = Path(".demo"),
-    ask: Annotated[
-        str | None, typer.Option(help="Ask the stored demonstration one question of your own.")
-    ] = None,
+    ask: Annotated[str | None, typer.Option(help="Ask your own question.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=100, help="Answers for a question.")] = 3,
     documents: Annotated[int, typer.Option(min=50, help="Maximum number of documents.")] = 6000,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Embed, store and ask the reference documentation of this Python installation.
+    """Embed, store and search the documentation of this Python installation.
 
     It ends with a verdict: which ranking puts the known answers first. The first run takes
-    about a minute; later ones find its work in --folder.
+    about a minute; later ones reuse the databases in --folder.
     """
     store = DemoStore(folder)
     if ask is not None:

@@ -34,8 +34,8 @@ Folders = Annotated[
 Vectors = Annotated[
     Path | None,
     typer.Option(
-        help="Ready vectors (.npz: corpus, queries, corpus_ids, query_ids), or a folder of "
-        "DATA.npz; in place of an encoder."
+        help="Precomputed vectors (.npz: corpus, queries, corpus_ids, query_ids), or a folder of "
+        "DATA.npz; instead of an encoder."
     ),
 ]
 Encoder = Annotated[str, typer.Option(help="Encoder name or folder, if there are no --vectors.")]
@@ -44,8 +44,8 @@ Encoder = Annotated[str, typer.Option(help="Encoder name or folder, if there are
 SeveralVectors = Annotated[
     list[Path] | None,
     typer.Option(
-        help="Ready vectors (.npz: corpus, queries, corpus_ids, query_ids), or a folder of "
-        "DATA.npz; in place of an encoder. Give it again for each model."
+        help="Precomputed vectors (.npz: corpus, queries, corpus_ids, query_ids), or a folder of "
+        "DATA.npz; instead of an encoder. Repeat it for each model."
     ),
 ]
 
@@ -56,7 +56,7 @@ def command(
     encoder: Encoder = "compact",
     k: Annotated[int, typer.Option(min=100, help="Depth of the rankings.")] = 1000,
     ablate: Annotated[
-        bool, typer.Option("--ablate", help="Add a row for each term of the recipe, left out.")
+        bool, typer.Option("--ablate", help="Also leave out each term of the recipe in turn.")
     ] = False,
     rerank: Annotated[
         int | None,
@@ -87,7 +87,7 @@ def command(
         bool,
         typer.Option(
             "--hybrid",
-            help="Also words and vectors in one field, and the peers: centred cosine, Rocchio, "
+            help="Also hybrid energy and other rankings: centred cosine, Rocchio, "
             "CSLS, BM25, reciprocal rank fusion, convex sum.",
         ),
     ] = False,
@@ -96,7 +96,7 @@ def command(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Rank judged collections by cosine, energy, words and their peers, and score all.
+    """Score cosine, energy and other rankings on judged collections.
 
     p is that of a paired randomisation test of nDCG@10 against cosine, two-sided; q is
     Wilcoxon's, corrected for all comparisons of the run (Benjamini and Hochberg).

@@ -38,26 +38,24 @@ def command(
     ] = False,
     token_file: Annotated[
         Path | None,
-        typer.Option(help=f"File with the token of HTTP; else ${TOKEN}, else a new one is shown."),
+        typer.Option(help=f"File with the HTTP token. Default: ${TOKEN}, or a new token is shown."),
     ] = None,
     read_only: Annotated[
         bool, typer.Option("--read-only", help="Leave out the tools that write.")
     ] = False,
     half_life: Annotated[
         float | None,
-        typer.Option(help="Days after which a memory counts half; none fades if left out."),
+        typer.Option(help="Days after which a memory counts half. Default: memories do not fade."),
     ] = None,
-    floor: Annotated[
-        float, typer.Option(min=0, max=1, help="What is left of every memory.")
-    ] = 0.05,
+    floor: Annotated[float, typer.Option(min=0, max=1, help="Lowest strength of a memory.")] = 0.05,
     column: Annotated[
         str, typer.Option(help="Column or metadata key with each row's time, for forget.")
     ] = "modified",
     new: Annotated[
-        NewHost | None, typer.Option(help="Make an empty index of that host if there is none.")
+        NewHost | None, typer.Option(help="Create an empty index in that host if none exists.")
     ] = None,
     embedder: Annotated[
-        str | None, typer.Option(help="module:Class, where the index was made with one.")
+        str | None, typer.Option(help="module:Class, if the index was made with one.")
     ] = None,
 ) -> None:
     """Serve an index to agents (Model Context Protocol).

@@ -19,10 +19,10 @@ def command(
     ),
     questions: Annotated[
         Path | None,
-        typer.Option(help="Questions, one per line: which are answered, which are not in here?"),
+        typer.Option(help="Questions, one per line; the report shows which are answered."),
     ] = None,
     embedder: Annotated[
-        str | None, typer.Option(help="module:Class, where the index was made with one.")
+        str | None, typer.Option(help="module:Class, if the index was made with one.")
     ] = None,
     name: Name = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the sample.")] = 0,

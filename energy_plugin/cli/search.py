@@ -42,14 +42,14 @@ def command(
     ] = None,
     full: Annotated[bool, typer.Option("--full", help="Print the whole passages.")] = False,
     embedder: Annotated[
-        str | None, typer.Option(help="module:Class, where the index was made with one.")
+        str | None, typer.Option(help="module:Class, if the index was made with one.")
     ] = None,
     name: Name = None,
     as_json: Json = False,
 ) -> None:
     """Search an index.
 
-    Distances of different rankings do not compare.
+    Distances of different rankings cannot be compared.
     """
     from energy_plugin.library.searching import ask
 

@@ -219,7 +219,7 @@ class EnergyConfig:
         elif version != FORMAT_VERSION:
             raise InvalidInputError(
                 f"EnergyConfig has format version {version!r}, expected {FORMAT_VERSION}: another "
-                "release of energy-plugin wrote it. Upgrade where that is later, or set it again."
+                "release of energy-plugin wrote it. Upgrade if that is newer, or create it again."
             )
         cls.refuse_unknown(values)
         return cls(**values)

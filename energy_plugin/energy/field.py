@@ -260,7 +260,7 @@ def _check_arrays(arrays: dict[str, NDArray[Any]]) -> None:
         if not (np.abs(arrays[name], dtype=np.float32) <= _LARGEST.get(name, _MOST)).all():
             raise ValueError(f"{name} has NaN, infinity or values that are out of range")
     if d < 1 or not 1 <= m <= MOST_ANCHORS:
-        raise ValueError(f"it has {d} dimensions and {m} anchors, of which {MOST_ANCHORS} are most")
+        raise ValueError(f"it has {d} dimensions and {m} anchors, expected at most {MOST_ANCHORS}")
     starts, columns = arrays["laplacian_indptr"], arrays["laplacian_indices"]
     if starts[0] != 0 or starts[-1] != edges or (np.diff(starts) < 0).any():
         raise ValueError("the row pointers of the Laplacian are out of order")
@@ -269,4 +269,4 @@ def _check_arrays(arrays: dict[str, NDArray[Any]]) -> None:
     off = columns != np.repeat(np.arange(m), np.diff(starts))
     edge = arrays["laplacian_data"][off]
     if ((edge > 0) | (edge < -1.01)).any():
-        raise ValueError("the Laplacian has edges of a weight outside 0 to 1")
+        raise ValueError("the Laplacian has edge weights outside 0 to 1")

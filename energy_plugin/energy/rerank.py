@@ -129,7 +129,7 @@ class EnergyReranker:
         if field is not None and not isinstance(field, EnergyField):
             raise InvalidInputError(
                 f"field must be an EnergyField or None, got {type(field).__name__}. "
-                "Pass index.field, or nothing to rank by the candidates alone."
+                "Pass index.field, or leave it out to rank by the candidates alone."
             )
         self.field = field
         if config is None:
@@ -250,7 +250,7 @@ class EnergyReranker:
             return as_vectors(vectors, dim=dim)
         if self.field is None:
             raise InvalidInputError(
-                "Columns are those of a field: pass it, EnergyReranker(index.field)."
+                "Columns need the field they belong to: EnergyReranker(index.field)."
             )
         if vectors is not None and len(vectors) != len(columns):
             raise InvalidInputError(

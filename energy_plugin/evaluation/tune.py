@@ -131,7 +131,7 @@ def tune(
     if len(asked) != len(wanted) or len(asked) < folds:
         raise InvalidInputError(
             f"tune got {len(asked)} questions, {len(wanted)} sets of grades and {folds} folds; "
-            "it needs a set of grades for each question, and at least one question a fold."
+            "it needs a set of grades per question, and at least one question per fold."
         )
     candidates = _candidates(config, trials, rng)
     scores = []

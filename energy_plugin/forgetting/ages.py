@@ -45,7 +45,7 @@ def ages_in_days(timestamps: Sequence[Any] | NDArray[Any], now: Any) -> NDArray[
         raise InvalidInputError(f"now is {now!r}, expected a point in time")
     if isinstance(timestamps, str | bytes) or not hasattr(timestamps, "__len__"):
         raise InvalidInputError(
-            f"timestamps is {type(timestamps).__name__}, expected a sequence with one a row"
+            f"timestamps is {type(timestamps).__name__}, expected a sequence with one per row"
         )
     if isinstance(timestamps, np.ndarray) and timestamps.dtype.kind == "M":
         nanos = timestamps.astype("datetime64[ns]").astype(np.int64)

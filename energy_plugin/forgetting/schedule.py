@@ -140,7 +140,7 @@ class Schedule:
         if version != FORMAT_VERSION:
             raise InvalidInputError(
                 f"a schedule of format version {version!r}; this release reads {FORMAT_VERSION}. "
-                "Where it is later, upgrade energy-plugin; else write it again with to_dict()"
+                "If it is newer, upgrade energy-plugin; otherwise write it again with to_dict()"
             )
         steps = data.get("steps")
         known = {field.name for field in fields(Step)}

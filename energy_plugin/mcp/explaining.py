@@ -35,7 +35,7 @@ def explain(
     if chosen not in ("hybrid", "energy"):
         raise InvalidInputError(
             f"ranking is {chosen!r}, expected hybrid or energy: others have "
-            "a single number and no terms"
+            "a single number, not terms"
         )
     wanted = [row] if other is None else [row, other]
     placed = _placed(shelf, question, wanted, chosen)
@@ -81,7 +81,7 @@ def _placed(
     missing = next(name for name in wanted if name not in placed)
     raise InvalidInputError(
         f"Row {missing!r} is not among the first {len(hits):,} results of this question. Pass an "
-        "id that a search gave."
+        "id that a search returned."
     )
 
 

@@ -52,7 +52,7 @@ def search(shelf: Shelf, asked: Question, fading: Strength | None) -> dict[str, 
     judged = ranking in ("hybrid", "energy")
     if not judged and least:
         raise InvalidInputError(
-            f"min_relevance is {least:g}, but the ranking {ranking!r} gives no relevance. Use "
+            f"min_relevance is {least:g}, but the ranking {ranking!r} has no relevance. Use "
             "hybrid or energy, or leave min_relevance out."
         )
     fading = fading if judged else None
@@ -111,7 +111,7 @@ def read(shelf: Shelf, name: str, *, start: int = 0, characters: int = 20_000) -
     if not passages:
         raise InvalidInputError(
             f"{name!r} is neither a source nor the id of a row in {shelf.store.name!r}. Pass one "
-            "that a search gave."
+            "that a search returned."
         )
     passages = sorted(passages, key=lambda each: each.part or 0)
     text = "\n\n".join(each.text for each in passages)

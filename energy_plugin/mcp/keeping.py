@@ -144,8 +144,8 @@ class Forgetting:
         made = self._plans.pop(token, None)
         if made is None:
             raise InvalidInputError(
-                f"There is no plan {token!r}: it was carried out already, or is of another run of "
-                "the server. Call forget without a plan first."
+                f"There is no plan {token!r}: it was carried out already, or belongs to another "
+                "run of the server. Call forget without a plan first."
             )
         if self._made(made.now, made.notes).print != made.print:
             raise InvalidInputError(
@@ -187,7 +187,7 @@ class Forgetting:
                     "add_note gave; rows of files come and go with their files."
                 )
             if rows[0].fields.get(PINNED):
-                raise InvalidInputError(f"The note {name!r} is pinned. Pinned notes stay.")
+                raise InvalidInputError(f"The note {name!r} is pinned and cannot be removed.")
             rows.sort(key=lambda row: row.part or 0)
             text = "\n\n".join(row.text for row in rows)
             found.append({"note": name, "text": text, "fields": dict(rows[0].fields)})
@@ -210,7 +210,7 @@ def _keep_up(shelf: Shelf, before: int) -> None:
 def _fields(given: Mapping[str, Any]) -> dict[str, Any]:
     for name, value in given.items():
         if name in (*FIELDS, VALUE, PINNED, "vector") or name.startswith(("energy_", "_", "$")):
-            raise InvalidInputError(f"fields has {name!r}, a name of the store's own. Use another.")
+            raise InvalidInputError(f"fields has {name!r}, which the store uses. Use another name.")
         if not name or not isinstance(value, bool | int | float | str):
             raise InvalidInputError(
                 f"fields has {name!r}: {value!r}, expected a name with text, a number or a bool"

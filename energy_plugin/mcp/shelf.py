@@ -117,5 +117,5 @@ class Shelf:
             return ids.index(name)
         except ValueError:
             raise InvalidInputError(
-                f"There is no row {name!r} in {self.store.name!r}. Pass an id that a search gave."
+                f"There is no row {name!r} in {self.store.name!r}. Pass an id from a search."
             ) from None

@@ -180,7 +180,7 @@ class DeepEncoderConfig:
             raise InvalidInputError(
                 f"an encoder configuration of format {version} with unknown fields "
                 f"{sorted(map(str, unknown))}; this release reads formats up to {FORMAT_VERSION}. "
-                "Where it is later, upgrade energy-plugin; else train again"
+                "If it is newer, upgrade energy-plugin; otherwise train again"
             )
         return cls(**(_FIRST_FORMAT | given if version == 1 else given))
 

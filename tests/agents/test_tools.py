@@ -88,7 +88,7 @@ def test_notes_come_and_go_by_plans_and_history_tells(database, host, talk, tmp_
             await call("read", name=note)
         with pytest.raises(Refused, match="carried out already"):
             await call("forget", plan=plan["plan"])
-        with pytest.raises(Refused, match="Pinned notes stay"):
+        with pytest.raises(Refused, match="pinned and cannot be removed"):
             await call("forget", notes=[kept])
         with pytest.raises(Refused, match="Only notes can be removed"):
             await call("forget", notes=["engine.md"])
@@ -162,7 +162,7 @@ def test_an_empty_store_is_made_and_read_only_ones_do_not_write(host, tmp_path, 
             await call("search", question="anything")
         with pytest.raises(Refused, match="note is empty"):
             await call("add_note", text=" ")
-        with pytest.raises(Refused, match="a name of the store's own"):
+        with pytest.raises(Refused, match="which the store uses"):
             await call("add_note", text="x y", fields={"source": "mine"})
         await call("add_note", text="One fact.")
         assert len((await call("search", question="fact"))["results"]) == 1
@@ -176,7 +176,7 @@ def test_an_empty_store_is_made_and_read_only_ones_do_not_write(host, tmp_path, 
             await call("search", question=" ")
         with pytest.raises(Refused, match="less than or equal to 100"):
             await call("search", question="fact", limit=1000)
-        with pytest.raises(Refused, match="gives no relevance"):
+        with pytest.raises(Refused, match="has no relevance"):
             await call("search", question="fact", ranking="cosine", min_relevance=0.5)
         with pytest.raises(Refused, match="no row 'nothing'"):
             await call("related", id="nothing")

@@ -139,7 +139,7 @@ def test_what_cannot_be_ranked_is_refused(chroma_store, lance_store, tmp_path):
     with pytest.raises(InvalidInputError, match=r"host must be an EnergyCollection.*got list"):
         as_host([])
     assert as_host(None) is None
-    with pytest.raises(InvalidInputError, match="nothing to embed the question"):
+    with pytest.raises(InvalidInputError, match="cannot be embedded without a model"):
         CandidateRanker().embed_query("q")
     for plain in (chroma_store[1].collection, lance_store.table):
         with pytest.raises(InvalidInputError, match="lends its vectors and nothing else"):

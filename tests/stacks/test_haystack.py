@@ -181,7 +181,7 @@ def test_edges(chroma_store):
         EnergyRanker(top_k=0)
     with pytest.raises(InvalidInputError, match="host must be"):
         EnergyRanker(host=3)
-    with pytest.raises(InvalidInputError, match="nothing to embed the question"):
+    with pytest.raises(InvalidInputError, match="cannot be embedded without a model"):
         EnergyRanker().run(QUESTION, documents([1]))
 
 

@@ -145,7 +145,7 @@ def test_bad_settings_are_refused(chroma_store):
         EnergyCompressor(host=3)
     with pytest.raises(ValidationError, match="got None"):
         EnergyRetriever(host=None)
-    with pytest.raises(InvalidInputError, match="nothing to embed the question"):
+    with pytest.raises(InvalidInputError, match="cannot be embedded without a model"):
         EnergyCompressor().compress_documents(documents([1]), QUESTION)
 
 

@@ -243,7 +243,7 @@ def test_retrievers_of_all_stacks_find_the_same(stack, host, request, monkeypatc
         assert stack(opened, where=where, min_relevance=least, **options) == kept
     with pytest.raises(InvalidInputError, match="min_relevance must be a number from 0 to 1"):
         stack(opened, min_relevance=2)
-    with pytest.raises(InvalidInputError, match="words take no part"):
+    with pytest.raises(InvalidInputError, match="is not hybrid"):
         stack(opened, lexical_weight=0.5)
     with pytest.raises(InvalidInputError, match=r"host must be|got None"):
         stack(None)
@@ -278,7 +278,7 @@ def test_hybrid_settings_that_cannot_work_are_refused(chroma_store, lance_store)
 
     with pytest.raises(ValidationError, match="got Bare without a method find_hybrid"):
         EnergyRetriever(host=Bare(), hybrid=True)
-    with pytest.raises(ValidationError, match="words take no part"):
+    with pytest.raises(ValidationError, match="is not hybrid"):
         EnergyRetriever(host=lance_store, lexical_weight=0.5)
     with pytest.raises(ValidationError, match="lexical_weight"):
         EnergyRetriever(host=lance_store, hybrid=True, lexical_weight=2)

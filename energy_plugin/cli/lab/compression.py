@@ -29,7 +29,7 @@ def command(
     plot: Annotated[Path | None, typer.Option(help="Image file of a plot by mode.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Measure words and text tokens a vision token, spatial compression and entropies."""
+    """Measure words and text tokens per vision token, spatial compression and entropies."""
     from energy_plugin.optical.density import compression
     from energy_plugin.optical.density import plot as draw
     from energy_plugin.optical.modes import PAGE_MODES
@@ -70,7 +70,7 @@ def command(
         print_json(rows)
         return
     console().print(made)
-    print("text/token: text tokens a vision token. patches: of 16 px, a vision token.")
+    print("text/token: text tokens per vision token. patches: patches of 16 px per vision token.")
     print("H: Shannon entropy in bits a character, a pixel, a component of the tokens.")
 
 

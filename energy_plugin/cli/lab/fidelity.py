@@ -17,12 +17,12 @@ def command(
         typer.Argument(metavar="DATA...", help="Judged collections in the BEIR layout."),
     ],
     vectors: Annotated[
-        Path | None, typer.Option(help="Ready vectors (.npz), or a folder of DATA.npz.")
+        Path | None, typer.Option(help="Precomputed vectors (.npz), or a folder of DATA.npz.")
     ] = None,
     encoder: Annotated[str, typer.Option(help="Encoder name or folder.")] = "compact",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Measure recall and nDCG@10 at 8, 4, 2 and 1 bits a dimension, and under the schedule."""
+    """Measure recall and nDCG@10 at 8, 4, 2 and 1 bits per dimension, and under the schedule."""
     from energy_plugin.evaluation import embed_collection, load_collection, load_vectors
     from energy_plugin.evaluation.fidelity import fidelity
 

@@ -26,7 +26,7 @@ def command(
     encoder: Annotated[str, typer.Option(help="Compact encoder: name or file.")] = "compact",
     teacher_vectors: Annotated[
         Path | None,
-        typer.Option(help="Folder of the text teacher's NAME.npz, for a row of its own."),
+        typer.Option(help="Folder of the text teacher's NAME.npz, as a row to compare with."),
     ] = None,
     plot: Annotated[Path | None, typer.Option(help="Image file of a plot.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,

@@ -25,7 +25,7 @@ def command(
     ] = "diffusion",
     axis: Annotated[
         list[str] | None,
-        typer.Option(help="SETTING=VALUE,VALUE,… in place of a grid; one to three times."),
+        typer.Option(help="SETTING=VALUE,VALUE,… instead of a grid; one to three times."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:

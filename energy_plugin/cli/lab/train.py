@@ -15,7 +15,7 @@ def command(
     data: Annotated[
         Path,
         typer.Argument(
-            help="Folder of *.txt or *.txt.gz, one passage a line, and *.words, one word a line.",
+            help="Folder of *.txt or *.txt.gz, one passage per line, and *.words, one word each.",
             exists=True,
             file_okay=False,
         ),

@@ -14,7 +14,7 @@ def command(
     data: Annotated[
         Path,
         typer.Argument(
-            help="Folder of *.txt or *.txt.gz, one passage a line.", exists=True, file_okay=False
+            help="Folder of *.txt or *.txt.gz, one passage per line.", exists=True, file_okay=False
         ),
     ],
     fonts: Annotated[

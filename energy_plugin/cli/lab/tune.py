@@ -29,7 +29,7 @@ def command(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Choose settings; the defaults are kept where nothing is shown to be better."""
+    """Choose settings; the defaults are kept unless others prove better."""
     from tqdm.auto import tqdm
 
     from energy_plugin.evaluation.tune import tune

@@ -63,7 +63,7 @@ def export(
 
 @app.command("info")
 def info(source: _Source, revision: _Revision = "main", as_json: _Json = False) -> None:
-    """Say what published weights hold: parts, parameters, sizes, provenance."""
+    """Show what published weights contain: parts, parameters, sizes, provenance."""
     from energy_plugin.optical.weights import files as weights
     from energy_plugin.optical.weights.published import PARTS, config_of
 

@@ -124,7 +124,7 @@ class DemoStore:
         if manifest is None or not self.is_complete():
             raise NotBuiltError(
                 f"There is no finished demonstration in {self.folder}. "
-                f"Make it with: energy-plugin demo --folder {self.folder}"
+                f"Create it with: energy-plugin demo --folder {self.folder}"
             )
         return manifest
 

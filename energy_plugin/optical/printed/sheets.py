@@ -65,7 +65,7 @@ def _of_file(path: Path, name: str) -> Image:
                 if frames > 1:
                     raise InvalidInputError(
                         f"{name} is {str(path)!r}, which has {frames} frames, expected one page; "
-                        "hand its frames on one by one (PIL.ImageSequence)"
+                        "pass its frames one by one (PIL.ImageSequence)"
                     )
                 image.draft("L", (LONGEST_SIDE, LONGEST_SIDE))
                 image.load()
