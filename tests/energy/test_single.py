@@ -91,7 +91,7 @@ def test_sketches_of_all_components_choose_what_scoring_every_row_finds(
     scale = index._store._sketcher.scale
     index.add(np.eye(40, dtype=np.float32) @ np.linalg.qr(many[:40])[0])
     index._store._sketcher = type(index._store._sketcher)(
-        index._store._sketcher.basis, 2 * scale, exact=True
+        index._store._sketcher.basis, 2 * scale, index._store._sketcher.lead, exact=True
     )
     same(index, asked, monkeypatch, k=10)
     assert index._store._sketcher.scale < 2 * scale  # made again

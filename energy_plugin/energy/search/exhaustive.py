@@ -115,7 +115,7 @@ def sketched(
         closed[torch.from_numpy(allowed)] = False
 
     def choose(points: torch.Tensor, some: int) -> torch.Tensor:
-        return sketch.best(sketcher.queries(points), rows, some, closed)
+        return torch.from_numpy(sketch.best(sketcher.queries(points), rows, some, closed)[0])
 
     return _chosen(store, queries, k, allowed, choose=choose, width=len(rows))
 

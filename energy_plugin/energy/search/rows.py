@@ -68,7 +68,7 @@ class RowStore:
         self._ready = 0
         self._lists: tuple[NDArray[np.int64], NDArray[np.int64]] | None = None
         self._sketcher: sketch.Sketcher | None = None
-        self._sketches: torch.Tensor | None = None  # (capacity, m) int8, filled up to _sketched
+        self._sketches: sketch.Sketches | None = None  # with room, filled up to _sketched
         self._sketched = 0
         self._scalars: Scalars | None = None
         self._lengths: NDArray[np.float32] | None = None  # of the decoded rows, (capacity,)
@@ -134,7 +134,7 @@ class RowStore:
                 self._lengths = None
             if self._sketches is not None and self._sketcher is not None:
                 ready = where < self._sketched
-                self._sketches[where[ready]] = self._sketcher.rows(rows[ready])
+                self._sketches.put(where[ready], self._sketcher.rows(rows[ready]))
 
     def _compact(self) -> None:
         keep = np.flatnonzero(self.alive)
@@ -143,9 +143,10 @@ class RowStore:
             self._decoded = self._decoded[torch.from_numpy(ready).to(self._decoded.device)]
             self._ready = len(ready)
             self._lengths = None
-        if self._sketches is not None:
+        if self._sketches is not None and self._sketcher is not None:
             ready = keep[keep < self._sketched]
-            self._sketches = _grown(self._sketches[torch.from_numpy(ready)], len(keep))
+            where = torch.from_numpy(ready)
+            self._sketches = self._sketches.copied(self._sketcher, len(keep), where)
             self._sketched = len(ready)
         self.columns = self.columns.take(keep)
         self.numbers = self.numbers[keep]
@@ -175,8 +176,8 @@ class RowStore:
             self._ready = n
         return self._decoded[:n]
 
-    def sketches(self) -> tuple[sketch.Sketcher, torch.Tensor]:
-        """The field's sketcher and the sketches of all rows; (g·GROUP, m), padded with zeros."""
+    def sketches(self) -> tuple[sketch.Sketcher, sketch.Sketches]:
+        """The field's sketcher and the sketches of all rows, g·GROUP, padded with zeros."""
         n = len(self)
         few = n <= self.projection.field.config.exhaustive_rows and self.keeps_rows
         if self._sketcher is not None and self._sketcher.exact and not self._still_exact(few):
@@ -189,22 +190,23 @@ class RowStore:
                 sample = np.unique(np.linspace(0, n - 1, sketch.SAMPLE).astype(np.int64))
                 self._sketcher = sketch.Sketcher.of(self.decode(sample))
         if self._sketches is None:
-            self._sketches = torch.empty(0, self._sketcher.width, dtype=torch.int8, device="cpu")
+            self._sketches = sketch.Sketches.room(self._sketcher, n)
         if self._sketched < n:
-            if len(self._sketches) < n:
-                self._sketches = _grown(self._sketches, n)
+            if len(self._sketches) < n:  # and half as many more
+                room, ready = max(n, int(1.5 * len(self._sketches))), slice(0, self._sketched)
+                self._sketches = self._sketches.copied(self._sketcher, room, ready)
             width, dim = self._sketcher.width, self.projection.field.dim
             with threads_for(float(n - self._sketched) * dim * (DECODING + width)):
                 self._sketch(slice(self._sketched, n), self._sketcher, self._sketches)
             self._sketched = n
-        return self._sketcher, self._sketches[: -(-n // sketch.GROUP) * sketch.GROUP]
+        return self._sketcher, self._sketches.head(n)
 
     def _still_exact(self, few: bool) -> bool:
         """Whether sketches of all components are still wanted, and added rows fit their scale."""
         assert self._sketcher is not None
         return few and self._sketcher.holds(self.decoded()[self._sketched :])
 
-    def _sketch(self, new: slice, sketcher: sketch.Sketcher, out: torch.Tensor) -> None:
+    def _sketch(self, new: slice, sketcher: sketch.Sketcher, out: sketch.Sketches) -> None:
         """Sketches of new rows, a block at a time."""
         for start in range(new.start, new.stop, SKETCH_BLOCK):
             part = slice(start, min(new.stop, start + SKETCH_BLOCK))
@@ -212,7 +214,7 @@ class RowStore:
                 rows = self.decoded()[part]
             else:
                 rows = self.projection.decode(self.columns.cell[part], self.columns.residual[part])
-            out[part] = sketcher.rows(rows)
+            out.put(part, sketcher.rows(rows))
 
     def decode(self, positions: NDArray[np.int64]) -> torch.Tensor:
         """Some rows decoded, without keeping them; (p, d)."""
@@ -321,11 +323,3 @@ def _shared(values: NDArray[np.float32], device: torch.device) -> torch.Tensor:
     if not values.flags.writeable:  # torch warns of these, as of memory that Arrow owns
         values = values.copy()
     return torch.from_numpy(values).to(device)
-
-
-def _grown(sketches: torch.Tensor, rows: int) -> torch.Tensor:
-    """The same with room for half as many more rows as wanted, whole groups of them, zeros."""
-    room = -(-max(rows, int(1.5 * len(sketches))) // sketch.GROUP) * sketch.GROUP
-    out = torch.zeros(room, sketches.shape[1], dtype=sketches.dtype, device=sketches.device)
-    out[: len(sketches)] = sketches
-    return out
