@@ -42,8 +42,8 @@ def check(store: Store, *, repair: bool, reach: bool = False) -> tuple[Findings,
     newer = [each["message"] for each in found if NEWER in each["message"]]
     if newer:
         raise CorruptFieldError(
-            f"{newer[0].partition(NEWER)[0].strip()} A newer release wrote it, so nothing "
-            "was repaired. Upgrade energy-plugin: pip install -U energy-plugin"
+            f"{newer[0].partition(NEWER)[0].strip()} {NEWER}, so nothing was repaired. "
+            "Upgrade energy-plugin: pip install -U energy-plugin"
         )
     store.repair(reach=reach)
     return found, store.findings(reach=reach)
