@@ -19,11 +19,11 @@ from safetensors import SafetensorError, safe_open
 from energy_plugin._lazy import optional
 from energy_plugin.errors import CheckpointError, InvalidInputError
 from energy_plugin.neutral import neutral
-from energy_plugin.optical.base import DTYPES
 from energy_plugin.optical.config import FullConfig
 from energy_plugin.optical.images import Picture, as_pictures
 from energy_plugin.optical.modes import AUTO
 from energy_plugin.optical.page_encoder import PageEncoder
+from energy_plugin.optical.precision import DTYPES
 from energy_plugin.optical.typesetting.tiles import check_texts
 from energy_plugin.optical.weights.checkpoint import COMPACT, is_compact
 from energy_plugin.optical.weights.files import DAMAGE
@@ -133,8 +133,6 @@ class OpticalDecoder:
             raise InvalidInputError(
                 f"mode is {mode!r}, expected one resolution: tiny, small, base, large or gundam"
             )
-        if dtype not in DTYPES:
-            raise InvalidInputError(f"dtype is {dtype!r}, expected one of {sorted(DTYPES)}")
         path = Path(folder)
         if not path.is_dir():
             raise CheckpointError(
@@ -156,7 +154,9 @@ class OpticalDecoder:
         encoder = PageEncoder.load(
             path, name=str(folder), mode=mode, device=str(found), dtype=dtype
         )
-        model = _language_model(transformers, path, settings, encoder.model.config, DTYPES[dtype])
+        model = _language_model(
+            transformers, path, settings, encoder.model.config, DTYPES[encoder.dtype]
+        )
         return cls(encoder, model.to(found), tokenizer)
 
     def decode(

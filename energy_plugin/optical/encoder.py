@@ -16,13 +16,14 @@ from numpy.typing import NDArray
 
 from energy_plugin.errors import InvalidInputError
 from energy_plugin.neutral import neutral
-from energy_plugin.optical.base import DTYPES, BaseEncoder
+from energy_plugin.optical.base import BaseEncoder
 from energy_plugin.optical.batching import Reader, as_array, finished, pooled
 from energy_plugin.optical.images import Picture, as_pictures
 from energy_plugin.optical.modes import AUTO, MAX_TILES
 from energy_plugin.optical.network.compact import CompactEncoder
 from energy_plugin.optical.page_encoder import PageEncoder
 from energy_plugin.optical.page_reader import CompactReader
+from energy_plugin.optical.precision import DTYPES
 from energy_plugin.optical.typesetting.overflow import POOL, check_overflow
 from energy_plugin.optical.typesetting.tiles import (
     TILE_LINES,

@@ -23,6 +23,7 @@ from energy_plugin.optical.halving import halved
 from energy_plugin.optical.images import Picture, as_pictures
 from energy_plugin.optical.modes import AUTO, MAX_TILES, MODES, PAGE_MODES, Mode, as_mode
 from energy_plugin.optical.network.full import FullEncoder
+from energy_plugin.optical.precision import DTYPES
 from energy_plugin.optical.typesetting.overflow import POOL, check_overflow
 from energy_plugin.optical.typesetting.page import PAGE_VERSION, PageTypesetter
 from energy_plugin.optical.typesetting.tiles import TILE_SIDE, TYPESETTER_VERSION, Typesetter
@@ -78,7 +79,7 @@ class PageEncoder(BaseEncoder):
         self.mode = mode if mode == AUTO else as_mode(mode).name
         self.layout, self.compression = layout, float(compression)
         self.max_tiles = as_k(max_tiles, name="max_tiles")
-        self.model.to(torch.bfloat16 if dtype == "bfloat16" else torch.float32)
+        self.model.to(DTYPES[self.dtype])
         if self.device.type == "cuda":
             self.model.to(memory_format=torch.channels_last)
         read_as = json.dumps([digest, self.mode, layout, compression, max_tiles, PAGE_VERSION])

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from energy_plugin.errors import CheckpointError, InvalidInputError, UnreadablePageError
-from energy_plugin.optical import OpticalEncoder, Typesetter, load_encoder
+from energy_plugin.optical import OpticalEncoder, Typesetter, load_encoder, precision
 from energy_plugin.optical.config import DeepEncoderConfig
 from energy_plugin.optical.typesetting.tiles import cut_tiles
 from energy_plugin.optical.weights import checkpoint
@@ -83,6 +83,25 @@ def test_truncated_and_raw_vectors(small_encoder: OpticalEncoder) -> None:
 def test_bfloat16_stays_close(small_checkpoint: Path, small_encoder: OpticalEncoder) -> None:
     half = OpticalEncoder.from_pretrained(small_checkpoint, device="cpu", dtype="bfloat16")
     assert half.encode(LONG) @ small_encoder.encode(LONG) > 0.99
+
+
+@pytest.mark.parametrize("native", [True, False])
+def test_the_precision_that_suits_the_processor(
+    small_checkpoint: Path, monkeypatch: pytest.MonkeyPatch, native: bool
+) -> None:
+    monkeypatch.setattr(precision, "multiplies_bfloat16", lambda device: native)
+    made = OpticalEncoder.from_pretrained(small_checkpoint, device="cpu", dtype="auto")
+    assert made.dtype == ("bfloat16" if native else "float32")
+    with pytest.raises(InvalidInputError, match=r"'half', expected one of .*'auto'"):
+        OpticalEncoder.from_pretrained(small_checkpoint, device="cpu", dtype="half")
+
+
+def test_bfloat16_is_native_where_the_processor_says_so() -> None:
+    flags = Path("/proc/cpuinfo")
+    if not flags.exists() or "flags" not in flags.read_text():
+        pytest.skip("the processor's flags cannot be read here")
+    words = set(flags.read_text().split())
+    assert precision.multiplies_bfloat16("cpu") == bool(words & {"amx_tile", "avx512_bf16"})
 
 
 @pytest.mark.parametrize(
