@@ -59,7 +59,9 @@ def cell_neighbours(
             continue
         others = torch.cat([members[a] for a in near])
         similarity = points.index_select(0, rows) @ points.index_select(0, others).T
-        similarity.masked_fill_(rows[:, None] == others[None, :], -torch.inf)
+        if c in near:  # copies of an anchor may push it out
+            before = sum(len(members[a]) for a in near[: near.index(c)])
+            similarity[:, before : before + len(rows)].fill_diagonal_(-torch.inf)
         best = similarity.topk(min(k, len(others)), dim=1)
         real = best.values > -torch.inf
         mine = found[rows]
