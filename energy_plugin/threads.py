@@ -35,13 +35,13 @@ _process = SimpleNamespace(chosen=None, forked=False)
 def set_threads(count: int | None) -> None:
     """Set the most threads that calls of this package may compute on, in this process.
 
-    It goes before the environment variable ``ENERGY_PLUGIN_THREADS`` and the number of torch,
-    which stays as it is.
+    It takes precedence over the environment variable ``ENERGY_PLUGIN_THREADS`` and the number of
+    torch, which does not change.
 
     Parameters
     ----------
     count : int or None
-        At least 1; None: as many as the environment variable says, or torch takes.
+        At least 1. None: the number in the environment variable, or that of torch.
 
     Raises
     ------

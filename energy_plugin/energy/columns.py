@@ -29,8 +29,8 @@ class EnergyColumns:
     residual : ndarray of shape (n, code_bytes), uint8
         Residual code, see `energy_plugin.energy.codec.codes`. Host column ``energy_residual``.
     field_id : str, optional
-        `EnergyField.fingerprint` of the field that they belong to, where it is known. Columns
-        that carry it are refused by any other field.
+        `EnergyField.fingerprint` of the field of these columns, if known. Any other field raises
+        an error for columns that carry it.
 
     Raises
     ------
@@ -61,7 +61,7 @@ class EnergyColumns:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of all rows; `nbytes / len` is bytes a row."""
+        """Bytes of all rows; `nbytes / len` is bytes per row."""
         arrays = (self.lambda_, self.dispersion, self.cell, self.residual)
         return sum(int(array.nbytes) for array in arrays)
 
@@ -82,7 +82,7 @@ class EnergyColumns:
         Raises
         ------
         InvalidInputError
-            No part at all, or parts with different code lengths.
+            There are no parts, or the parts have different code lengths.
         ForeignFieldError
             Parts of different fields.
         """

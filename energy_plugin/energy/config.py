@@ -26,8 +26,7 @@ TAU_MODES = ("median", "mean", "percentile", "fixed")
 class EnergyConfig:
     """Settings of an energy field. The defaults are one recipe for every collection.
 
-    What adapts to a collection (metric strength, heat, number of anchors) does so from the
-    collection itself, without labels.
+    Metric strength, heat and number of anchors adapt to each collection, without labels.
     """
 
     # -- tessellation
@@ -174,12 +173,12 @@ class EnergyConfig:
         Parameters
         ----------
         residual_bits : {1, 2, 4, 8}, default 4
-            Bits a dimension.
+            Bits per dimension.
 
         Raises
         ------
         InvalidInputError
-            Other bits, or an unknown setting.
+            Another number of bits, or an unknown setting.
         """
         cls.refuse_unknown(changes)
         off: dict[str, Any] = {
@@ -205,7 +204,7 @@ class EnergyConfig:
         Raises
         ------
         InvalidInputError
-            No mapping, another format version, or unknown keys.
+            Not a mapping, another format version, or unknown keys.
         """
         if not isinstance(data, Mapping):
             raise InvalidInputError(

@@ -77,13 +77,13 @@ class Scalars:
 
 @dataclass(frozen=True, eq=False)
 class EnergyField:
-    """What a collection taught: metric, anchors, energy Laplacian and scales.
+    """Everything learned from a collection: metric, anchors, energy Laplacian and scales.
 
     Parameters
     ----------
     config : EnergyConfig
     n_fitted : int
-        Rows it was fitted on.
+        Number of rows in the fit.
     scalars : Scalars
     centre : ndarray of shape (d,), float32
     metric : ndarray of shape (d, d), float16
@@ -115,7 +115,7 @@ class EnergyField:
 
     @cached_property
     def fingerprint(self) -> str:
-        """What columns of rows belong to, as 16 hexadecimal digits.
+        """Identity of the field, which its columns carry, as 16 hexadecimal digits.
 
         Covers everything that gives cells, codes, λ and G their meaning: metric, anchors, the
         rotation of the codes and the anchor graph. Weights and heats of a search are left out.

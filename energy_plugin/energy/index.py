@@ -38,9 +38,8 @@ from energy_plugin.validation import as_k, as_probe, as_queries, as_relevance, a
 class EnergyIndex(Explored, Maintained):
     """Rows of a collection, ranked by energy distance.
 
-    Made by `fit` (from vectors) or `from_columns` (from what a host stored). Vectors are not
-    kept: search reads the residual codes alone. Only directions count; a vector's length is
-    ignored.
+    Made by `fit` (from vectors) or `from_columns` (from what a host stored). Vectors are not kept:
+    search reads only the residual codes. Only directions count; the length of a vector is ignored.
     """
 
     @classmethod
@@ -104,8 +103,8 @@ class EnergyIndex(Explored, Maintained):
     def add(self, vectors: Any) -> NDArray[np.int64]:
         """Add rows; they are searchable at once.
 
-        They are assigned to the present anchors and smoothed with their neighbours' decoded
-        vectors; the field and the other rows stay as they are.
+        They are assigned to the current anchors and smoothed with their neighbours' decoded
+        vectors. The field and the other rows do not change.
 
         Parameters
         ----------
@@ -130,7 +129,7 @@ class EnergyIndex(Explored, Maintained):
 
     @neutral()
     def remove(self, rows: Any) -> None:
-        """Remove rows by number; the numbers of the others stay.
+        """Remove rows by number; the other rows keep their numbers.
 
         Raises
         ------
@@ -170,28 +169,28 @@ class EnergyIndex(Explored, Maintained):
         ----------
         queries : array_like of shape (q, d) or (d,)
         k : int, default 10
-            Clipped to the number of rows that may be found.
+            Clipped to the number of rows that pass the filter.
         rows : array_like of int, optional
             Only these rows may be found; numbers that are not live are ignored.
         n_probe : int or "all", optional
-            Score the rows of that many nearest cells, of more where those hold fewer than k, or
-            every row. Decided by the number of rows and the configuration if not given.
+            Score the rows of that many nearest cells (more if these have fewer than k rows), or
+            every row. The default depends on the number of rows and the configuration.
         lexical : sparse matrix or array_like of shape (q, next_row), optional
-            Scores of any other retriever, such as `energy_plugin.lexical.LexicalIndex.scores`:
-            a line for each query, a column for each row number, 0 where nothing matches. They
-            join the energy, pull the query and flow through its graph, and rows that only they
-            find can win. A query without any score is ranked by energy alone.
+            Scores of any other retriever, such as `energy_plugin.lexical.LexicalIndex.scores`: one
+            line per query, one column per row number, 0 if nothing matches. They are added to the
+            energy, pull the query and flow through its graph. A row found only by these scores can
+            rank first. A query without any score is ranked by energy alone.
         lexical_weight : float, optional
-            Share of the words, 0 to 1; that of `lexical_share` suits a collection best. A middle
-            one if not given.
+            Share of the words, 0 to 1. `lexical_share` learns the best value for a collection; the
+            default is a medium value.
         min_relevance : float, optional
-            Drop those of the k results that have a smaller relevance, 0 to 1; `result.CUT_OFF`
-            is where "nothing found" becomes likelier than not. See `SearchResult.at_least`.
+            Drop results with a smaller relevance, 0 to 1. Below `result.CUT_OFF`, a result is
+            probably unrelated to the query. See `SearchResult.at_least`.
 
         Returns
         -------
         SearchResult
-            Arrays of shape (q, min(k, rows that may be found)), or less with `min_relevance`.
+            Arrays of shape (q, min(k, rows that pass the filter)), or less with `min_relevance`.
 
         Raises
         ------
@@ -275,16 +274,16 @@ class EnergyIndex(Explored, Maintained):
     def lexical_share(self, lexical: RowScores, *, sample: int = 200, seed: int = 0) -> float:
         """The `lexical_weight` that suits this collection, learned without labels.
 
-        Rows are asked for as if they were queries: where words find what vectors find, vectors
-        rank well and words get a smaller share. Keep the number beside the words and learn it
-        again when the collection has changed much.
+        A sample of rows is used as queries. If words find the same rows as vectors, vectors rank
+        well, and words get a smaller share. Store the number with the words, and learn it again
+        after large changes of the collection.
 
         Parameters
         ----------
         lexical : object with ``scores_of(rows, k)``, such as `LexicalIndex`
             Its rows have the same numbers.
         sample : int, default 200
-            Rows that are asked for.
+            Number of rows used as queries.
         seed : int, default 0
 
         Raises

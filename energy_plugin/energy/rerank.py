@@ -101,11 +101,11 @@ class EnergyReranker:
     Parameters
     ----------
     field : EnergyField, optional
-        The field of the collection that the candidates come from. Without one, the graph of
-        the candidates and the query has to do.
+        The field of the collection from which the candidates come. Without one, the graph of the
+        candidates and the query is used.
     config : EnergyConfig, optional
-        Weights and heats; those of the field if not given, and without one the default recipe
-        without its λ term, which a hundred rows do not teach.
+        Weights and heats. The default is the configuration of the field; without a field, it is
+        the default recipe without the λ term, because a hundred rows are too few to learn λ.
     device : {"cuda", "mps", "cpu"}, optional
         The best one there is if not given.
 
@@ -164,7 +164,7 @@ class EnergyReranker:
             Scores of another retriever, such as a full-text search, at least 0; 0 where no word
             matches. All zeros: energy alone.
         lexical_weight : float, optional
-            Share of the words, 0 to 1; a middle one if not given.
+            Share of the words, 0 to 1; the default is a medium value.
 
         Raises
         ------
@@ -219,7 +219,7 @@ class EnergyReranker:
         Raises
         ------
         InvalidInputError
-            As `rerank`, or there are not as many lists as queries.
+            As `rerank`, or the number of lists differs from the number of queries.
         """
         asked = np.asarray(queries)
         if asked.ndim != 2 or len(asked) != len(vectors):

@@ -41,13 +41,13 @@ class Decoded:
     Attributes
     ----------
     text : str
-        Pages one after the other, a line break between them.
+        The text of all pages, with a line break between pages.
     token_ids : tuple of tuple of int
-        Of each page, the text tokens that were generated, the end among them.
+        The generated text tokens of each page, including the end token.
     vision_tokens : tuple of int
-        Of each page, the vision tokens that the decoder was given.
+        The number of vision tokens that the decoder got for each page.
     finished : bool
-        Whether every page came to its end before the limit of tokens.
+        Whether every page ended before the token limit.
     """
 
     text: str
@@ -78,7 +78,7 @@ def vision_config(config: FullConfig) -> dict[str, Any]:
 
 
 class OpticalDecoder:
-    """An encoder of published weights with the decoder behind it.
+    """An encoder of published weights, together with its decoder.
 
     Made by `from_pretrained`.
 
@@ -114,7 +114,7 @@ class OpticalDecoder:
         mode : {"tiny", "small", "base", "large", "gundam"}, default="base"
             Resolution of the pages.
         device : str, optional
-            ``cuda``, ``mps`` or ``cpu``; the first of these that is there unless given.
+            ``cuda``, ``mps`` or ``cpu``; the default is the first of these that is available.
         dtype : {"float32", "bfloat16"}, default="float32"
             Of weights and products.
 
@@ -123,9 +123,9 @@ class OpticalDecoder:
         OptionalDependencyError
             transformers is not installed: extra ``decode``.
         CheckpointError
-            There is no such folder, or it has an encoder only.
+            The folder does not exist, or has only an encoder.
         InvalidInputError
-            An encoder without a decoder by design, or no such mode or dtype.
+            The encoder has no decoder by design, or the mode or dtype is unknown.
         """
         if str(folder) == COMPACT:
             raise _without_decoder(COMPACT)
@@ -173,14 +173,14 @@ class OpticalDecoder:
         texts : str or sequence of str
             A text of several pages is read page by page.
         prompt : str
-            With ``<image>`` once, where the page stands.
+            Contains ``<image>`` exactly once, at the place of the page.
         max_new_tokens : int, default=1024
-            Text tokens of a page, at most.
+            Text tokens per page, at most.
 
         Returns
         -------
         list of Decoded
-            One a text.
+            One per text.
 
         Raises
         ------
@@ -208,7 +208,7 @@ class OpticalDecoder:
         Returns
         -------
         list of Decoded
-            One an image.
+            One per image.
 
         Raises
         ------

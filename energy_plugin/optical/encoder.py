@@ -38,10 +38,10 @@ if TYPE_CHECKING:
 
 
 class OpticalEncoder(BaseEncoder):
-    """A DeepEncoder with its typesetter: the compact one, and the door to all.
+    """A DeepEncoder with its typesetter; `from_pretrained` loads any encoder.
 
-    Make one with `from_pretrained`. Only pixels reach the network: a text is typeset
-    first, and a page image gives the same vectors as the text that is set on it.
+    Make one with `from_pretrained`. The network sees only pixels: a text is typeset first, and a
+    page image gives the same vectors as its text.
 
     Parameters
     ----------
@@ -75,33 +75,32 @@ class OpticalEncoder(BaseEncoder):
         Parameters
         ----------
         path_or_name : str or Path, default="compact"
-            ``"compact"`` is the bundled encoder. A safetensors file, or a folder with one
-            or with an index of several: a compact encoder that this project wrote, or
-            weights with the published names. ``"owner/name"``, where no such file is: a
-            repository on the Hugging Face Hub, of which the encoder's bytes are fetched
-            once (0.8 GB of 6.7); nothing else is ever fetched from a network.
+            ``"compact"`` is the bundled encoder. A safetensors file, or a folder with one or with
+            an index of several: a compact encoder that this project wrote, or weights with the
+            published names. ``"owner/name"``, if there is no such file: a repository on the
+            Hugging Face Hub. Only the encoder's bytes are fetched, once (0.8 GB of 6.7). Nothing
+            else is fetched.
         mode : {"auto", "tiny", "small", "base", "large", "gundam"}, optional
-            Resolution. ``"auto"``, the default of published weights, takes for each text
-            the smallest page that holds it at the wanted compression. The compact encoder
-            reads ``"tiny"`` pages.
+            Resolution. ``"auto"``, the default of published weights, uses the smallest page that
+            keeps the chosen compression for each text. The compact encoder reads ``"tiny"`` pages.
         layout : {"page", "tiles"}, optional
-            How text is set; ``"page"`` by default, of the compact encoder ``"tiles"``.
+            Layout of the text; the default is ``"page"``, for the compact encoder ``"tiles"``.
         compression : float, default=10.0
-            Of mode ``"auto"``: text tokens that one vision token may stand for.
+            With mode ``"auto"``: text tokens per vision token, at most.
         max_tiles : int, default=9
-            Of mode ``"gundam"``: most tiles of an image.
+            With mode ``"gundam"``: tiles per image, at most.
         on_overflow : {"pool", "warn", "raise"}, default="pool"
-            What happens to texts of more than one page: all pages are pooled, with a
-            warning, or they are refused.
+            For texts of more than one page: pool all pages, pool them with a warning, or raise an
+            error.
         revision, cache_dir, local_files_only, show_progress_bar
-            Of a repository: see `hub.fetch`.
+            For a repository: see `hub.fetch`.
 
         Raises
         ------
         CheckpointError
-            There is no such checkpoint, or it is incomplete.
+            The checkpoint does not exist or is incomplete.
         InvalidInputError
-            A mode or layout that the weights cannot serve.
+            The weights do not support the mode or layout.
         """
         if not isinstance(path_or_name, str | Path):
             raise InvalidInputError(
@@ -160,7 +159,7 @@ class OpticalEncoder(BaseEncoder):
 
     @cached_property
     def recogniser(self) -> str:
-        """Provenance of the bundled recogniser: vectors of printed pages depend on it, too."""
+        """Provenance of the bundled recogniser; vectors of printed pages depend on it too."""
         from energy_plugin.optical.printed import files
 
         return files.fingerprint()
@@ -264,7 +263,7 @@ if hasattr(os, "register_at_fork"):
 def load_encoder(
     name: str = COMPACT, device: str | None = None, dtype: str = "float32"
 ) -> BaseEncoder:
-    """Like `OpticalEncoder.from_pretrained`, with one model in memory however often asked."""
+    """Like `OpticalEncoder.from_pretrained`, but repeated calls share one model in memory."""
     key = (name, device, dtype)
     with _lock.loading:
         if key not in _loaded:
