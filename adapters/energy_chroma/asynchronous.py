@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 class AsyncEnergyCollection:
     """`EnergyCollection` for ``chromadb.AsyncHttpClient``: the same methods, awaited.
 
-    The work is done in threads of its own, its requests go through the client of the
-    collection. The event loop is free meanwhile, also while texts are embedded. Tasks may share
-    one object. A task that is cancelled stops waiting; a write that has begun is finished.
+    The work is done in separate threads; requests go through the client of the collection. The
+    event loop stays free, even while texts are embedded. Tasks may share one object. A cancelled
+    task stops waiting; a write that has begun is completed.
 
     Parameters
     ----------
@@ -35,7 +35,7 @@ class AsyncEnergyCollection:
     watch : bool, default True
         See `EnergyCollection`.
     device : str, optional
-        Where the numerics run: ``"cuda"``, ``"mps"``, ``"cpu"``.
+        Device for the computation: ``"cuda"``, ``"mps"``, ``"cpu"``.
     read_consistency_interval : float or timedelta, optional
         See `EnergyCollection`.
 

@@ -35,22 +35,22 @@ PASSED_ON = frozenset(
 class EnergyCollection(CollectionWrites):
     """Energy ranking for a Chroma collection.
 
-    The collection stays an ordinary Chroma collection: everything the plugin knows stands in
-    Chroma itself, in a companion collection and in three metadata keys of each row.
+    The collection stays an ordinary Chroma collection. The plugin stores everything in Chroma
+    itself, in a companion collection and in three metadata keys of each row.
 
     Parameters
     ----------
     collection : chromadb.Collection
         Of a persistent, ephemeral or HTTP client.
     watch : bool, default True
-        Look in every query for rows that were added, deleted or changed without this object
-        (about 2 to 5 ms a query). Hits are always checked, so that deleted rows never appear.
+        Check in every query for rows that were added, deleted or changed without this object
+        (about 2 to 5 ms per query). Hits are always checked, so deleted rows never appear.
     device : str, optional
-        Where the numerics run: ``"cuda"``, ``"mps"``, ``"cpu"``.
+        Device for the computation: ``"cuda"``, ``"mps"``, ``"cpu"``.
     read_consistency_interval : float or timedelta, optional
-        How old a view of the collection may be, in seconds: queries within that time of one that
-        looked for changes do not look again. Writes of this object are always seen, and rows
-        that are gone are never shown. Every query looks if not given.
+        How old the results may be, in seconds: within that time after a check for changes, queries
+        do not check again. Writes of this object are always seen, and deleted rows are never
+        shown. By default, every query checks.
 
     Raises
     ------
@@ -115,7 +115,7 @@ class EnergyCollection(CollectionWrites):
     ) -> Self:
         """Fit the energy field to all rows and store its columns in Chroma.
 
-        A field that exists is replaced by a new generation and stays readable until then.
+        An existing field stays readable until the new generation replaces it.
 
         Parameters
         ----------
@@ -126,12 +126,13 @@ class EnergyCollection(CollectionWrites):
             row's metadata, for people and for ``where`` (25 s per 100,000 rows). Search does
             not need them.
         lexical : bool or str, optional
-            Also keep the words of the documents, for ``query(hybrid=True)``: True for English,
-            or the language of the texts, see `energy_plugin.lexical.Tokenizer`. Some 200 bytes
-            a row of a hundred different words. As in the present field if not given.
+            Also keep the words of the documents, for ``query(hybrid=True)``: True for English, or
+            the language of the texts, see `energy_plugin.lexical.Tokenizer`. Takes some 200 bytes
+            for a row with a hundred different words. By default, as in the current field.
         memory_limit : int or str, optional
-            Bytes, or ``"2 GB"``, that the build may take beyond what process and Chroma hold.
-            Where all rows need more, the field is fitted on a sample, the rest page by page.
+            Bytes, or ``"2 GB"``, that the build may take beyond the current memory of process and
+            Chroma. If all rows need more, the field is fitted on a sample, and the other rows are
+            mapped page by page.
         show_progress_bar : bool, default False
 
         Returns
@@ -143,8 +144,7 @@ class EnergyCollection(CollectionWrites):
         ------
         InvalidInputError
             The collection is empty, the limit is too small, `config` is not an EnergyConfig, the
-            language is unknown, or rows have metadata of their own under the names of the row
-            columns.
+            language is unknown, or rows already have metadata under the names of the row columns.
         """
         self._keeper.build(
             as_config(config),
@@ -163,8 +163,9 @@ class EnergyCollection(CollectionWrites):
         Parameters
         ----------
         reach : bool, default False
-            Also ask Chroma's own search for rows by their own vectors, an even sample of 20,000,
-            and report those that it does not find, as ``"unreachable"``. Energy finds them.
+            Also query Chroma's own search with the rows' own vectors (an even sample of 20,000),
+            and report the rows that it does not find as ``"unreachable"``. Energy search finds
+            them.
 
         Returns
         -------
@@ -177,15 +178,15 @@ class EnergyCollection(CollectionWrites):
     def repair(
         self, *, rebuild: bool = False, reach: bool = False, show_progress_bar: bool = False
     ) -> RepairReport:
-        """Mend what `verify` finds.
+        """Fix what `verify` finds.
 
         Parameters
         ----------
         rebuild : bool, default False
-            Build a new field if there is none, or if the existing one cannot be used. Rows get
-            lost bit planes back by that, and a field that only looks foreign is replaced.
+            Build a new field if there is none, or if the existing one cannot be used. This
+            restores lost bit planes, and also replaces a field that only looks foreign.
         reach : bool, default False
-            Also write the vectors of rows again that Chroma's own search does not find.
+            Also rewrite the vectors of rows that Chroma's own search does not find.
         show_progress_bar : bool, default False
 
         Returns
@@ -197,16 +198,16 @@ class EnergyCollection(CollectionWrites):
             return super().repair(rebuild=rebuild, show_progress_bar=show_progress_bar)
 
     def reembed(self, embedding_function: Any, *, show_progress_bar: bool = False) -> Self:
-        """Embed all rows again with another function, and take the place of this collection.
+        """Embed all rows with another function, in a new collection that takes over the name.
 
-        The way to another model or another version of the typesetter. A copy is made beside,
-        with a field of its own where there is one; then it gets the collection's name and the
-        original is deleted. Until then the original stays as it is and answers. Called again
-        after a crash it resumes where it stopped; a crash between the two renames at the end is
-        mended by `energy_chroma.recover`.
+        Use this to change to another model or another version of the typesetter. The rows are
+        copied, and the copy gets its own field if the original has one. Then the copy gets the
+        collection's name, and the original is deleted; until then, the original answers queries.
+        After a crash, call it again to resume. If the crash was between the two renames at the
+        end, `energy_chroma.recover` finishes them.
 
-        Rows written meanwhile are copied too. The collection has a new uuid, so that other
-        objects and processes have to open it again by its name.
+        Rows written meanwhile are copied too. The collection has a new uuid, so other objects and
+        processes must open it again by its name.
 
         Parameters
         ----------
@@ -222,7 +223,8 @@ class EnergyCollection(CollectionWrites):
         Raises
         ------
         InvalidInputError
-            Rows have nothing to embed, or Chroma could not store the function; nothing changes.
+            Some rows have nothing to embed, or Chroma could not store the function. Nothing
+            changes.
         """
         former = self._keeper
         host, pointer = former.host, former.store.pointer()
@@ -265,36 +267,36 @@ class EnergyCollection(CollectionWrites):
         lexical_weight: float | None = None,
         min_relevance: float | None = None,
     ) -> QueryResult:
-        """The rows of least energy distance to each query.
+        """The rows with the smallest energy distance to each query.
 
         Parameters, errors and result are those of ``collection.query``; the filters are applied
-        before ranking, so that they shorten a result only where fewer rows match.
+        before ranking, so a result is short only if fewer rows match.
 
         Parameters
         ----------
         include : sequence of str
             As in Chroma; ``"energies"`` adds the terms of each distance.
         n_probe : int or "all", optional
-            Voronoi cells of the field to look into, the nearest ones; see
-            `energy_plugin.energy.EnergyIndex.search`. Fewer are faster, all are exact.
+            Number of nearest Voronoi cells to search; see
+            `energy_plugin.energy.EnergyIndex.search`. Fewer cells are faster; ``"all"`` is exact.
         candidates : int, optional
-            Rank this many rows of Chroma's own search, in place of the field's. Where that
-            finds fewer than `n_results`, as it may with filters, the field is searched.
+            Rank this many rows of Chroma's own search instead of searching the field. If Chroma
+            finds fewer than `n_results`, which can happen with filters, the field is searched.
         hybrid : bool, default False
             Rank by the words of `query_texts` too, after ``build(lexical=True)``. Query vectors
             of another model may be given along with the texts, one for each.
         lexical_weight : float, optional
-            Share of the words, 0 (vectors alone) to 1 (words alone). Learned from the rows when
-            the field was built, if not given.
+            Share of the words, 0 (vectors alone) to 1 (words alone). By default, the share learned
+            from the rows when the field was built.
         min_relevance : float, optional
-            Leave out hits of a smaller relevance, 0 to 1; below
-            `energy_plugin.energy.result.CUT_OFF` a hit has probably nothing to do with the query.
+            Leave out hits with a smaller relevance, 0 to 1. Below
+            `energy_plugin.energy.result.CUT_OFF`, a hit is probably unrelated to the query.
 
         Returns
         -------
         QueryResult
-            ``distances`` are energy distances, ascending; one key more, ``relevance``, has 0 to 1
-            for every hit, on the same scale in every collection.
+            ``distances`` are energy distances, ascending. An additional key, ``relevance``, has a
+            number from 0 to 1 for every hit, on the same scale in every collection.
 
         Raises
         ------
@@ -367,15 +369,15 @@ class EnergyCollection(CollectionWrites):
     ) -> None:
         """Rename or configure the collection: ``collection.modify``.
 
-        As in Chroma, `metadata` replaces what there was.
+        As in Chroma, `metadata` replaces all existing metadata.
 
         Raises
         ------
         ForeignFieldError
-            The embedding function of `configuration` makes other vectors than the stored ones.
-            Chroma itself would find that out after storing it. See `reembed`.
+            The vectors of the embedding function in `configuration` differ from the stored ones.
+            Chroma itself would detect this only after storing it. See `reembed`.
         InvalidInputError
-            Metadata of a type that Chroma does not take, or a function that it cannot store.
+            Chroma does not accept the type of the metadata, or cannot store the function.
         """
         with self._keeper.lock:
             function = (configuration or {}).get("embedding_function")

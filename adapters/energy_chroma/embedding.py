@@ -25,31 +25,30 @@ CONFIG_VERSION = 1
 class OpticalEmbeddingFunction(EmbeddingFunction[Documents | Images]):
     """Embed texts by typesetting them and reading the page image.
 
-    Chroma rebuilds the function from its stored configuration on every call, so building one
-    loads no weights: the encoder is loaded by the first text and shared by the whole process.
-    A new function only looks for its checkpoint and reads the head of it, because Chroma
-    replaces a function that fails later, while a collection is created, by its default one.
+    Chroma rebuilds the function from its stored configuration on every call, so building one does
+    not load weights: the first text loads the encoder, and the process shares it. A new function
+    only checks that its checkpoint exists and reads its header. If a function failed later, while
+    a collection is created, Chroma would replace it with its default function.
 
     Parameters
     ----------
     model : str, default "compact"
         A bundled model, or the folder or hub name of another one.
     batch_size : int, default 64
-        Texts per step of the encoder. Chroma hands over up to 5,461 at once.
+        Texts per step of the encoder. Chroma passes up to 5,461 at once.
     truncate_dim : int, optional
         Keep only the first dimensions of each embedding.
     device : str, optional
-        Where the encoder runs. Not part of the stored configuration, since it does not change
-        what a vector means.
+        Device of the encoder. Not part of the stored configuration, because it does not change the
+        meaning of a vector.
     fingerprint : str, optional
-        The encoder that this function must be: the hash of its weights, typesetter and
-        configuration. Filled from the encoder when the collection is created, and compared
-        with the installed encoder from then on.
+        Hash of the weights, typesetter and configuration of the expected encoder. It is filled in
+        when the collection is created, and compared with the installed encoder from then on.
     encoder : dict, optional
         Description of that encoder, for the message when it differs.
     recogniser : str, optional
-        What reads printed pages must be: the hash of its weights, filled and compared like
-        `fingerprint`, where images are embedded. Texts do not need it.
+        Hash of the weights of the expected recogniser of print. It is filled in and compared like
+        `fingerprint` if images are embedded. Texts do not need it.
 
     Raises
     ------
@@ -57,7 +56,7 @@ class OpticalEmbeddingFunction(EmbeddingFunction[Documents | Images]):
         `batch_size` or `truncate_dim` is not a positive integer, `model` is not a name, or
         this machine has no such `device`.
     CheckpointError
-        No `fingerprint` is given, and there is no readable encoder of that name.
+        No `fingerprint` is given, and no readable encoder has that name.
     """
 
     def __init__(
@@ -168,11 +167,11 @@ class OpticalEmbeddingFunction(EmbeddingFunction[Documents | Images]):
         return "energy_optical"
 
     def default_space(self) -> Space:
-        """The space of a collection that names none."""
+        """The space of a collection that does not name one."""
         return "cosine"
 
     def supported_spaces(self) -> list[Space]:
-        """Unit vectors rank alike in all three spaces."""
+        """Unit vectors are ranked equally in all three spaces."""
         return ["cosine", "l2", "ip"]
 
     def get_config(self) -> dict[str, Any]:
@@ -196,7 +195,7 @@ class OpticalEmbeddingFunction(EmbeddingFunction[Documents | Images]):
         Raises
         ------
         ForeignFieldError
-            The configuration was written by a version this one does not know.
+            A version that this one does not know wrote the configuration.
         """
         OpticalEmbeddingFunction.validate_config(config)
         return OpticalEmbeddingFunction(
@@ -210,7 +209,7 @@ class OpticalEmbeddingFunction(EmbeddingFunction[Documents | Images]):
 
     @staticmethod
     def validate_config(config: dict[str, Any]) -> None:
-        """Refuse a configuration of another version, or one that a ``modify`` must not store.
+        """Refuse a configuration of another version, or one that ``modify`` must not store.
 
         Raises
         ------
@@ -242,7 +241,7 @@ class OpticalEmbeddingFunction(EmbeddingFunction[Documents | Images]):
     def validate_config_update(
         self, old_config: dict[str, Any], new_config: dict[str, Any]
     ) -> None:
-        """Refuse a change of what the stored vectors mean.
+        """Raise an error for a change that makes the stored vectors meaningless.
 
         Raises
         ------

@@ -167,7 +167,7 @@ def discard(collection: Collection) -> None:
 
 
 def recover(client: Any) -> list[str]:
-    """Finish replacements by `EnergyCollection.reembed` that were cut short between the renames.
+    """Finish calls of `EnergyCollection.reembed` that were interrupted between the two renames.
 
     Parameters
     ----------
@@ -177,14 +177,14 @@ def recover(client: Any) -> list[str]:
     Returns
     -------
     list of str
-        Names of the collections that are whole again. A copy that was not complete is left:
-        ``reembed()`` resumes it.
+        Names of the collections that are complete again. An incomplete copy is kept: ``reembed()``
+        resumes it.
 
     Raises
     ------
     InvalidInputError
-        Somebody made a new collection under a name that was free for a moment; the message
-        names the three.
+        Another program made a new collection while the name was free; the message names all three
+        collections.
     """
     names = {str(one.name): one for one in client.list_collections()}
     done = []

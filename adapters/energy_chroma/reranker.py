@@ -26,20 +26,19 @@ if TYPE_CHECKING:
 class EnergyReranker:
     """Energy ranking for the results of ``collection.query``.
 
-    With a collection that has an energy field, candidates are ranked by the field and their
-    stored columns, as ``query(candidates=...)`` ranks them; otherwise by the graph that they and
-    the query form.
+    With a collection that has an energy field, candidates are ranked by the field and their stored
+    columns, as with ``query(candidates=...)``; otherwise by the graph of the candidates and the
+    query.
 
     Parameters
     ----------
     collection : chromadb.Collection or EnergyCollection, optional
-        Where the results come from. It embeds queries that are texts and supplies vectors that
-        the results lack. Without one, results must hold their embeddings, and queries are
-        vectors.
+        The collection of the results. It embeds text queries and supplies missing vectors. Without
+        a collection, results must include their embeddings, and queries must be vectors.
     config : EnergyConfig, optional
-        Weights and heats. By default those of the field where there is one.
+        Weights and heats; by default those of the field, if there is one.
     device : str, optional
-        Where the numerics run.
+        Device for the computation.
 
     Raises
     ------
@@ -78,9 +77,10 @@ class EnergyReranker:
         Parameters
         ----------
         result : QueryResult
-            Of ``collection.query``. With ``include=["embeddings"]`` nothing has to be fetched.
+            Result of ``collection.query``. With ``include=["embeddings"]``, nothing has to be
+            fetched.
         query : str, sequence of str, or array_like of shape (d,) or (q, d)
-            What was asked: one for each list of the result.
+            The queries, one per list of the result.
         n_results : int, optional
             Keep only the nearest of each list.
 
@@ -94,8 +94,8 @@ class EnergyReranker:
         Raises
         ------
         InvalidInputError
-            `result` is not a result of a query, there are not as many queries as lists, or vectors
-            are neither in the result nor to be had from a collection.
+            `result` is not a result of a query, the number of queries differs from the number of
+            lists, or vectors are missing and there is no collection to supply them.
         CorruptFieldError, ForeignFieldError
             The stored field cannot be used.
         """

@@ -14,23 +14,22 @@ UNUSABLE = frozenset({"missing", "corrupt", "foreign"})  # only a new field mend
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is not as it should be.
+    """One problem of a stored field.
 
     Parameters
     ----------
     kind : str
         One of `KINDS`, the worst first: no field; bytes or types that cannot be read; a field of
-        other vectors or another embedder; a field that stands only in an older version of its
-        table; a field of another table, of which this one is a copy; values of rows that differ
-        from those that were written; rows that wait for `refresh`; rows that the host's own
-        search does not find any more, while energy does; what a write that was cut short has
-        left.
+        other vectors or another embedder; a field that only an older version of its table has; a
+        field of another table, of which this one is a copy; values of rows that differ from those
+        that were written; rows changed since the last `refresh`; rows that the host's own search
+        no longer finds, although energy search does; leftovers of an interrupted write.
     message : str
         What is wrong.
     remedy : str
-        The call that mends it.
+        The call that fixes it.
     ids : tuple of hashable
-        Rows or records that are concerned.
+        Affected rows or records.
     """
 
     kind: str
@@ -46,9 +45,9 @@ class RepairReport:
     Parameters
     ----------
     found : tuple of Finding
-        What was wrong before.
+        Problems before the repair.
     remaining : tuple of Finding
-        What still is.
+        Problems after the repair.
     """
 
     found: tuple[Finding, ...] = ()
@@ -56,5 +55,5 @@ class RepairReport:
 
     @property
     def sound(self) -> bool:
-        """Whether nothing is wrong any more."""
+        """Whether no problems remain."""
         return not self.remaining

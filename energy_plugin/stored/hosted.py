@@ -32,7 +32,7 @@ class HostedField(FieldVerbs):
     device : str, optional
         "cuda", "mps" or "cpu"; by default the best available.
     costs : Costs, optional
-        What the database takes under a memory limit.
+        Memory that the database takes, for a build with a memory limit.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class HostedField(FieldVerbs):
         ----------
         config : EnergyConfig, optional
         memory_limit : int or str, optional
-            Bytes, or ``"2 GB"``, that the build may take beyond what the process has.
+            Bytes, or ``"2 GB"``, that the build may take beyond the current memory of the process.
         show_progress_bar : bool, default False
 
         Returns
@@ -88,14 +88,14 @@ class HostedField(FieldVerbs):
         where: Any = None,
         n_probe: int | Literal["all"] | None = None,
     ) -> list[Hit]:
-        """The k rows of least energy distance, nearest first.
+        """The k rows with the smallest energy distance, nearest first.
 
         Parameters
         ----------
         query : str or array_like of shape (d,)
         k : int, default 10
         where : object, optional
-            A filter as `Database.matching` takes it; applied before ranking.
+            A filter for `Database.matching`; applied before ranking.
         n_probe : int or "all", optional
             See `energy_plugin.energy.EnergyIndex.search`.
 
@@ -145,5 +145,5 @@ class HostedField(FieldVerbs):
         return np.asarray(self.database.embed_query(text), dtype=np.float32)
 
     def find(self, query: Any, k: int, where: Any = None) -> list[Hit]:
-        """As `search`, in the words of `energy_plugin.candidates.Host`."""
+        """As `search`, with the interface of `energy_plugin.candidates.Host`."""
         return self.search(query, k, where=where)

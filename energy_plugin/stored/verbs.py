@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 class FieldVerbs:
-    """What every host's table or collection can do with its energy field, in the same words.
+    """The methods of an energy field, with the same names in every host.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ class FieldVerbs:
         Raises
         ------
         NotBuiltError, ForeignFieldError, CorruptFieldError
-            There is none, it belongs to other vectors, or its bytes are damaged.
+            There is no field, it belongs to other vectors, or its bytes are damaged.
         """
         with self._keeper.lock:
             return self._keeper.field()
@@ -54,8 +54,8 @@ class FieldVerbs:
     def refresh(self, *, show_progress_bar: bool = False) -> Changes:
         """Store the energy columns of rows that were added or changed without the plugin.
 
-        The field itself, its anchors and metric, is kept; `maintain` adapts its cells, `refit`
-        fits a new field.
+        The field itself, with its anchors and metric, does not change; `maintain` adapts its
+        cells, `refit` fits a new field.
 
         Parameters
         ----------
@@ -64,17 +64,17 @@ class FieldVerbs:
         Returns
         -------
         Changes
-            The rows whose columns were missing, superfluous or of another vector.
+            The rows whose columns were missing, superfluous or computed from another vector.
         """
         with self._keeper.lock:
             self._keeper.writable()
             return self._keeper.refresh(show_progress_bar=show_progress_bar)
 
     def maintain(self, *, show_progress_bar: bool = False) -> Maintenance:
-        """Split overloaded cells and merge close ones, as a new generation if that changes any.
+        """Split overloaded cells and merge close ones; writes a new generation if any cell changed.
 
-        For rows that have grown or moved; see ``info().drift``. Metric and heat stay: `refit`
-        learns them again.
+        Use it after many additions or changes; see ``info().drift``. Metric and heat do not
+        change: `refit` learns them again.
 
         Parameters
         ----------
@@ -106,18 +106,18 @@ class FieldVerbs:
         memory_limit: int | str | None = None,
         show_progress_bar: bool = False,
     ) -> Self:
-        """Fit a new field to the present vectors, as a new generation; see ``info().drift``.
+        """Fit a new field to the current vectors, as a new generation; see ``info().drift``.
 
-        As `build`, with the configuration of the present field; rows that have lost bit planes
-        do not get them back.
+        As `build`, with the configuration of the current field. Forgotten rows keep their lower
+        precision.
 
         Parameters
         ----------
         config : EnergyConfig, optional
-            That of the present field if not given.
+            By default, the configuration of the current field.
         memory_limit : int or str, optional
-            Bytes, or ``"2 GB"``, that the fit may take beyond the field in memory; the vectors
-            are then read a block at a time. Rows that come meanwhile wait for `refresh`.
+            Bytes, or ``"2 GB"``, that the fit may take beyond the field in memory; the vectors are
+            then read a block at a time. Rows added meanwhile wait for `refresh`.
         show_progress_bar : bool, default False
 
         Returns
@@ -127,7 +127,7 @@ class FieldVerbs:
         Raises
         ------
         NotBuiltError, ForeignFieldError, CorruptFieldError
-            There is no usable field; `build` starts afresh.
+            There is no usable field; `build` makes a new one.
         InvalidInputError
             There are no rows, the limit is too small, or `config` is not an EnergyConfig.
         """
@@ -156,9 +156,8 @@ class FieldVerbs:
     ) -> ForgettingPlan:
         """Lower the fidelity of old rows: bit planes of their residual codes are dropped.
 
-        No row disappears. Texts, metadata and the host's own vectors stay as they are; what
-        shrinks is the energy column, and with it how finely an old row is told from its
-        neighbours.
+        No row disappears. Texts, metadata and the host's own vectors do not change. Only the
+        energy column shrinks, and an old row is distinguished less precisely from its neighbours.
 
         Parameters
         ----------
@@ -168,16 +167,16 @@ class FieldVerbs:
             Column or metadata key with each row's time: a timestamp, a date, an ISO 8601 string
             or a number since 1970. Rows without one keep their fidelity.
         schedule : Schedule, optional
-            From age to bits; the default one if not given.
+            Maps ages to bits; a default schedule if not given.
         pin_key : str, optional
             Column or metadata key of pins: rows with a true value there keep their fidelity.
         dry_run : bool, default True
-            Only say what would happen.
+            Return the plan without applying it.
 
         Returns
         -------
         energy_plugin.forgetting.ForgettingPlan
-            Over the live rows; `bytes_saved` and `rows` say what goes.
+            For the live rows; `bytes_saved` and `rows` say what is removed.
 
         Raises
         ------
@@ -210,14 +209,14 @@ class FieldVerbs:
     def search_lambda(self, value_or_row: Any, k: int = 10) -> LambdaHits:
         """The k rows whose λ is nearest to a value, or to that of a row.
 
-        LanceDB and Chroma answer from the stored ``energy_lambda``, by the host's scalar index
-        where it has one. Rows that wait for `refresh` are not found then.
+        LanceDB and Chroma answer from the stored ``energy_lambda``, with the host's scalar index
+        if it has one. They do not find rows changed since the last `refresh`.
 
         Parameters
         ----------
         value_or_row : float, str or int
-            A float is a λ; anything else the id of a row (the row id of a LanceDB table), which
-            is then left out.
+            A float is a λ. Anything else is the id of a row (the row id of a LanceDB table); this
+            row is left out of the result.
         k : int, default 10
 
         Returns
@@ -234,7 +233,7 @@ class FieldVerbs:
             return by_lambda.search(self._keeper, value_or_row, k)
 
     def info(self) -> FieldInfo:
-        """What the field is made of, what it takes, how far the rows have moved from it.
+        """Size and settings of the field, the bytes it takes, and the drift of the rows.
 
         Raises
         ------
@@ -247,27 +246,27 @@ class FieldVerbs:
     def verify(self) -> list[Finding]:
         """Look for damage; reads everything, changes nothing.
 
-        Checked are pointer and field with its checksum, types, the fingerprint of every row's
-        vector, cells, λ and G, values that are shown elsewhere, and what writes that were cut
-        short have left.
+        It checks the pointer, the field with its checksum, types, the fingerprint of every row's
+        vector, cells, λ and G, copies of these values elsewhere, and leftovers of interrupted
+        writes.
 
         Returns
         -------
         list of Finding
-            The worst first; empty where all is sound.
+            The worst first; empty if there are no problems.
         """
         with self._keeper.lock:
             return findings_of(self._keeper)
 
     def repair(self, *, rebuild: bool = False, show_progress_bar: bool = False) -> RepairReport:
-        """Mend what `verify` finds.
+        """Fix what `verify` finds.
 
         Parameters
         ----------
         rebuild : bool, default False
-            Build a new field where there is none, or the present one cannot be used. Not done
-            unasked: rows get lost bit planes back, and a field that only looks foreign, as the
-            wrong embedding function was given, would be replaced.
+            Build a new field if there is none, or if the existing one cannot be used. Off by
+            default: it restores lost bit planes, and replaces a field that only looks foreign
+            because the wrong embedding function was given.
         show_progress_bar : bool, default False
 
         Returns
@@ -310,7 +309,7 @@ class FieldVerbs:
         self._keeper.publish(now, mended)
 
     def drop(self, *, show_progress_bar: bool = False) -> None:
-        """Remove the field, its columns and the companions; rows and vectors stay as they are.
+        """Remove the field, its columns and the companions; rows and vectors do not change.
 
         Parameters
         ----------
