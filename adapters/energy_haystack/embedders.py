@@ -79,7 +79,7 @@ class OpticalTextEmbedder:
         return made
 
     def warm_up(self) -> None:
-        """Load the encoder; one serves the process."""
+        """Load the encoder; the process shares it."""
         self._settings.encoder()
 
     @component.output_types(embedding=list[float])
@@ -112,7 +112,7 @@ class OpticalDocumentEmbedder:
         Keep only the first dimensions, at unit length again.
     device : str, optional
     meta_fields_to_embed : sequence of str
-        Metadata that stands before the text.
+        Metadata to put before the text.
     embedding_separator : str, default newline
         Between them.
 
@@ -157,7 +157,7 @@ class OpticalDocumentEmbedder:
         return made
 
     def warm_up(self) -> None:
-        """Load the encoder; one serves the process."""
+        """Load the encoder; the process shares it."""
         self._settings.encoder()
 
     @component.output_types(documents=list[Document])

@@ -28,33 +28,33 @@ class EnergyRanker:
     ----------
     host : object or function, optional
         An `EnergyCollection` or `EnergyTable`, whose field ranks; a plain Chroma collection or
-        LanceDB table, which lends vectors; or an object with the methods of
-        `energy_plugin.candidates.Host`. A function without arguments that opens one is called
-        by `warm_up`; it is what a stored pipeline needs. Without a host the documents alone
-        are ranked.
+        LanceDB table, which supplies vectors; or an object with the methods of
+        `energy_plugin.candidates.Host`. It may also be a function without arguments that opens
+        one; `warm_up` calls it. A stored pipeline needs a function. Without a host, the ranking
+        uses only the documents.
     text_embedder, document_embedder : components, optional
-        What made the host's vectors.
+        The components that made the host's vectors.
     top_k : int, default 10
         Documents to keep.
     lexical_key : str, optional
-        Where a document has its score by words, as of a BM25 retriever: "score" is its own, any
-        other a key of its meta, which one document at least must have. The scores join the
-        ranking; a document without one matches no word.
+        Place of a document's score by words, for example from a BM25 retriever: "score" is its own
+        score, anything else a key of its meta, which at least one document must have. The scores
+        are part of the ranking; a document without a score has no matching word.
     lexical_weight : float, optional
-        Share of the words, 0 to 1; a middle one if not given.
+        Share of the words, 0 to 1; the default is a medium value.
     id_column : str, default "id"
         LanceDB's column of ids.
     device : str, optional
 
     Notes
     -----
-    The score of a document becomes the negative energy distance. Documents of one id count
-    once, the one with the highest score.
+    The score of a document becomes the negative energy distance. If several documents have the
+    same id, only the one with the highest score counts.
 
     Raises
     ------
     InvalidInputError
-        `host` is none of these, or `top_k` no positive integer.
+        `host` is none of these, or `top_k` is not a positive integer.
     """
 
     def __init__(
@@ -90,7 +90,7 @@ class EnergyRanker:
         InvalidInputError
             The host is an open database.
         SerializationError
-            Its function is a lambda or stands inside another one.
+            Its function is a lambda or is defined inside another function.
         """
         data: dict[str, Any] = default_to_dict(
             self,
@@ -117,7 +117,7 @@ class EnergyRanker:
         return made
 
     def warm_up(self) -> None:
-        """Open the host and load the embedders; nothing the second time."""
+        """Open the host and load the embedders; later calls do nothing."""
         if self._ranker is None:
             self._ranker = self._ranker_of(self.host())
         for embedder in (self.text_embedder, self.document_embedder):
@@ -139,14 +139,14 @@ class EnergyRanker:
         query : str
         documents : list of Document
         query_embedding : list of float, optional
-            Vector of the question, as the retriever had it.
+            Vector of the question, for example from the retriever.
         top_k : int, optional
-            In place of the component's.
+            Replaces the component's `top_k`.
 
         Raises
         ------
         InvalidInputError
-            A vector is missing, or has other dimensions than the question's.
+            A vector is missing, or its dimension differs from the question's.
         NotBuiltError, ForeignFieldError, CorruptFieldError
             The host's field cannot be used.
         """
@@ -172,7 +172,7 @@ class EnergyRanker:
         query_embedding: list[float] | None = None,
         top_k: int | None = None,
     ) -> dict[str, Any]:
-        """As `run`; embeds with the embedders' asynchronous method where they have one."""
+        """As `run`; embeds with the embedders' asynchronous method if they have one."""
         if not documents:
             return {"documents": []}
         ranker, documents = await asyncio.to_thread(self._warm), _distinct(documents)

@@ -17,7 +17,7 @@ EMBEDDERS = ("text_embedder",)
 
 @component
 class EnergyRetriever:
-    """Find documents by energy distance, without a document store of Haystack's between.
+    """Find documents by energy distance, without a Haystack document store.
 
     The question's vector is `query_embedding` of the call, else `text_embedder` makes it, else the
     host's embedding function.
@@ -26,10 +26,10 @@ class EnergyRetriever:
     ----------
     host : object or function
         An `EnergyCollection` or `EnergyTable`, or an object with the methods of
-        `energy_plugin.candidates.Host`. A function without arguments that opens one is called
-        by `warm_up`; it is what a stored pipeline needs.
+        `energy_plugin.candidates.Host`. It may also be a function without arguments that opens
+        one; `warm_up` calls it. A stored pipeline needs a function.
     text_embedder : component, optional
-        What made the host's vectors, where the host has no embedding function.
+        The component that made the host's vectors, if the host has no embedding function.
     top_k : int, default 10
         Documents to return.
     where : optional
@@ -38,21 +38,22 @@ class EnergyRetriever:
         Search by words too: a Chroma collection built with ``lexical=True``, or a LanceDB table
         with a full-text index.
     lexical_weight : float, optional
-        Share of the words in a hybrid search, 0 to 1; the host's own if not given.
+        Share of the words in a hybrid search, 0 to 1; by default, the host's own.
     min_relevance : float, optional
-        Leave out what has a smaller relevance, 0 to 1; an empty answer means "nothing found".
+        Leave out documents with a smaller relevance, 0 to 1; an empty result means "nothing
+        found".
     id_column, text_column : str
         LanceDB's columns of ids and texts; its other columns become meta.
 
     Notes
     -----
-    The score of a document is the negative energy distance; ``meta["relevance"]`` says from 0 to 1
-    how far it looks like an answer, as the host says it.
+    The score of a document is the negative energy distance; ``meta["relevance"]`` is the host's
+    relevance of the document, 0 to 1.
 
     Raises
     ------
     InvalidInputError
-        `host` is none of these or does not search by words, or `top_k` no positive integer.
+        `host` is none of these or does not search by words, or `top_k` is not a positive integer.
     """
 
     def __init__(
@@ -97,7 +98,7 @@ class EnergyRetriever:
         InvalidInputError
             The host is an open database.
         SerializationError
-            Its function is a lambda or stands inside another one.
+            Its function is a lambda or is defined inside another function.
         """
         data: dict[str, Any] = default_to_dict(
             self,
@@ -126,7 +127,7 @@ class EnergyRetriever:
         return made
 
     def warm_up(self) -> None:
-        """Open the host and load the embedder; nothing the second time."""
+        """Open the host and load the embedder; later calls do nothing."""
         if self._finder is None:
             self._finder = self._finder_of(self.host())
         if hasattr(self.text_embedder, "warm_up"):
@@ -147,12 +148,12 @@ class EnergyRetriever:
         query_embedding : list of float, optional
             Vector of the question.
         top_k : int, optional
-            In place of the component's.
+            Replaces the component's `top_k`.
 
         Raises
         ------
         InvalidInputError
-            The vector has other dimensions than the rows.
+            The dimension of the vector differs from that of the rows.
         NotBuiltError, ForeignFieldError, CorruptFieldError
             The host's field cannot be used.
         """
@@ -168,7 +169,7 @@ class EnergyRetriever:
         query_embedding: list[float] | None = None,
         top_k: int | None = None,
     ) -> dict[str, Any]:
-        """As `run`; embeds with the embedder's asynchronous method where it has one."""
+        """As `run`; embeds with the embedder's asynchronous method if it has one."""
         vector: Any = query_embedding
         if vector is None and self.text_embedder is not None:
             vector = (await awaited(self.text_embedder, text=query))["embedding"]

@@ -29,7 +29,7 @@ class AsyncEnergyTable:
     Parameters
     ----------
     table : lancedb.AsyncTable
-        What `await (await lancedb.connect_async(uri)).open_table(name)` returns.
+        The result of `await (await lancedb.connect_async(uri)).open_table(name)`.
     vector_column_name, device, read_consistency_interval
         See `EnergyTable`.
 
@@ -108,7 +108,7 @@ class AsyncEnergyTable:
         query_type: str = "auto",
         **options: Any,
     ) -> AsyncEnergyQuery:
-        """As `EnergyTable.search`; may be awaited, as LanceDB's own, but need not."""
+        """As `EnergyTable.search`; awaiting it is optional, as in LanceDB."""
         return AsyncEnergyQuery(
             self._energy.search(query, vector_column_name, query_type, **options)
         )

@@ -44,9 +44,9 @@ def _encoder(model: str, device: str | None) -> BaseEncoder:
 class OpticalEmbeddingFunction(TextEmbeddingFunction):  # type: ignore[misc,unused-ignore]
     """Optical encoder as a LanceDB embedding function, registered as ``energy-optical``.
 
-    LanceDB stores only the arguments that are passed to `create` and builds the function
-    several times a call; therefore `create` writes every argument down, building costs
-    nothing, and the model itself is loaded once a process, by the first text.
+    LanceDB stores only the arguments of `create` and builds the function several times per call.
+    Therefore `create` stores every argument, building costs nothing, and the first text loads the
+    model, once per process.
 
     Parameters
     ----------
@@ -55,24 +55,24 @@ class OpticalEmbeddingFunction(TextEmbeddingFunction):  # type: ignore[misc,unus
     dim : int
         Dimensions of the vectors.
     fingerprint : str
-        Hash of weights, typesetter and configuration. An encoder with another fingerprint is
-        refused: its vectors would not be comparable with the stored ones.
+        Hash of weights, typesetter and configuration. An encoder with another fingerprint raises
+        an error, because its vectors cannot be compared with the stored ones.
     typesetter : int
         Version of the typesetter, for people who read the stored arguments; the fingerprint
         covers it.
     recogniser : str
-        Hash of the weights that read printed pages; another one is refused where images are
-        embedded. Texts do not need it.
+        Hash of the weights that read printed pages. Another recogniser raises an error if images
+        are embedded. Texts do not need it.
     paths : bool, default False
         Strings of the source column are paths or ``file://`` addresses of page images.
     format_version : int
-        Version of these arguments; another release's are refused when a text is embedded.
+        Version of these arguments; an unknown version raises an error when a text is embedded.
     batch_size : int, default 64
         Texts in one step of the encoder.
     device : str, optional
         "cuda", "mps" or "cpu"; by default the best available.
     max_retries : int, default 0
-        LanceDB's retries with exponential sleep. Not used: a local model gains nothing.
+        LanceDB's retries with exponential sleep. Not used: they do not help a local model.
     """
 
     model: str = "compact"
@@ -88,10 +88,10 @@ class OpticalEmbeddingFunction(TextEmbeddingFunction):  # type: ignore[misc,unus
 
     @classmethod
     def create(cls, **kwargs: Any) -> OpticalEmbeddingFunction:
-        """Build the function with every argument written down.
+        """Build the function, and store every argument.
 
-        The encoder is loaded only where `dim` or `fingerprint` is missing, which is not the
-        case when LanceDB rebuilds the function of a stored table.
+        The encoder is loaded only if `dim` or `fingerprint` is missing. If LanceDB rebuilds the
+        function of a stored table, both are given.
         """
         arguments: dict[str, Any] = {
             "model": "compact",
@@ -241,8 +241,8 @@ def optical(
         "cuda", "mps" or "cpu". It is stored with the table, so leave it out if the table
         will be opened on other machines.
     paths : bool, default False
-        The source column names files of page images, by path or ``file://`` address. Questions
-        are texts all the same.
+        The source column has paths or ``file://`` addresses of page images. Questions are still
+        texts.
 
     Examples
     --------

@@ -42,12 +42,12 @@ ATTEMPTS = 15  # rows may be deleted or replaced between ranking and reading the
 class EnergyQuery:
     """A search that runs when a result is asked for.
 
-    Made by `EnergyTable.search`. Results are ordered by energy distance, which is the column
-    ``_distance``; ``_relevance``, 0 to 1, says whether a row has to do with the question at all.
-    A hybrid search adds ``_score`` of the full-text search, null where no word matches; a
-    full-text search is LanceDB's own, ordered by ``_score`` alone. Without `select` results hold
-    every column but the energy columns, which can be selected by name and are right also for rows
-    that wait for `refresh`. An SQL expression reads what the table stores (``layout="columns"``).
+    Made by `EnergyTable.search`. Results are ordered by energy distance, the column ``_distance``;
+    ``_relevance``, 0 to 1, says how likely a row is related to the question. A hybrid search adds
+    ``_score`` of the full-text search, null if no word matches. A full-text search is LanceDB's
+    own, ordered by ``_score`` alone. Without `select`, results have every column except the energy
+    columns. You can select these by name; they are up to date even for rows changed since the last
+    `refresh`. An SQL expression reads the stored columns (``layout="columns"``).
 
     Parameters
     ----------
@@ -104,8 +104,8 @@ class EnergyQuery:
         ----------
         where : str or lancedb.expr.Expr
         prefilter : bool, optional
-            True, the default: only matching rows are ranked. False, as in LanceDB: those that do
-            not match are left out of the first `limit` (and `offset`) of all.
+            True, the default: only matching rows are ranked. False, as in LanceDB: rows that do
+            not match are removed from the first `limit` (and `offset`) rows.
         """
         self._filters.append(where)
         if prefilter is not None:
@@ -113,7 +113,7 @@ class EnergyQuery:
         return self
 
     def select(self, columns: list[str] | dict[str, Any]) -> EnergyQuery:
-        """Return these columns, or ``{name: SQL expression}``; ``_distance`` always comes along."""
+        """Return these columns, or ``{name: SQL expression}``; ``_distance`` is always included."""
         if not isinstance(columns, (list, dict)):
             raise InvalidInputError(
                 f"columns must be a list of names or a dict of expressions, got {columns!r}."
@@ -122,7 +122,7 @@ class EnergyQuery:
         return self
 
     def limit(self, limit: int) -> EnergyQuery:
-        """Return at most this many rows (a query, if there are several); 10 by default."""
+        """Return at most this many rows (per query, if there are several); 10 by default."""
         self._limit = as_k(limit, name="limit")
         return self
 
@@ -132,15 +132,15 @@ class EnergyQuery:
         return self
 
     def nprobes(self, nprobes: int) -> EnergyQuery:
-        """Score the rows of that many nearest cells; decided by the configuration if not given.
+        """Score the rows of that many nearest cells; by default, the configuration decides.
 
-        More cells cost time and find more.
+        More cells take more time and find more rows.
         """
         self._probes = as_k(nprobes, name="nprobes")
         return self
 
     def min_relevance(self, least: float) -> EnergyQuery:
-        """Leave out rows of a smaller ``_relevance``, 0 to 1; see "How to read the numbers"."""
+        """Leave out rows with a smaller ``_relevance``, 0 to 1; see "How to read the numbers"."""
         self._bounds = replace(self._bounds, relevance=as_relevance(least))
         return self
 
@@ -159,15 +159,15 @@ class EnergyQuery:
     def with_terms(self, with_terms: bool = True) -> EnergyQuery:
         """Return the terms that add up to the distance.
 
-        ``_term_lambda``, ``_term_dispersion``, ``_term_dirichlet``; of words ``_term_lexical``.
+        ``_term_lambda``, ``_term_dispersion``, ``_term_dirichlet``; for words ``_term_lexical``.
         """
         self._terms = with_terms
         return self
 
     def rerank(self, reranker: Any, query_string: str | None = None) -> EnergyQuery:
-        """Hand the result to one of LanceDB's rerankers, with the text of the query.
+        """Pass the result to one of LanceDB's rerankers, with the text of the query.
 
-        A hybrid search hands over two lists: by energy without words, and by words.
+        A hybrid search passes two lists: by energy without words, and by words.
         """
         self._reranker = reranker
         text = self._asked.text
@@ -190,7 +190,7 @@ class EnergyQuery:
         NotBuiltError, ForeignFieldError, CorruptFieldError
             See `EnergyTable.field`.
         InvalidInputError
-            The query has another dimension than the table, or is not finite.
+            The dimension of the query differs from that of the table, or the query is not finite.
         ValueError
             LanceDB's, for an unknown column or a malformed condition.
         """

@@ -43,42 +43,41 @@ CACHED_QUERIES = 64
 class EnergyReranker(Reranker):  # type: ignore[misc,unused-ignore]
     """Order LanceDB's own results by energy distance.
 
-    With the field of a table, candidates are ranked by their own energy columns: those in the
-    results, or else read by their ``_rowid``. Where that cannot be, all rows are loaded: without
-    these columns and without ``_rowid``, with columns beside the table (``layout="companion"``),
-    with rows that wait for `EnergyTable.refresh`, and with candidates of another table, which are
-    scored from their vector. Without a field the
-    candidates and the query form a graph of their own, which the distances are measured on:
-    worth more, the more candidates there are.
+    With the field of a table, candidates are ranked by their own energy columns, from the results
+    or read by their ``_rowid``. In these cases all rows are loaded instead: the results have
+    neither these columns nor ``_rowid``, the columns are in a companion table
+    (``layout="companion"``), rows changed since the last `EnergyTable.refresh`, or candidates come
+    from another table, which are scored by their vector. Without a field, the distances are
+    measured on a graph of the candidates and the query; the more candidates, the better.
 
     Parameters
     ----------
     energy : EnergyTable, AsyncEnergyTable, lancedb.table.LanceTable or AsyncTable, optional
-        The table that is searched. Its field is used if it has one, and its embedding function
-        turns the text of a query into a vector.
+        The searched table. Its field is used if it has one, and its embedding function turns the
+        text of a query into a vector.
     embed : callable, optional
-        From the text of a query to its vector, where there is no table or it has no embedding
+        Turns the text of a query into its vector, if there is no table or it has no embedding
         function.
     column : str, optional
-        Vector column of the results, where there is no field to name it and several to choose
-        from. An `EnergyTable` has one already, which it must be.
+        Vector column of the results, if there is no field and several columns. For an
+        `EnergyTable`, it must be the column of its field.
     top_k : int, optional
         Keep only the best candidates: LanceDB does not apply its limit again after reranking,
         so ``limit(200)`` with ``top_k=10`` ranks 200 and returns 10.
     return_score : {"relevance", "all"}, default "relevance"
-        Whether the columns ``_distance`` and ``_score`` of LanceDB's search stay, and with a field
-        ``_relevance`` joins them, 0 to 1, as in `EnergyTable.search`.
+        "all" keeps the columns ``_distance`` and ``_score`` of LanceDB's search and, with a field,
+        adds ``_relevance``, 0 to 1, as in `EnergyTable.search`.
     lexical_weight : float, optional
-        Share of the words in the ranking of full-text and hybrid results, 0 (none) to 1; one
-        that suits most tables if not given.
+        Share of the words in the ranking of full-text and hybrid results, 0 (none) to 1; the
+        default suits most tables.
     device : str, optional
         "cuda", "mps" or "cpu" for tables that are not an `EnergyTable` yet.
 
     Notes
     -----
-    ``_relevance_score`` is the negative energy distance. LanceDB hands a reranker the text of a
-    query and never its vector, so the text is embedded again (the last 64 are kept). For a
-    search by vector use `for_vector`.
+    ``_relevance_score`` is the negative energy distance. LanceDB passes a reranker the text of a
+    query but not its vector, so the text is embedded again (the last 64 vectors are kept). For a
+    search by vector, use `for_vector`.
 
     Examples
     --------
@@ -89,7 +88,7 @@ class EnergyReranker(Reranker):  # type: ignore[misc,unused-ignore]
     Raises
     ------
     InvalidInputError
-        `column` is another one than that of the `EnergyTable`, or `top_k` is not positive.
+        `column` differs from the column of the `EnergyTable`, or `top_k` is not positive.
     """
 
     def __init__(
@@ -124,7 +123,7 @@ class EnergyReranker(Reranker):  # type: ignore[misc,unused-ignore]
         Parameters
         ----------
         query : array_like of shape (d,) or (q, d)
-            What is given to `table.search`.
+            The same vector as for `table.search`.
         """
         one = copy.copy(self)
         one._vector = np.array(query, dtype=np.float32)
@@ -143,7 +142,7 @@ class EnergyReranker(Reranker):  # type: ignore[misc,unused-ignore]
     ) -> pa.Table:
         """Order the union of the results of a vector and a full-text search.
 
-        By energy and ``_score``, which LanceDB hands over scaled to 0 to 1.
+        By energy and ``_score``, which LanceDB passes scaled to 0 to 1.
         """
         if fts_results.num_rows == 0:
             return self._rerank(query, vector_results)
@@ -165,7 +164,7 @@ class EnergyReranker(Reranker):  # type: ignore[misc,unused-ignore]
         query : str, optional
             The question; not needed after `for_vector`.
         deduplicate : bool, default True
-            Return a row once that several searches found; needs ``_rowid`` in the results.
+            Return a row once if several searches found it; needs ``_rowid`` in the results.
 
         Raises
         ------

@@ -59,19 +59,19 @@ class EnergyTable(FieldVerbs):
     Parameters
     ----------
     table : lancedb.table.LanceTable
-        What `lancedb.connect(uri).open_table(name)` returns. The plugin moves this handle to
-        the table's latest version before every search, unless `checkout` named another.
+        The result of `lancedb.connect(uri).open_table(name)`. The plugin moves this handle to the
+        table's latest version before every search, unless `checkout` selected another.
     vector_column_name : str, optional
-        Only needed while the table has several vector columns and no field, or several fields:
-        each vector column can have one.
+        Only needed if the table has several vector columns and no field, or several fields: each
+        vector column can have one.
     device : str, optional
         "cuda", "mps" or "cpu"; by default the best available.
     connection : lancedb.DBConnection, optional
         Database of the companion tables; the table's own by default.
     read_consistency_interval : float or timedelta, optional
-        How old the view of a search may be, in seconds: searches within that time of one that
-        looked for a new version do not look again. Writes of this object are always seen. Every
-        search looks if not given.
+        How old the results may be, in seconds: within that time after a check for a new version,
+        searches do not check again. Writes of this object are always seen. By default, every
+        search checks.
 
     Raises
     ------
@@ -80,9 +80,9 @@ class EnergyTable(FieldVerbs):
 
     Notes
     -----
-    Members of the table that only read, as ``count_rows``, ``head``, ``to_pandas`` and ``schema``,
-    and those of its indexes, as ``create_index`` and ``list_indices``, are passed on. All
-    others are at `table`.
+    Members of the table that only read, such as ``count_rows``, ``head``, ``to_pandas`` and
+    ``schema``, and those for indexes, such as ``create_index`` and ``list_indices``, are passed
+    on. Use `table` for all others.
 
     Examples
     --------
@@ -141,12 +141,12 @@ class EnergyTable(FieldVerbs):
 
     @property
     def vector_column(self) -> str:
-        """Name of the column of the field, or else of the vector column there is to build on.
+        """Name of the column of the field, or, without a field, of the only vector column.
 
         Raises
         ------
         InvalidInputError
-            There are several to choose from, or none.
+            The table has several vector columns, or none.
         """
         return self._live.vector_column()
 
@@ -164,28 +164,28 @@ class EnergyTable(FieldVerbs):
     ) -> Self:
         """Fit an energy field to the table and store it, as a new generation.
 
-        Readers see the old field until the new one is complete; other threads go on with this
-        object while the field is fitted.
+        Readers see the old field until the new one is complete. Other threads can use this object
+        while the field is fitted.
 
         Parameters
         ----------
         config : EnergyConfig, optional
         layout : {"auto", "columns", "companion"}, default "auto"
-            Store the energy columns in the table, or in a table beside it, which leaves the
-            schema as it was and is the only way where pylance cannot open the storage
-            (``memory://``). "auto" keeps the layout of the field there is, and otherwise
-            takes "companion"; with Ray it takes "columns".
+            Store the energy columns in the table, or in a companion table. "companion" does not
+            change the schema, and is the only choice if pylance cannot open the storage
+            (``memory://``). "auto" keeps the layout of an existing field; otherwise it uses
+            "companion", and with Ray "columns".
         engine : {"local", "ray"}, default "local"
-            Where rows become columns once the field is known: in this process, or fragment by
-            fragment on a Ray cluster (``pip install -e ".[ray]"``).
+            Where the columns are computed after the field is fitted: in this process, or fragment
+            by fragment on a Ray cluster (``pip install -e ".[ray]"``).
         sample : int, optional
-            Rows that the field is fitted on: all, or 131,072 chosen by the seed of the
-            configuration where there are more. The columns of the others are a function of
-            their vector, the field and the sample, which both engines compute alike.
+            Number of rows in the fit. The default is all rows, or 131,072 chosen by the seed of
+            the configuration if there are more. The columns of the others are a function of their
+            vector, the field and the sample; both engines compute the same function.
         memory_limit : int or str, optional
-            Bytes, or ``"2 GB"``, that the build may take beyond what the process has: a sample
-            that fits is taken, and the vectors are read and mapped a block at a time. With Ray
-            it holds for this process and for each task.
+            Bytes, or ``"2 GB"``, that the build may take beyond the current memory of the process.
+            The field is fitted on a sample that fits, and the vectors are read and mapped a block
+            at a time. With Ray, the limit applies to this process and to each task.
         show_progress_bar : bool, default False
 
         Returns
@@ -196,8 +196,8 @@ class EnergyTable(FieldVerbs):
         Raises
         ------
         InvalidInputError
-            No row has a vector, the table has foreign columns of the same names, the limit is
-            too small, or `config` is not an EnergyConfig.
+            No row has a vector, the table has other columns with the same names, the limit is too
+            small, or `config` is not an EnergyConfig.
         """
         self.last_build = self._builder.build(
             config,
@@ -229,17 +229,16 @@ class EnergyTable(FieldVerbs):
             a result with a ``query_index`` column, as in LanceDB. Not needed for a hybrid search
             that is given ``.vector(vector).text(text)``.
         vector_column_name : str, optional
-            The column that the field was built on, which is also the default.
+            The column on which the field was built; this is also the default.
         query_type : {"auto", "vector", "hybrid", "fts"}, default "auto"
             "hybrid" ranks by energy and words in one field, with the scores of the table's own
-            full-text index; rows that only words find, and rows that no word matches, can both
-            win. "fts" is LanceDB's full-text search, ordered by words alone. "auto" is "vector",
-            or "fts" for a text that nothing can embed.
+            full-text index; rows found only by words, and rows without any matching word, can both
+            rank first. "fts" is LanceDB's full-text search, ordered by words alone. "auto" is
+            "vector", or "fts" for a text if the table has no embedding function.
         fts_columns : str or list of str, optional
-            Columns whose words are searched; by default all that have a full-text index.
+            Columns whose words are searched; by default all columns with a full-text index.
         lexical_weight : float, optional
-            Share of the words in a hybrid search, 0 to 1; one that suits most tables if not
-            given.
+            Share of the words in a hybrid search, 0 to 1; the default suits most tables.
 
         Returns
         -------
@@ -249,7 +248,7 @@ class EnergyTable(FieldVerbs):
         Raises
         ------
         InvalidInputError
-            There is nothing to search for, or another `query_type`.
+            The query is missing, or `query_type` is unknown.
 
         Examples
         --------
@@ -266,7 +265,7 @@ class EnergyTable(FieldVerbs):
         )
 
     def embed_query(self, query: Any) -> NDArray[np.float32]:
-        """Vector of a query in the table's own embedding, shape (d,), float32.
+        """Vector of a query by the table's own embedding function, shape (d,), float32.
 
         Raises
         ------
@@ -280,9 +279,9 @@ class EnergyTable(FieldVerbs):
     def add(self, data: Any, **options: Any) -> Any:
         """Add rows as `table.add` does, and write their energy columns.
 
-        Where the columns cannot be written, which the log says, the rows are in the table all
-        the same: searches rank them by their vectors, and `refresh` writes their columns. The
-        same holds for `merge_insert` and `update`.
+        If the columns cannot be written, the log says so, and the rows are still in the table:
+        searches rank them by their vectors, and `refresh` writes their columns. The same holds for
+        `merge_insert` and `update`.
 
         Parameters
         ----------
@@ -340,9 +339,9 @@ class EnergyTable(FieldVerbs):
         return self._rows.delete(where)
 
     def optimize(self, *, cleanup_older_than: timedelta | None = None, **options: Any) -> Any:
-        """Compact the table as `table.optimize` does, and note that its columns still agree.
+        """Compact the table as `table.optimize` does, and record that its columns are still valid.
 
-        The companion tables are cleaned of versions of the same age.
+        Versions of the same age are removed from the companion tables too.
 
         Parameters
         ----------
@@ -373,12 +372,12 @@ class EnergyTable(FieldVerbs):
         Parameters
         ----------
         version : int or str, optional
-            Number or tag; by default the one that is checked out.
+            Number or tag; by default the version that is checked out.
 
         Raises
         ------
         CorruptFieldError
-            The field of that version is gone, as `optimize(cleanup_older_than=...)` cleaned it
-            away. The table is restored; `build` gives it a new field.
+            The field of that version was removed by `optimize(cleanup_older_than=...)`. The table
+            is restored; `build` makes a new field.
         """
         self._rows.restore(version)

@@ -27,30 +27,30 @@ class EnergyCompressor(BaseDocumentCompressor):
     ----------
     host : object, optional
         An `EnergyCollection` or `EnergyTable`, whose field ranks; a plain Chroma collection or
-        LanceDB table, which lends vectors; or an object with the methods of
+        LanceDB table, which supplies vectors; or an object with the methods of
         `energy_plugin.candidates.Host`.
     embeddings : Embeddings, optional
-        What made the host's vectors.
+        The embeddings that made the host's vectors.
     energy_field : EnergyField, optional
-        Takes the place of the host's. Without any, the candidates alone are ranked.
+        Used instead of the host's field. Without any field, the ranking uses only the candidates.
     top_n : int, optional
         Documents to keep; all by default.
     vector_key : str, default "embedding"
-        Key of a document's metadata that may hold its vector.
+        Metadata key of a document's vector, if it has one.
     lexical_key : str, optional
-        Key of a document's metadata that may hold its score by words, as of a BM25 retriever;
-        the scores join the ranking. One document at least must have the key; one without it
-        matches no word.
+        Metadata key of a score by words, for example from a BM25 retriever; the scores are part of
+        the ranking. At least one document must have the key; a document without it has no matching
+        word.
     lexical_weight : float, optional
-        Share of the words, 0 to 1; a middle one if not given.
+        Share of the words, 0 to 1; the default is a medium value.
     id_column : str, default "id"
         LanceDB's column of ids.
     device : str, optional
 
     Notes
     -----
-    ``metadata["relevance_score"]`` is the negative energy distance. The documents that come in
-    are not changed.
+    ``metadata["relevance_score"]`` is the negative energy distance. The input documents are not
+    changed.
 
     Examples
     --------
@@ -74,7 +74,7 @@ class EnergyCompressor(BaseDocumentCompressor):
     _ranker: CandidateRanker = PrivateAttr()
 
     def model_post_init(self, context: Any, /) -> None:
-        """Look at the host once."""
+        """Check the host once."""
         self._ranker = CandidateRanker(
             self.host, field=self.energy_field, id_column=self.id_column, device=self.device
         )
@@ -90,7 +90,7 @@ class EnergyCompressor(BaseDocumentCompressor):
         Raises
         ------
         InvalidInputError
-            A vector is missing, or has other dimensions than the question's.
+            A vector is missing, or its dimension differs from the question's.
         NotBuiltError, ForeignFieldError, CorruptFieldError
             The host's field cannot be used.
         """

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 class OpticalEmbeddings(Embeddings):
     """Embed texts by typesetting them and reading the page image.
 
-    Nothing is loaded before the first text; one model serves the process.
+    Nothing is loaded before the first text; the process shares one model.
 
     Parameters
     ----------
@@ -59,7 +59,7 @@ class OpticalEmbeddings(Embeddings):
         InvalidInputError
             A text is empty.
         CheckpointError
-            There is no readable encoder of that name.
+            No readable encoder has that name.
         """
         if not texts:
             return []

@@ -19,7 +19,7 @@ from energy_plugin.candidates import Finder
 
 
 class EnergyRetriever(BaseRetriever):
-    """Find documents by energy distance, without a vector store of LangChain's between.
+    """Find documents by energy distance, without a LangChain vector store.
 
     Parameters
     ----------
@@ -30,21 +30,22 @@ class EnergyRetriever(BaseRetriever):
     where : optional
         Filter of the host, applied before ranking: a dict for Chroma, SQL for LanceDB.
     embeddings : Embeddings, optional
-        What made the host's vectors, where the host has no embedding function.
+        The embeddings that made the host's vectors, if the host has no embedding function.
     hybrid : bool, default False
         Search by words too: a Chroma collection built with ``lexical=True``, or a LanceDB table
         with a full-text index.
     lexical_weight : float, optional
-        Share of the words in a hybrid search, 0 to 1; the host's own if not given.
+        Share of the words in a hybrid search, 0 to 1; by default, the host's own.
     min_relevance : float, optional
-        Leave out what has a smaller relevance, 0 to 1; an empty answer means "nothing found".
+        Leave out documents with a smaller relevance, 0 to 1; an empty result means "nothing
+        found".
     id_column, text_column : str
         LanceDB's columns of ids and texts; its other columns become metadata.
 
     Notes
     -----
-    ``metadata["relevance_score"]`` is the negative energy distance, ``metadata["relevance"]`` says
-    from 0 to 1 how far the document looks like an answer, as the host says it.
+    ``metadata["relevance_score"]`` is the negative energy distance, ``metadata["relevance"]`` is
+    the host's relevance of the document, 0 to 1.
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
@@ -61,7 +62,7 @@ class EnergyRetriever(BaseRetriever):
     _finder: Finder = PrivateAttr()
 
     def model_post_init(self, context: Any, /) -> None:
-        """Look at the host once."""
+        """Check the host once."""
         self._finder = Finder(
             self.host,
             hybrid=self.hybrid,

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 class OpticalEmbedding(BaseEmbedding):
     """Embed texts by typesetting them and reading the page image.
 
-    Nothing is loaded before the first text; one model serves the process.
+    Nothing is loaded before the first text; the process shares one model.
 
     Parameters
     ----------

@@ -28,28 +28,27 @@ class EnergyPostprocessor(BaseNodePostprocessor):
     ----------
     host : object, optional
         An `EnergyCollection` or `EnergyTable`, whose field ranks; a plain Chroma collection or
-        LanceDB table, which lends vectors; or an object with the methods of
+        LanceDB table, which supplies vectors; or an object with the methods of
         `energy_plugin.candidates.Host`.
     embed_model : BaseEmbedding, optional
-        What made the host's vectors.
+        The model that made the host's vectors.
     energy_field : EnergyField, optional
-        Takes the place of the host's. Without any, the candidates alone are ranked.
+        Used instead of the host's field. Without any field, the ranking uses only the candidates.
     top_n : int, optional
         Nodes to keep; all by default.
     lexical_key : str, optional
-        Where a node has its score by words, as of a BM25 retriever: "score" is the node's own,
-        any other a key of its metadata, which one node at least must have. The scores join the
-        ranking; a node without one matches no word.
+        Place of a node's score by words, for example from a BM25 retriever: "score" is the node's
+        own score, anything else a metadata key, which at least one node must have. The scores are
+        part of the ranking; a node without a score has no matching word.
     lexical_weight : float, optional
-        Share of the words, 0 to 1; a middle one if not given.
+        Share of the words, 0 to 1; the default is a medium value.
     id_column : str, default "id"
         LanceDB's column of ids.
     device : str, optional
 
     Notes
     -----
-    The score of a node becomes the negative energy distance. The nodes that come in are not
-    changed.
+    The score of a node becomes the negative energy distance. The input nodes are not changed.
     """
 
     host: Any = Field(default=None, exclude=True)
@@ -63,7 +62,7 @@ class EnergyPostprocessor(BaseNodePostprocessor):
     _ranker: CandidateRanker = PrivateAttr()
 
     def model_post_init(self, context: Any, /) -> None:
-        """Look at the host once."""
+        """Check the host once."""
         super().model_post_init(context)
         self._ranker = CandidateRanker(
             self.host, field=self.energy_field, id_column=self.id_column, device=self.device

@@ -15,7 +15,7 @@ from energy_plugin.validation import as_k
 
 
 class EnergyRetriever(BaseRetriever):
-    """Find nodes by energy distance, without a vector store of LlamaIndex's between.
+    """Find nodes by energy distance, without a LlamaIndex vector store.
 
     The question's vector is that of the query bundle, else `embed_model` makes it, else the host's
     embedding function.
@@ -29,22 +29,22 @@ class EnergyRetriever(BaseRetriever):
     where : optional
         Filter of the host, applied before ranking: a dict for Chroma, SQL for LanceDB.
     embed_model : BaseEmbedding, optional
-        What made the host's vectors, where the host has no embedding function.
+        The model that made the host's vectors, if the host has no embedding function.
     hybrid : bool, default False
         Search by words too: a Chroma collection built with ``lexical=True``, or a LanceDB table
         with a full-text index.
     lexical_weight : float, optional
-        Share of the words in a hybrid search, 0 to 1; the host's own if not given.
+        Share of the words in a hybrid search, 0 to 1; by default, the host's own.
     min_relevance : float, optional
-        Leave out what has a smaller relevance, 0 to 1; an empty answer means "nothing found".
+        Leave out nodes with a smaller relevance, 0 to 1; an empty result means "nothing found".
     id_column, text_column : str
         LanceDB's columns of ids and texts; its other columns become metadata.
     callback_manager : CallbackManager, optional
 
     Notes
     -----
-    The score of a node is the negative energy distance; ``metadata["relevance"]`` says from 0 to 1
-    how far it looks like an answer, as the host says it, and is kept from models.
+    The score of a node is the negative energy distance; ``metadata["relevance"]`` is the host's
+    relevance of the node, 0 to 1; it is not shown to models.
 
     Raises
     ------
