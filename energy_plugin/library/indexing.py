@@ -147,7 +147,12 @@ def index_folder(request: Request, progress: dict[str, Any], *, show_progress_ba
         request.into,
         request.name,
         _NOTE,
-        {"of": _of(request), "digests": digests, "outcome": asdict(outcome)},
+        # a folder that could not be read is looked at again
+        {
+            "of": _of(request),
+            "digests": {} if listing.closed else digests,
+            "outcome": asdict(outcome),
+        },
     )
     return outcome
 
@@ -171,7 +176,7 @@ def _unchanged(request: Request, listing: Listing) -> Outcome | None:
         return None
     digests = noted["digests"]
     names = {source_of(request.folder, path): path for path in listing.files}
-    if names.keys() != digests.keys():
+    if listing.closed or names.keys() != digests.keys():
         return None
     try:
         for name, path in names.items():

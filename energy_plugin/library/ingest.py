@@ -121,8 +121,11 @@ class Ingest:
         stored = stored_files(self.store.sources())
         if stored:
             self._check(files.keys(), stored)
-        gone = stored.keys() - files.keys()
+        hidden = self.listing.hides
+        gone = {name for name in stored.keys() - files.keys() if not hidden(name)}
         self.store.remove(sorted(gone))
+        for name, reason in self.listing.closed.items():
+            self._list(name, None, reason)
         self.progress.removed = len(gone)
         batches = self._here if self.ray_map is None else self._on_ray
         for done in batches(files, stored, show_progress_bar=show_progress_bar):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import sys
 import warnings
 from itertools import pairwise
 from pathlib import Path
@@ -13,7 +15,7 @@ import pytest
 from PIL import Image
 
 from energy_plugin.errors import InvalidInputError
-from energy_plugin.library.files.folder import Cutting, files_below, left_out
+from energy_plugin.library.files.folder import Cutting, files_below, left_out, source_of
 from energy_plugin.library.files.pages import MOST_PIXELS, picture
 from energy_plugin.library.files.passages import passages
 from energy_plugin.library.files.reading import parts_of
@@ -122,6 +124,95 @@ def test_a_word_document_is_read_with_its_tables():
 
 def test_underlines_of_rst_headings_are_not_text():
     assert read("a.rst", "Heading\n=======\n\nWords.\n")[0].text == "Heading\n\nWords."
+
+
+@pytest.mark.parametrize("rule", ["....", "%%%%%", "!!!!!", "====  ===", "+---+---+", "+===+===+"])
+def test_rules_of_rst_are_not_text(rule):
+    assert read("a.rst", f"Heading\n{rule}\n\nWords ...\n")[0].text == "Heading\n\nWords ..."
+
+
+@pytest.mark.parametrize(
+    "text", ["sep=;\n{}", '"sep=;"\r\n{}', "\n\n{}", "{}  \n;\n", "{}\x1a", "\ufeff{}"]
+)
+def test_what_excel_and_dos_write_around_a_table(text):
+    found = read("a.csv", text.format("name;year\nRhine;1230\n"))
+    assert [part.fields for part in found] == [{"name": "Rhine", "year": 1230}]
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "text"),
+    [
+        ("a.json", '{"text": "x", "n": 1%s}' % ("0" * 400), "x"),
+        ("a.md", "---\na: &a [*a]\n---\nx", "a: [[...]]\n\nx"),
+        ("a.md", "---\na: [{2020-01-01: d}]\n---\nx", None),
+        ("a.html", "<p><table><tr><th>x<td>y</table>", "x y"),
+        ("a.html", "<p>w<textarea>z</textarea>", "w\n\nz"),
+    ],
+)
+def test_odd_but_whole_files_are_read(name, data, text):
+    (part,) = read(name, data)
+    assert text in (part.text, None)
+    assert part.fields == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("a.html", b'<meta charset="rot13">caf\xe9'),
+        ("a.html", b'<meta charset="undefined">caf\xe9'),
+        ("a.html", b"<![foo[ x ]]>"),
+        ("a.md", b"---\na: 0x" + b"f" * 5000 + b"\n---\nx"),
+    ],
+)
+def test_what_no_reader_takes_is_named(name, data):
+    with pytest.raises(InvalidInputError, match=name):
+        read(name, data)
+
+
+def test_tables_inside_tables_of_a_word_document():
+    docx = pytest.importorskip("docx")
+    document = docx.Document()
+    table = document.add_table(2, 2)
+    table.cell(0, 0).merge(table.cell(0, 1)).text = "merged"
+    table.cell(1, 0).text = "a"
+    table.cell(1, 1).add_table(1, 1).cell(0, 0).text = "inner"
+    out = io.BytesIO()
+    document.save(out)
+    assert read("a.docx", out.getvalue())[0].text == "merged\na | inner"
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no pipes of that kind")
+def test_a_pipe_is_not_waited_for(tmp_path):
+    (tmp_path / "a.txt").write_text("words")
+    os.mkfifo(tmp_path / "b.txt")
+    found = files_below(tmp_path)
+    assert ([path.name for path in found.files], found.skipped) == (
+        ["a.txt"],
+        {"pipe or device": 1},
+    )
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names are not bytes everywhere")
+def test_names_that_are_not_utf_8_stay_apart(tmp_path):
+    names = [source_of(tmp_path, tmp_path / os.fsdecode(each)) for each in (b"\xff.md", b"\xfe.md")]
+    assert names == [r"\xff.md", r"\xfe.md"]
+
+
+def test_a_folder_that_cannot_be_read_is_named(tmp_path, monkeypatch):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "a.txt").write_text("words")
+    scandir = os.scandir
+
+    def refused(path):
+        if Path(path).name == "in":
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refused)
+    found = files_below(tmp_path)
+    assert list(found.closed) == ["in"]
+    assert found.hides("in/b.txt")
+    assert not found.hides("inner.txt")
 
 
 @pytest.mark.parametrize("size", [50, 120])

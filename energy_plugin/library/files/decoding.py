@@ -57,6 +57,8 @@ def _declared(data: bytes) -> str | None:
     if found is None:
         return None
     try:
-        return codecs.lookup(found[1].decode("ascii")).name
-    except (LookupError, UnicodeDecodeError):
+        name = codecs.lookup(found[1].decode("ascii")).name
+        b"a".decode(name)  # not all codecs give text
+        return name
+    except (LookupError, ValueError):
         return None

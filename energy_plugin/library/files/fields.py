@@ -17,6 +17,7 @@ RESERVED = frozenset(
 )
 _MOST = 4096  # characters of a field; longer ones are text and stand in the text
 _MOST_FIELDS = 64  # columns that one file may bring
+_BEYOND_FLOAT = 10**308
 _INTEGER = re.compile(r"[+-]?(0|[1-9]\d{0,17})")
 _NUMBER = re.compile(r"[+-]?(0|[1-9]\d*)?(\.\d+)?([eE][+-]?\d+)?")
 
@@ -58,11 +59,17 @@ def _scalar(value: Any) -> Value | None:
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, int) and not isinstance(value, bool):
-        return value if -(2**63) <= value < 2**63 else float(value)
+        return _whole(value)
     if isinstance(value, str):
         text = value.replace("\0", " ").encode("utf-8", "replace").decode("utf-8").strip()
         return text if 0 < len(text) <= _MOST else None
     return value if isinstance(value, bool) else None
+
+
+def _whole(value: int) -> Value | None:
+    if -(2**63) <= value < 2**63:
+        return value
+    return float(value) if abs(value) < _BEYOND_FLOAT else None
 
 
 def typed(columns: Mapping[str, list[str]]) -> dict[str, list[Value | None]]:
@@ -87,8 +94,12 @@ def as_text(values: Mapping[Any, Any]) -> str:
     for name, value in values.items():
         if value is None or value == "":
             continue
-        shown = (
-            value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
-        )
-        lines.append(f"{name}: {shown}")
+        lines.append(f"{name}: {value if isinstance(value, str) else _as_json(value)}")
     return "\n".join(lines)
+
+
+def _as_json(value: Any) -> str:
+    try:
+        return json.dumps(value, ensure_ascii=False, default=str)
+    except (TypeError, ValueError):  # YAML's keys may be dates, and its lists hold themselves
+        return str(value)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
@@ -28,11 +28,18 @@ class Listing:
         The others by suffix; "no suffix" for files without one.
     outside : list of str
         Links that lead out of the folder, which are not followed.
+    closed : dict of str to str
+        Why a folder inside cannot be read, by its name.
     """
 
     files: list[Path]
     skipped: Counter[str] = field(default_factory=Counter)
     outside: list[str] = field(default_factory=list)
+    closed: dict[str, str] = field(default_factory=dict)
+
+    def hides(self, source: str) -> bool:
+        """Whether a file of that name may stand in a folder that cannot be read."""
+        return any(source.startswith(f"{name}/") for name in self.closed)
 
 
 def left_out(skipped: Mapping[str, int], outside: Sequence[str]) -> str:
@@ -69,11 +76,20 @@ def files_below(folder: Path, database: Path | None = None) -> Listing:
     found = Listing([])
     root = folder.resolve()
     own = None if database is None else database.resolve()
-    for path in sorted(_walk(folder, own)):
+
+    def refused(error: OSError) -> None:
+        place = Path(os.fsdecode(error.filename))
+        if place == folder:
+            raise InvalidInputError(f"{folder} cannot be read: {error}") from error
+        found.closed[source_of(folder, place)] = str(error)
+
+    for path in sorted(_walk(folder, own, refused)):
         if path.is_symlink() and path.exists() and not path.resolve().is_relative_to(root):
             found.outside.append(path.relative_to(folder).as_posix())
         elif path.is_dir():
             continue  # a link to a folder inside, which is read in its own place
+        elif path.exists() and not path.is_file():
+            found.skipped["pipe or device"] += 1  # one would be waited for
         elif path.suffix.lower() in SUFFIXES:
             found.files.append(path)  # a dangling link is listed as unreadable
         else:
@@ -87,8 +103,8 @@ def files_below(folder: Path, database: Path | None = None) -> Listing:
     return found
 
 
-def _walk(folder: Path, without: Path | None) -> Iterator[Path]:
-    for place, folders, files in os.walk(folder):
+def _walk(folder: Path, without: Path | None, refused: Callable[[OSError], None]) -> Iterator[Path]:
+    for place, folders, files in os.walk(folder, onerror=refused):
         here = Path(place)
         folders[:] = sorted(
             name
@@ -145,8 +161,8 @@ def modified(path: Path) -> str:
 
 
 def source_of(folder: Path, path: Path) -> str:
-    """Name of a file in the index; bytes that are not UTF-8 are replaced."""
-    return os.fsencode(path.relative_to(folder).as_posix()).decode("utf-8", "replace")
+    r"""Name of a file in the index; bytes that are not UTF-8 are written as ``\xff``."""
+    return os.fsencode(path.relative_to(folder).as_posix()).decode("utf-8", "backslashreplace")
 
 
 def state_of_files(folder: Path, database: Path) -> int:

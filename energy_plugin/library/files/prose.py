@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Mapping
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +19,13 @@ _MATTER = re.compile(
     r"\A---[ \t]*\r?\n(?=\S)(.*?)^(?:---|\.\.\.)[ \t]*(?:\r?\n|\Z)", re.DOTALL | re.MULTILINE
 )
 _KEY = re.compile(r"[\w. -]{1,40}")
-_RULE = re.compile(r"([=\-~^\"'`:+*#<>_])\1{2,}")
+_RULE = re.compile(r"""([!-/:-@\[-`{-~])\1{2,}|=+(?:[ ]+=+)+|[+](?:[-=]+[+])+""")  # also of tables
 _BLOCKS = (
     *("address", "article", "aside", "blockquote", "button", "caption", "center", "dd", "details"),
     *("dialog", "div", "dl", "dt", "fieldset", "figcaption", "figure", "footer", "form", "h1"),
     *("h2", "h3", "h4", "h5", "h6", "header", "hr", "label", "legend", "li", "main", "menu"),
     *("nav", "ol", "option", "p", "pre", "section", "summary", "table", "tbody", "tfoot"),
-    *("thead", "tr", "ul"),
+    *("search", "select", "textarea", "thead", "tr", "ul"),
 )
 _CELLS = ("td", "th")
 _MOST_WORD_BYTES = 512 * 1024 * 1024  # unpacked
@@ -84,6 +85,7 @@ def _shown(soup: Any) -> str:
         block.insert_before("\n\n")
         block.insert_after("\n\n")
     for cell in soup(_CELLS):
+        cell.insert_before(" ")  # an unclosed one holds those after it
         cell.insert_after(" ")
     for end in soup("br"):
         end.replace_with("\n")
@@ -118,6 +120,11 @@ def _check_size(data: bytes) -> None:
 
 
 def _block(block: Any) -> str:
-    if hasattr(block, "rows"):
-        return "\n".join(" | ".join(cell.text.strip() for cell in row.cells) for row in block.rows)
-    return str(block.text).strip()
+    if not hasattr(block, "rows"):
+        return str(block.text).strip()
+    rows = [[cell for cell, _ in groupby(row.cells)] for row in block.rows]  # merged ones once
+    return "\n".join(" | ".join(map(_cell, row)) for row in rows)
+
+
+def _cell(cell: Any) -> str:
+    return "\n".join(filter(None, map(_block, cell.iter_inner_content())))

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from energy_plugin.errors import EnergyPluginError, InvalidInputError
 from energy_plugin.library.files import pages, prose, records
 from energy_plugin.library.files.part import Part
 
@@ -25,7 +26,12 @@ def parts_of(path: Path, data: bytes) -> list[Part]:
     InvalidInputError
         The content is not what the suffix promises, or not in UTF-8 or UTF-16.
     """
-    parts = READERS[path.suffix.lower()](path, data)
+    try:
+        parts = READERS[path.suffix.lower()](path, data)
+    except (EnergyPluginError, OSError, MemoryError):
+        raise
+    except Exception as error:  # one odd file does not end the reading of a folder
+        raise InvalidInputError(f"{path}: cannot be read: {error!r}"[:500]) from error
     found = [part if part.picture else replace(part, text=_storable(part.text)) for part in parts]
     return [part for part in found if part.text or part.picture]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import sys
 import threading
 from collections.abc import Iterator, Mapping
@@ -22,21 +23,22 @@ _DELIMITERS = ",;\t|"
 _SAMPLE = 50  # rows by which the delimiter is told
 _LONGEST = min(sys.maxsize, 2**31 - 1)  # characters of a cell
 _MOST_COLUMNS = 64
+_SEPARATOR = re.compile(r'"?sep=(.)"?[ ]*(?:\r\n|\r|\n|\Z)', re.IGNORECASE)
 _limit = threading.Lock()
 
 
 def table(path: Path, data: bytes) -> list[Part]:
     """CSV or TSV with a header: comma, semicolon, tab or bar, whichever the rows agree on."""
-    text = decoded(path, data)
+    text, named = _unmarked(decoded(path, data))
     with _long_cells():
-        delimiter = "\t" if path.suffix.lower() == ".tsv" else _delimiter(text)
+        delimiter = named or ("\t" if path.suffix.lower() == ".tsv" else _delimiter(text))
         rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
         header: list[str] = []
         found: list[list[str]] = []
         try:
-            header = next(rows, [])
+            header = next(filter(None, rows), [])
             for row in rows:
-                if row:
+                if any(map(str.strip, row)):
                     if len(row) != len(header):
                         raise ValueError(f"{len(row)} fields")
                     found.append(row)
@@ -57,6 +59,13 @@ def table(path: Path, data: bytes) -> list[Part]:
     return parts
 
 
+def _unmarked(text: str) -> tuple[str, str | None]:
+    """Without what Excel writes before and DOS after a table; and the delimiter that it names."""
+    text = text.rstrip("\x1a")
+    mark = _SEPARATOR.match(text)
+    return (text[mark.end() :], mark[1]) if mark else (text, None)
+
+
 def _names(header: list[str]) -> list[str]:
     names: list[str] = []
     for name in map(column_name, header):
@@ -75,7 +84,7 @@ def _delimiter(text: str) -> str:
         widths = set()
         try:
             for _, row in zip(range(_SAMPLE), rows, strict=False):
-                if row:
+                if any(map(str.strip, row)):
                     widths.add(len(row))
         except csv.Error:
             continue
