@@ -120,7 +120,7 @@ def _positive(value: Any, name: str) -> int:
     if count < 1 or isinstance(value, bool):
         raise InvalidInputError(
             f"{name} must be a positive number of threads, got {value!r}. "
-            "Leave it out to compute on as many as torch does."
+            "Leave it out to use as many as torch."
         )
     return count
 

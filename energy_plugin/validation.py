@@ -42,7 +42,7 @@ def _as_float_matrix(x: Any, name: str, *, allow_single: bool) -> NDArray[np.flo
         )
     if array.shape[0] == 0 or array.shape[1] == 0:
         raise InvalidInputError(
-            f"{name} must hold at least one row and one dimension, got shape {array.shape}."
+            f"{name} must have at least one row and one dimension, got shape {array.shape}."
         )
     with np.errstate(over="ignore"):
         matrix = np.ascontiguousarray(array, dtype=np.float32)
@@ -165,7 +165,7 @@ def as_memory_limit(limit: Any, *, name: str = "memory_limit") -> int | None:
     if value < 1:
         raise InvalidInputError(
             f"{name} must be a positive number of bytes, or a text such as '512 MB' or '2 GiB', "
-            f"got {limit!r}. Leave it out to use as much memory as it takes."
+            f"got {limit!r}. Leave it out to use as much memory as needed."
         )
     return int(value)
 
@@ -209,7 +209,7 @@ def as_interval(interval: Any) -> float:
     if not number or not seconds >= 0:
         raise InvalidInputError(
             f"read_consistency_interval must be seconds or a timedelta of at least 0, got "
-            f"{interval!r}. Leave it out to look for changes in every query."
+            f"{interval!r}. Leave it out to check for changes in every query."
         )
     return float(seconds)
 
@@ -237,7 +237,7 @@ def as_device(device: str | None = None) -> torch.device:
             reason = str(error).partition("\n")[0]
             raise InvalidInputError(
                 f"Device {device!r} is not available on this machine ({reason}). "
-                "Leave device=None for the best one there is, or pass 'cpu'."
+                "Leave device=None for the best available, or pass 'cpu'."
             ) from error
         return asked
     if torch.cuda.is_available():

@@ -60,9 +60,9 @@ class AsyncEnergyCollection:
     ) -> None:
         if not isinstance(collection, AsyncCollection):
             raise InvalidInputError(
-                f"Expected a chromadb AsyncCollection, got {type(collection).__name__}. Pass what "
-                "(await chromadb.AsyncHttpClient(...)).get_collection(...) returns; for any other "
-                "client use EnergyCollection."
+                f"Expected a chromadb AsyncCollection, got {type(collection).__name__}. Pass the "
+                "result of (await chromadb.AsyncHttpClient(...)).get_collection(...); for any "
+                "other client, use EnergyCollection."
             )
         self._collection = collection
         self._worker = Worker()

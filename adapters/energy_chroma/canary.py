@@ -55,8 +55,8 @@ def check(host: Any) -> None:
 def refusal(host: Any, reason: str) -> ForeignFieldError:
     """The error of a text that would be embedded by another function than the rows."""
     return ForeignFieldError(
-        f"Nobody named an embedding function for collection {host.name!r}, so that Chroma would "
-        f"embed the text by its default one, but {reason}. Open the collection with the function "
-        "of its rows, client.get_collection(name, embedding_function=...), or give the vector of "
-        "the question: query_embeddings=, or the stack's embeddings."
+        f"Collection {host.name!r} was opened without an embedding function. Chroma would embed "
+        f"the text with its default function, but {reason}. Open the collection with the function "
+        "of its rows, client.get_collection(name, embedding_function=...), or pass the vector of "
+        "the question: query_embeddings=, or the framework's embeddings."
     )

@@ -118,11 +118,11 @@ def out_of_reach(host: ChromaHost, taken: Taken) -> Iterator[Finding]:
     some = [names[place] for place in places]
     lost = reach.unreachable(host, some, taken.vectors[places])
     if len(lost):
-        of = "" if len(places) == len(names) else f" of {len(places):,} that were looked at"
+        of = "" if len(places) == len(names) else f" of {len(places):,} checked rows"
         yield Finding(
             "unreachable",
             f"Chroma's own search does not find {len(lost):,} rows{of}, not even by their own "
-            "vectors: its graph has lost the way to them. Energy finds them.",
+            "vectors: its graph has no path to them. Energy search finds them.",
             "repair(reach=True) writes their vectors again; reembed() builds a new collection",
             tuple(some[place] for place in lost),
         )

@@ -114,7 +114,7 @@ class OpticalEmbeddingFunction(EmbeddingFunction[Documents | Images]):
             vectors = self._shortened(encoder.encode_images(items, batch_size=self.batch_size))
         elif any(images):
             raise InvalidInputError(
-                "Texts and images are mixed in one call; Chroma takes one kind a call. Split it."
+                "Texts and images are mixed in one call; Chroma takes one kind per call. Split it."
             )
         else:
             encode = encoder.encode_query if role == "query" else encoder.encode_document
@@ -156,8 +156,8 @@ class OpticalEmbeddingFunction(EmbeddingFunction[Documents | Images]):
             raise ForeignFieldError(
                 f"The pages of the collection were read by a recogniser of print with fingerprint "
                 f"{self._recogniser}, the installed one has {encoder.recogniser}: a page would "
-                "get another vector. Texts can be added and asked as before. Install the version "
-                "of energy-plugin that read the pages, or embed them again: "
+                "get another vector. Texts can be added and searched as before. Install the "
+                "version of energy-plugin that read the pages, or embed them again: "
                 "EnergyCollection(collection).reembed(function)."
             )
 
@@ -221,8 +221,8 @@ class OpticalEmbeddingFunction(EmbeddingFunction[Documents | Images]):
         if version != CONFIG_VERSION:
             raise ForeignFieldError(
                 f"The stored optical embedding function has format version {version!r}, this "
-                f"energy-plugin reads {CONFIG_VERSION}. Upgrade energy-plugin where that is later; "
-                "else embed all rows again with EnergyCollection(collection).reembed(...)."
+                f"energy-plugin reads {CONFIG_VERSION}. Upgrade energy-plugin if that is later; "
+                "otherwise embed all rows again with EnergyCollection(collection).reembed(...)."
             )
         kinds = {"model": str, "batch_size": int, "fingerprint": str, "encoder": dict}
         wrong = [name for name, kind in kinds.items() if not isinstance(config.get(name), kind)]
@@ -233,7 +233,7 @@ class OpticalEmbeddingFunction(EmbeddingFunction[Documents | Images]):
         if wrong or "truncate_dim" not in config:
             raise ForeignFieldError(
                 f"The stored optical embedding function is incomplete or altered: {wrong} of "
-                f"{sorted(config)}. Put it back with EnergyCollection(collection).modify("
+                f"{sorted(config)}. Restore it with EnergyCollection(collection).modify("
                 "configuration=...)."
             )
         veto.refuse_in_modify(OpticalEmbeddingFunction.name(), config)
@@ -251,7 +251,7 @@ class OpticalEmbeddingFunction(EmbeddingFunction[Documents | Images]):
         reason = veto.changed(old_config, new_config)
         if reason is not None:
             raise ForeignFieldError(
-                f"{reason} Chroma has stored the change before it asked: put the previous function "
-                "back with EnergyCollection(collection).modify(configuration=...), or embed all "
+                f"{reason} Chroma has already stored the change: restore the previous function "
+                "with EnergyCollection(collection).modify(configuration=...), or embed all "
                 "rows again with EnergyCollection(collection).reembed(embedding_function)."
             )

@@ -50,9 +50,9 @@ class ChromaHost:
     def __init__(self, collection: Collection) -> None:
         if not isinstance(collection, Collection):
             raise InvalidInputError(
-                f"Expected a chromadb Collection, got {type(collection).__name__}. Pass what "
-                "client.get_collection(...) returns; the collection of an asynchronous client "
-                "belongs into AsyncEnergyCollection."
+                f"Expected a chromadb Collection, got {type(collection).__name__}. Pass the result "
+                "of client.get_collection(...); for the collection of an asynchronous client, use "
+                "AsyncEnergyCollection."
             )
         self.collection = collection
         self.patience = Patience(refused=self._refused)

@@ -134,7 +134,7 @@ class CollectionKeeper:
         if self.host.beside.of_a_companion:
             raise InvalidInputError(
                 f"{self.host.name!r} holds the energy columns of another collection and has no "
-                "documents to rank. Build on that collection; leave out companions by "
+                "documents to rank. Build on that collection; to leave out companions, use "
                 "energy_chroma.stored.is_companion(name)."
             )
         shown = self._shows_columns()

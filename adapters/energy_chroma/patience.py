@@ -72,8 +72,8 @@ class Patience:
         reason = self._refused()
         if reason is not None:
             raise HostWriteError(
-                f"Storage refused an earlier write and still would ({reason}). Nothing was "
-                "written. Free disk space, then retry."
+                f"Storage refused an earlier write and would refuse another ({reason}). Nothing "
+                "was written. Free disk space, then retry."
             )
         results: list[T] = []
         errors: list[BaseException] = []
@@ -91,8 +91,8 @@ class Patience:
             self._stuck = thread
             raise HostWriteError(
                 f"Chroma has not answered a write for {seconds:g} s, after an earlier write "
-                "failed: its database threads wait for one another. Whether the rows are stored is "
-                "not known. Free disk space, restart the process, and call repair()."
+                "failed: its database threads wait for each other. It is not known whether the "
+                "rows are stored. Free disk space, restart the process, and call repair()."
             )
         if errors:
             raise errors[0]

@@ -62,13 +62,13 @@ def words_of(arguments: dict[str, Any], *, hybrid: bool, weight: Any) -> list[st
         return [texts]
     if texts is None:
         raise InvalidInputError(
-            "hybrid=True needs query_texts, whose words it looks for; got none. Give them, also "
-            "along with query_embeddings."
+            "hybrid=True needs query_texts, got none. Pass them, alone or together with "
+            "query_embeddings."
         )
     if not isinstance(texts, (list, tuple)) or not all(isinstance(text, str) for text in texts):
         raise InvalidInputError(
-            f"query_texts must be a text or a list of texts, got {texts!r:.80}. Words are looked "
-            "for in texts alone."
+            f"query_texts must be a text or a list of texts, got {texts!r:.80}. A hybrid "
+            "query takes its words from them."
         )
     return list(texts)
 

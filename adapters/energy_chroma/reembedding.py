@@ -94,7 +94,7 @@ def copied(host: ChromaHost, function: Any, *, show_progress_bar: bool) -> Colle
     name = f"{host.collection.name}{NEW}"
     if len(name) > LONGEST_NAME:
         raise InvalidInputError(
-            f"The copy would be called {name[:20]}…{NEW}, of {len(name)} characters; Chroma takes "
+            f"The copy would be called {name[:20]}…{NEW}, of {len(name)} characters; Chroma allows "
             f"{LONGEST_NAME}. Give the collection a shorter name first: modify(name=...)."
         )
     _check_embeddable(host)
@@ -194,7 +194,7 @@ def recover(client: Any) -> list[str]:
         if name in names and fresh in names:
             raise InvalidInputError(
                 f"Collections {name!r}, {former!r} and {fresh!r} exist: {name!r} was made while "
-                "the other two changed places. Rename or delete it, and call recover() again."
+                "the other two were exchanged. Rename or delete it, and call recover() again."
             )
         if name in names or fresh in names:
             beside = names.get(name) or names[fresh]
@@ -217,7 +217,7 @@ def _check_embeddable(host: ChromaHost) -> None:
     ]
     if bare:
         raise InvalidInputError(
-            f"{len(bare)} rows of {host.collection.name!r}, {bare[0]!r} for one, have nothing to "
+            f"{len(bare)} rows of {host.collection.name!r}, such as {bare[0]!r}, have nothing to "
             "embed: no document, and no uri that a data loader of the collection could read. "
             "Nothing was changed. Add their documents, or delete the rows."
         )

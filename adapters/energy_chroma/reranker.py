@@ -256,9 +256,9 @@ def _ids(result: Any) -> list[list[str]]:
     ids = result.get("ids") if isinstance(result, Mapping) else None
     if not isinstance(ids, list) or not all(isinstance(names, list) for names in ids):
         raise InvalidInputError(
-            f"result must be what collection.query returns, got {type(result).__name__}"
-            f"{'' if ids is None else ' whose ids are not lists of ids'}. The result of "
-            "collection.get is none: it has no queries."
+            f"result must be a result of collection.query, got {type(result).__name__}"
+            f"{'' if ids is None else ' whose ids are not lists of ids'}. A result of "
+            "collection.get does not work: it has no queries."
         )
     return ids
 

@@ -144,8 +144,8 @@ class FieldStore:
         count = first["parts"]
         if not is_whole(count, 1) or (count > 1 and count > companion.count()):
             raise CorruptFieldError(
-                f"Record {prefix!r} of {companion.name!r} names {count!r} parts, more than there "
-                "are. Call build() again."
+                f"Record {prefix!r} of {companion.name!r} names {count!r} parts, more than "
+                "exist. Call build() again."
             )
         names = [f"{stem}/{part}" for part in range(1, count)]
         texts = [str(first["data"])]
@@ -337,7 +337,7 @@ class FieldStore:
             time.sleep(random.uniform(0, PAUSE))
             return generations.highest(companion) > pointer.generation
         logger.warning(
-            "the energy field of %r was replaced by two processes at once; generation %d stands",
+            "the energy field of %r was replaced by two processes at once; generation %d is used",
             self._host.collection.name,
             standing[0],
         )

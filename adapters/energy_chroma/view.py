@@ -65,9 +65,9 @@ def refuse_foreign(host: ChromaHost) -> None:
             numbers = [value for value in own.values() if type(value) in (int, float)]
             if own and len(numbers) < len(KEYS):
                 raise InvalidInputError(
-                    f"Row {name!r} of {host.collection.name!r} has metadata of its own under "
+                    f"Row {name!r} of {host.collection.name!r} already has metadata under "
                     f"names of the energy columns: {own}. They would be overwritten. Rename "
-                    "them, or leave the rows' metadata alone with build(row_columns=False)."
+                    "them, or do not write row metadata: build(row_columns=False)."
                 )
 
 

@@ -101,7 +101,7 @@ class Builder:
             if self.host.key != KEY and (layout == "columns" or engine != "local"):
                 raise InvalidInputError(
                     f"The energy field of {column!r} is not the first of table {self.host.name!r}; "
-                    "those of further vector columns are stored beside the table. "
+                    "fields of further vector columns are stored in companion tables. "
                     "Leave layout and engine out."
                 )
             if layout == "companion" and engine != "local":

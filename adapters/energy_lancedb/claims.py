@@ -58,7 +58,7 @@ class Claims:
         try:
             kept = sorted({rows_of(pointer) for pointer in self.on(name)})
         except Exception as error:  # a table that cannot be opened may need any row
-            log.warning("old rows of %r stay: not every table can be read (%s)", table.name, error)
+            log.warning("kept old rows of %r: not every table can be read (%s)", table.name, error)
             return
         if kept or condition != "true":
             clear(table, " AND NOT ".join([f"({condition})", *kept]))

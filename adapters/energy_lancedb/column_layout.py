@@ -109,7 +109,7 @@ class ColumnLayout:
         if present and not self.own_columns():
             raise InvalidInputError(
                 f"Table {self.host.name!r} has columns {present} that this plugin did not write. "
-                "Rename or drop them, or store the energy beside the table with "
+                "Rename or drop them, or store the energy columns in a companion table with "
                 "build(layout='companion')."
             )
 

@@ -127,7 +127,7 @@ class RowFormat:
             stored = stored.cast(pa.binary())
         if stored.type != self.types()[3]:
             raise CorruptFieldError(
-                f"energy_residual has the type {stored.type}, expected {self.width} bytes a row. "
+                f"energy_residual has the type {stored.type}, expected {self.width} bytes per row. "
                 "Write a new field with EnergyTable(table).build()."
             )
         packed = self._padded(stored) if self.mixed else _bytes_of(stored)
@@ -219,7 +219,7 @@ def refuse_expressions(texts: Iterable[Any], beside: set[str]) -> None:
         named = sorted(set(re.findall(r"\w+", written)) & beside)
         if named:
             raise InvalidInputError(
-                f"{written!r} reads {named}, which stand beside the table. Select them by name, "
+                f"{written!r} reads {named}, which are in a companion table. Select them by name, "
                 "or store them in the table: EnergyTable(table).build(layout='columns')."
             )
 

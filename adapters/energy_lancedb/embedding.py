@@ -147,7 +147,7 @@ class OpticalEmbeddingFunction(TextEmbeddingFunction):  # type: ignore[misc,unus
             return self.generate_embeddings(inputs)
         if not all(_is_picture(one) or (self.paths and isinstance(one, str)) for one in inputs):
             raise InvalidInputError(
-                "The source column holds images and something else; expected an image in every row."
+                "The source column has images and other values; expected an image in every row."
             )
         return self._pages(inputs)
 
@@ -185,7 +185,7 @@ class OpticalEmbeddingFunction(TextEmbeddingFunction):  # type: ignore[misc,unus
             raise ForeignFieldError(
                 f"The pages of the table were read by a recogniser of print with fingerprint "
                 f"{self.recogniser}, the installed one has {encoder.recogniser}: the same page "
-                "would get another vector. Texts can be added and asked as before. Install the "
+                "would get another vector. Texts can be added and searched as before. Install the "
                 "version of energy-plugin that read the pages, or embed them again into a new "
                 "table."
             )

@@ -62,8 +62,8 @@ class FullText:
         name = missing[0] if missing else (texts or ["text"])[0]
         what = f"of the column {name!r} " if missing else ""
         raise InvalidInputError(
-            f"Table {self._host.name!r} has no full-text index {what}to search the words of a "
-            f"question in; its indexed columns are {indexed}. Make one: "
+            f"Table {self._host.name!r} has no full-text index {what}to search for words; "
+            f"its indexed columns are {indexed}. Make one: "
             f'from lancedb.index import FTS; energy.create_index("{name}", config=FTS()).'
         )
 

@@ -95,7 +95,7 @@ class Host:
         if not all(hasattr(table, name) for name in ("checkout_latest", "take_row_ids", "schema")):
             raise InvalidInputError(
                 f"table must be a LanceDB table, got {type(table).__name__}. "
-                "Pass what lancedb.connect(uri).open_table(name) returns."
+                "Pass the result of lancedb.connect(uri).open_table(name)."
             )
         if hasattr(table, "vector_search"):
             raise InvalidInputError(

@@ -115,8 +115,8 @@ class LiveTable:
         if len(loaded.rowids) or not len(loaded.stale) or pointer.layout == "columns" or filled:
             return
         raise NotBuiltError(
-            f"None of the {len(loaded.stale)} rows of table {self.host.name!r} is one that its "
-            "energy field was built on: they were all replaced. "
+            f"All {len(loaded.stale)} rows of table {self.host.name!r} were replaced after its "
+            "energy field was built. "
             "Write a new field with EnergyTable(table).build()."
         )
 

@@ -315,7 +315,7 @@ class EnergyQuery:
             if len(words) not in (1, len(queries)):
                 raise InvalidInputError(
                     f"A hybrid search got {len(queries)} vectors and {len(words)} texts; expected "
-                    "a text for each, or one for all."
+                    "one text per vector, or one for all."
                 )
             lexical = snapshot.lexical(words * (len(queries) // len(words)))
         if len(snapshot) == 0 or (rows is not None and len(rows) == 0):

@@ -248,7 +248,7 @@ class EnergyReranker(Reranker):  # type: ignore[misc,unused-ignore]
             groups = [results.filter(pa.array(numbers == i)) for i in range(numbers.max() + 1)]
         if len(groups) != len(queries):
             raise InvalidInputError(
-                f"The results are those of {len(groups)} queries, the reranker has "
+                f"The results come from {len(groups)} queries, the reranker has "
                 f"{len(queries)}. Pass all query vectors of the search to for_vector()."
             )
         parts = []
@@ -315,7 +315,7 @@ def _check_column(energy: LiveTable, column: str) -> None:
     if own != column:
         name = energy.host.name
         raise InvalidInputError(
-            f"The energy field of table {name!r} is that of the vector column {own!r}, got "
+            f"The energy field of table {name!r} belongs to the vector column {own!r}, got "
             f"column={column!r}. Build one with EnergyTable(table, {column!r}), or pass the "
             "LanceDB table itself to rank the candidates by their own vectors."
         )

@@ -164,7 +164,7 @@ def _as_vector(value: Any, name: str | None) -> Vector | None:
         vector = np.empty((0, 0), dtype=np.float32)
     if vector.ndim != 1 or len(vector) == 0:
         raise InvalidInputError(
-            f"The document with id {name!r} carries {type(value).__name__} where a vector, "
-            "a sequence of numbers, is expected. Remove it, or name the key that holds one."
+            f"The document with id {name!r} has {type(value).__name__} as its vector, expected "
+            "a sequence of numbers. Remove it, or name the key that has the vector."
         )
     return vector

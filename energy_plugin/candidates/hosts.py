@@ -250,7 +250,7 @@ class _Lance:
 
 def _only_lends(what: str, wanted: str) -> InvalidInputError:
     return InvalidInputError(
-        f"A plain {what} lends its vectors and nothing else. Pass {wanted}, whose field is "
+        f"A plain {what} only supplies its vectors. Pass {wanted}, whose field is "
         "built, or the embedding model that made the vectors."
     )
 
@@ -307,7 +307,7 @@ def _literals(table: Any, column: str, ids: Sequence[str]) -> list[str]:
         found = [_bytes_of(each, uuid=named == _UUID) for each in distinct]
         return [f"X'{each.hex()}'" for each in found if each is not None]
     raise InvalidInputError(
-        f"Column {column!r} of table {table.name!r} holds {named}, and ids must be texts, whole "
+        f"Column {column!r} of table {table.name!r} holds {named}, but ids must be texts, whole "
         "numbers or bytes. Name another one with id_column."
     )
 

@@ -133,7 +133,7 @@ def with_pages(
     if not qrels:
         raise InvalidInputError(
             f"no judged query of {collection.name} has a relevant document among the "
-            f"{len(corpus)} that have pages; set more pages"
+            f"{len(corpus)} that have pages; typeset more documents"
         )
     queries = {query: collection.queries[query] for query in qrels}
     return JudgedCollection(collection.name, corpus, queries, qrels)

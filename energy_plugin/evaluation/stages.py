@@ -108,7 +108,7 @@ def stage_scores(
     """
     if not isinstance(encoder.model, CompactEncoder):
         raise InvalidInputError(
-            f"{encoder.name!r} is not a compact encoder; stages are measured of compact encoders"
+            f"{encoder.name!r} is not a compact encoder; only compact encoders have these stages"
         )
 
     def read(texts: Mapping[str, str]) -> tuple[list[np.ndarray], _StageReader]:

@@ -235,7 +235,7 @@ class Sweep:
             or wanted["sets"].get(collection.name, mark) != mark
         ):
             raise InvalidInputError(
-                f"{self.folder} holds a sweep of another grid, configuration or of other vectors. "
+                f"{self.folder} has a sweep of another grid, configuration or set of vectors. "
                 "Name another folder, or empty this one."
             )
         wanted["sets"][collection.name] = mark

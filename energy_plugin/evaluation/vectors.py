@@ -147,7 +147,7 @@ def _pick(
     if vectors.ndim != 2 or ids.ndim != 1 or len(vectors) != len(ids):
         raise InvalidInputError(
             f"{path}: {key} has shape {vectors.shape} for ids of shape {ids.shape}, expected one "
-            "row an id."
+            "row per id."
         )
     if vectors.dtype.kind not in "fiu" or not np.isfinite(vectors).all():
         raise InvalidInputError(f"{path}: {key} are {vectors.dtype}, expected finite numbers.")

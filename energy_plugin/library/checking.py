@@ -33,8 +33,8 @@ def check(store: Store, *, repair: bool, reach: bool = False) -> tuple[Findings,
     """
     if reach and not store.may_lose_rows:
         raise InvalidInputError(
-            f"--reach asks a search by Chroma's graph for its rows, and {store.name!r} is a "
-            f"{store.host} table, whose search without an index reads every row. Leave it out."
+            f"--reach checks the graph of Chroma's search, but {store.name!r} is a {store.host} "
+            "table, whose search without an index reads every row. Leave it out."
         )
     found = store.findings(reach=reach)
     if not found or not repair:

@@ -88,8 +88,8 @@ class Embedder:
         if not self.optical:
             if not text:
                 raise InvalidInputError(
-                    f"the page is a picture, and {self.name!r} embeds text alone. Add --ocr "
-                    "rapidocr, or index it with the bundled encoder, into a --name of its own."
+                    f"the page is a picture, and {self.name!r} embeds only text. Add --ocr "
+                    "rapidocr, or index it with the bundled encoder, under another --name."
                 )
             return text, self.encode_document([text])[0]
         if text:
@@ -98,7 +98,7 @@ class Embedder:
         text = readings[0].text
         if sum(map(str.isalnum, text)) < _FEWEST:
             blank = "the page is blank or shows no text that can be read; scan it again at 150 dpi."
-            raise UnreadablePageError(f"the picture shows no text but {text!r}." if text else blank)
+            raise UnreadablePageError(f"the only text on the page is {text!r}." if text else blank)
         return text, np.asarray(vectors[0], dtype=np.float32)
 
 
@@ -153,7 +153,7 @@ def _from_class(name: str) -> Embedder:
         made = getattr(importlib.import_module(module), attribute)()
     except (ImportError, AttributeError, TypeError) as error:
         raise InvalidInputError(
-            f"--embedder is {name!r}, expected module:Class of a class that is made without "
+            f"--embedder is {name!r}, expected module:Class, a class that needs no "
             f"arguments: {error}"
         ) from error
     return _embedder(name, made)

@@ -90,8 +90,8 @@ class RayMap:
                 yield _unpacked(block)
         except self._ray.exceptions.RayError as error:
             raise EnergyPluginError(
-                f"The map on Ray ended early: {_reason(error)}. What was embedded is stored; run "
-                "the same command again to resume."
+                f"The map on Ray ended early: {_reason(error)}. All rows embedded "
+                "so far are stored; run the same command again to resume."
             ) from error
 
     def _connect(self) -> None:

@@ -184,7 +184,7 @@ class Forgetting:
             if not rows:
                 raise InvalidInputError(
                     f"There is no note {name!r}. Only notes can be removed, by the name that "
-                    "add_note gave; rows of files come and go with their files."
+                    "add_note gave; rows of files are removed with their files."
                 )
             if rows[0].fields.get(PINNED):
                 raise InvalidInputError(f"The note {name!r} is pinned and cannot be removed.")

@@ -124,7 +124,7 @@ def _reading(server: MCPServer[Any], shelf: Shelf, fading: Strength | None) -> N
         start: Annotated[int, Field(ge=0)] = 0,
         characters: Annotated[int, Field(ge=1, le=200_000)] = 20_000,
     ) -> dict[str, Any]:
-        """Read a whole document or one passage; next_start tells where to go on."""
+        """Read a whole document or one passage; next_start says where to continue."""
         return _told(shelf, lambda: finding.read(shelf, name, start=start, characters=characters))
 
     @server.tool(annotations=_READS)

@@ -138,7 +138,7 @@ class DeepEncoderConfig:
         if self.glossary and not self.line_hidden:
             raise InvalidInputError(
                 f"line_hidden of an encoder with a glossary of {self.glossary} slots is empty, "
-                "expected the channels of its readings at least"
+                "expected at least the channels of its readings"
             )
         if self.layer_norm_eps <= 0 or self.pixel_std == 0 or self.width % self.heads:
             raise InvalidInputError(

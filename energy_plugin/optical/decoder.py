@@ -251,7 +251,7 @@ class OpticalDecoder:
         parts = prompt.split(IMAGE)
         if len(parts) != 2:
             raise InvalidInputError(
-                f"prompt is {prompt!r}, expected {IMAGE} once, where the page stands"
+                f"prompt is {prompt!r}, expected {IMAGE} exactly once, as the place of the page"
             )
         encoded = [self.tokenizer.encode(part, add_special_tokens=False).ids for part in parts]
         begin = self.model.config.text_config.bos_token_id
@@ -281,7 +281,7 @@ def _check_decoder(path: Path) -> None:
     if not any(key.endswith("lm_head.weight") for key in keys):
         raise CheckpointError(
             f"{path} has an encoder without a decoder: no tensor is called lm_head.weight. An "
-            "exported encoder file has no decoder; name the folder of the whole checkpoint"
+            "exported encoder file has no decoder; name the folder of the complete checkpoint"
         )
     missing = [name for name in ("config.json", "tokenizer.json") if not (path / name).is_file()]
     if missing:
@@ -367,7 +367,7 @@ def _language_model(
         lacking = sorted(map(str, [*report["missing_keys"], *report["mismatched_keys"]]))
         raise CheckpointError(
             f"{path} does not fit its config.json: {len(lacking)} tensors are missing or "
-            f"misshapen, first {lacking[:5]}"
+            f"have another shape, first {lacking[:5]}"
         )
     for part in ("vision_tower", "multi_modal_projector"):  # the encoder reads the pages
         setattr(model.model, part, None)

@@ -30,7 +30,7 @@ def passed_on(wrapper: object, inner: Any, place: str, names: Collection[str], n
         return getattr(inner, name)
     if not name.startswith("_") and hasattr(inner, name):
         raise AttributeError(
-            f"{kind!r} has no attribute {name!r}: it belongs to the host's own object and knows "
-            f"nothing of the energy columns. Call it there: .{place}.{name}"
+            f"{kind!r} has no attribute {name!r}: it belongs to the host's own object and does "
+            f"not know the energy columns. Call it there: .{place}.{name}"
         )
     raise AttributeError(f"{kind!r} object has no attribute {name!r}")

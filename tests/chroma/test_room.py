@@ -68,7 +68,7 @@ def test_after_a_refused_write_nothing_is_asked_of_a_database_without_room(tmp_p
         lambda: energy.delete(ids=["r1"]),
         energy.refit,
     ):
-        with pytest.raises(HostWriteError, match=r"still would \(the disk is full\).*Free disk"):
+        with pytest.raises(HostWriteError, match=r"refuse another \(the disk is full\).*Free disk"):
             change()
     assert collection.count() == 40
     monkeypatch.undo()

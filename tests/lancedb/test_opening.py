@@ -69,7 +69,7 @@ def test_damaged_artefacts(table, database):
     [
         ({"format_version": 99}, r"format version 99.* reads 1\. .*upgrade energy-plugin"),
         ({"code_bytes": 7}, "code_bytes is 7"),
-        ({"code_bytes": 17}, "expected 21 bytes a row"),
+        ({"code_bytes": 17}, "expected 21 bytes per row"),
         ({"sha256": "0" * 64}, "0 chunks, expected 1"),
     ],
 )

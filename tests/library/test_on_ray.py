@@ -256,7 +256,7 @@ def test_an_encoder_that_fails_on_a_worker_ends_the_run(cluster, folder, tmp_pat
     (tmp_path / "only_here.py").write_text("from support.bags import Bag\n")
     sys.path.insert(0, str(tmp_path))
     try:
-        with pytest.raises(EnergyPluginError, match=r"only_here.*What was embedded is stored"):
+        with pytest.raises(EnergyPluginError, match=r"only_here.*embedded so far are stored"):
             index(folder, tmp_path / "db", embedder="only_here:Bag", engine="ray")
     finally:
         sys.path.remove(str(tmp_path))

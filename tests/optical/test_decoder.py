@@ -107,7 +107,7 @@ def _compact_file():
 
 def test_an_exported_encoder_has_no_decoder(tmp_path):
     published_file(tmp_path, seeded_weights(NARROW))
-    with pytest.raises(CheckpointError, match=r"an encoder without a decoder.*whole checkpoint"):
+    with pytest.raises(CheckpointError, match=r"an encoder without a decoder.*complete checkpoint"):
         OpticalDecoder.from_pretrained(tmp_path)
 
 

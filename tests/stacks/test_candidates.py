@@ -142,9 +142,9 @@ def test_what_cannot_be_ranked_is_refused(chroma_store, lance_store, tmp_path):
     with pytest.raises(InvalidInputError, match="cannot be embedded without a model"):
         CandidateRanker().embed_query("q")
     for plain in (chroma_store[1].collection, lance_store.table):
-        with pytest.raises(InvalidInputError, match="lends its vectors and nothing else"):
+        with pytest.raises(InvalidInputError, match="only supplies its vectors"):
             as_host(plain).embed_query("q")
-        with pytest.raises(InvalidInputError, match="lends its vectors and nothing else"):
+        with pytest.raises(InvalidInputError, match="only supplies its vectors"):
             as_host(plain).find(QUERY, 1)
     ranker = CandidateRanker(chroma_store[1])
     with pytest.raises(InvalidInputError, match=r"'unknown'.*has no vector"):

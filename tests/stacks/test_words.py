@@ -285,7 +285,7 @@ def test_hybrid_settings_that_cannot_work_are_refused(chroma_store, lance_store)
     with pytest.raises(NotBuiltError, match="lexical=True"):
         EnergyRetriever(host=chroma_store[1], embeddings=Questions(), hybrid=True).invoke("river")
     for plain in (chroma_store[1].collection, lance_store.table):
-        with pytest.raises(InvalidInputError, match="lends its vectors and nothing else"):
+        with pytest.raises(InvalidInputError, match="only supplies its vectors"):
             as_host(plain).find_hybrid("river", 1)
     assert isinstance(as_host(lance_store), HybridHost)
     assert CandidateRanker(lance_store).host.find_hybrid is not None

@@ -108,8 +108,8 @@ def plan(
         raise InvalidInputError(
             f"memory_limit leaves {limit / 1e6:.1f} MB, and {rows} rows of {dim} dimensions need "
             f"at least {megabytes} MB: {kept / 1e6:.1f} MB for their columns and the host, the "
-            f"rest for a field fitted on {least} rows. Raise the limit, or store fewer bits a "
-            f"dimension (EnergyConfig(bits=...), now {config.bits})."
+            f"rest for a field fitted on {least} rows. Raise the limit, or store fewer bits "
+            f"per dimension (EnergyConfig(bits=...), now {config.bits})."
         )
     most = rows
     while least + 1 < most:

@@ -170,8 +170,8 @@ def as_lexical(
         )
     if matrix.shape != (queries, width):
         raise InvalidInputError(
-            f"{name} has shape {matrix.shape}, expected ({queries}, {width}): a line for each "
-            "query, a column for each row number ever given (index.next_row). Score the same "
+            f"{name} has shape {matrix.shape}, expected ({queries}, {width}): one line per "
+            "query, one column per row number ever given (index.next_row). Score the same "
             "queries over the same rows."
         )
     matrix.sum_duplicates()

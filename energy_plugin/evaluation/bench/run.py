@@ -40,7 +40,7 @@ class Plan:
         if unknown:
             raise InvalidInputError(f"Unknown parts {unknown}; expected some of {list(PARTS)}.")
         if not self.vectors:
-            raise InvalidInputError("Name a file of vectors at least.")
+            raise InvalidInputError("Name at least one file of vectors.")
         if "judged" in self.parts and self.judged is None and tuple(self.parts) != PARTS:
             raise InvalidInputError("The part 'judged' needs --judged, a folder of collections.")
 

@@ -52,7 +52,7 @@ def open_store(path: Path, name: str | None = None) -> Store:
         name = found[0]
     if name is None or name not in found:
         raise InvalidInputError(
-            f"{shown(path)} holds {', '.join(found) or 'nothing'}; "
+            f"{shown(path)} contains {', '.join(found) or 'nothing'}; "
             + ("say which one with --name." if name is None else f"there is no {name!r}.")
         )
     return _class(host)(path, name)

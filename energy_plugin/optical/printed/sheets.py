@@ -108,7 +108,7 @@ def _opened(file: Any, path: Path, name: str) -> Image:
         if image.width * image.height * len(image.getbands()) > MOST_PIXELS * 3:
             raise InvalidInputError(
                 f"{name} is {str(path)!r} of {image.width:,}×{image.height:,} px, more than the "
-                f"{MOST_PIXELS:,} that are scaled down; scan it at a lower resolution"
+                f"maximum of {MOST_PIXELS:,}; scan it at a lower resolution"
             )
         return image
     raise UnidentifiedImageError("not an image format that Pillow reads")

@@ -71,7 +71,7 @@ class Corpus:
         paths = sorted([*folder.glob("*.txt"), *folder.glob("*.txt.gz")])
         if not paths:
             raise InvalidInputError(
-                f"no *.txt or *.txt.gz in {folder}, expected training text, one passage a line"
+                f"no *.txt or *.txt.gz in {folder}, expected training text, one passage per line"
             )
         self.sources = [read_corpus(path) for path in paths]
         self.dictionary = [w for path in sorted(folder.glob("*.words")) for w in read_corpus(path)]
@@ -81,7 +81,7 @@ class Corpus:
         if shares is not None:
             if set(shares) != set(self.names):
                 raise InvalidInputError(
-                    f"the configuration weighs the sources {sorted(shares)}, {folder} holds "
+                    f"the configuration has weights for {sorted(shares)}, but {folder} has "
                     f"{sorted(self.names)}; name the same files in both, or leave the weights out"
                 )
             sizes = np.array([shares[name] for name in self.names], dtype=float)

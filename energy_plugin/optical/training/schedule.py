@@ -100,7 +100,7 @@ class TrainingConfig(Recipe):
                 )
         for name in ("word_pool", "word_batch"):
             if not getattr(self, name):
-                raise InvalidInputError(f"{name} of a training configuration is 0, expected more")
+                raise InvalidInputError(f"{name} of a training configuration is 0, expected > 0")
         made = self.word_varied + self.word_invented
         for name in ("noise", "join_noise"):
             if getattr(self, name) + made > 1 + 1e-9:

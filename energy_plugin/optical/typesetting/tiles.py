@@ -243,7 +243,7 @@ def check_texts(texts: str | Sequence[str]) -> list[str]:
             )
         if len(text) > MAX_CHARACTERS:
             raise InvalidInputError(
-                f"texts[{position}] has {len(text):,} characters, more than the {MAX_CHARACTERS:,} "
-                "that are typeset as one document; split it into passages"
+                f"texts[{position}] has {len(text):,} characters, more than the maximum of "
+                f"{MAX_CHARACTERS:,} per document; split it into passages"
             )
     return batch

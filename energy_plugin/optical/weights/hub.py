@@ -234,7 +234,7 @@ def _placed(packed: bytes, file: _Remote) -> list[_Tensor]:
                 continue
             start, stop = (8 + length + int(offset) for offset in entry["data_offsets"])
             if not 8 + length <= start <= stop <= file.size:
-                raise ValueError(f"{key} lies at {start} to {stop}")
+                raise ValueError(f"{key} is at {start} to {stop}")
             kept = {"dtype": entry["dtype"], "shape": entry["shape"]}
             if math.prod(_shape(kept["shape"])) * _BYTES[kept["dtype"]] != stop - start:
                 raise ValueError(f"{key} of shape {kept['shape']} has {stop - start} bytes")

@@ -59,7 +59,7 @@ def found(folders: Iterable[Path], characters: str) -> list[Face]:
     if not faces:
         raise InvalidInputError(
             f"no Latin typeface in {[str(folder) for folder in folders]}, expected .ttf or .otf "
-            "files; install some packages of fonts"
+            "files; install some font packages"
         )
     return faces
 
