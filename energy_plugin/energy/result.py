@@ -17,8 +17,8 @@ NO_ROW = -1  # in place of an id behind a list that `min_relevance` has shortene
 class EnergyTerms:
     """The weighted contributions whose sum is the distance; each (q, k) float32.
 
-    `lexical` is what words and their heat took off the distance, negative where they helped; 0
-    in a search without words.
+    `lexical` is the amount that words and their heat subtracted from the distance: negative if
+    they helped, 0 in a search without words.
     """
 
     lambda_: NDArray[np.float32]
@@ -52,8 +52,8 @@ class SearchResult:
     terms : EnergyTerms
     work : SearchWork
     relevance : ndarray of shape (q, k), float32
-        0 to 1, the same scale for every field; below `CUT_OFF` a result has probably nothing to
-        do with the question. See `search.relevance`.
+        0 to 1, on the same scale for every field. Below `CUT_OFF`, a result is probably unrelated
+        to the question. See `search.relevance`.
     """
 
     ids: NDArray[np.int64]
@@ -67,10 +67,10 @@ class SearchResult:
             object.__setattr__(self, "relevance", np.full_like(self.distances, np.nan))
 
     def at_least(self, relevance: float) -> SearchResult:
-        """Only results of that relevance, nearest first.
+        """Only results with at least that relevance, nearest first.
 
-        Arrays stay rectangular: as wide as the longest list, and behind a shorter one the id is
-        `NO_ROW`, the distance infinite, and relevance and terms 0.
+        Arrays stay rectangular, as wide as the longest list. Shorter lists are padded: the id is
+        `NO_ROW`, the distance infinite, relevance and terms are 0.
         """
         keep = self.relevance >= relevance
         width = int(keep.sum(1).max()) if keep.size else 0

@@ -25,15 +25,15 @@ def ages_in_days(timestamps: Sequence[Any] | NDArray[Any], now: Any) -> NDArray[
     Parameters
     ----------
     timestamps : sequence of length n
-        Each a datetime or date, a numpy datetime64, an ISO 8601 string, or a number since
-        1970: seconds, or milli-, micro- or nanoseconds, told apart by their size. What has
-        no time zone is UTC. None and NaN: the row has no age.
+        Each a datetime or date, a numpy datetime64, an ISO 8601 string, or a number since 1970:
+        seconds, or milli-, micro- or nanoseconds, told apart by their size. Times without a time
+        zone are UTC. None and NaN: the row has no age.
     now : like one of them, not None
 
     Returns
     -------
     ndarray of shape (n,), float64
-        Days; negative for times after `now`, NaN where there is none.
+        Days; negative for times after `now`, NaN for rows without an age.
 
     Raises
     ------

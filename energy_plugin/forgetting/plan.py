@@ -23,7 +23,7 @@ def as_ages(ages_days: ArrayLike) -> NDArray[np.float64]:
     Raises
     ------
     InvalidInputError
-        Not numbers, or not one age a row.
+        Not numbers, or not one age per row.
     """
     try:
         ages = np.asarray(ages_days, dtype=np.float64)
@@ -38,7 +38,7 @@ def as_ages(ages_days: ArrayLike) -> NDArray[np.float64]:
 
 @dataclass(frozen=True, eq=False)
 class ForgettingPlan:
-    """What `Schedule.plan` found; nothing is changed by it.
+    """The result of `Schedule.plan`; a plan changes nothing.
 
     Attributes
     ----------
@@ -50,8 +50,8 @@ class ForgettingPlan:
     bits_now, bits : ndarray of shape (n,), uint8
         Residual bits before and after; never more after than before.
     re_read : ndarray of int64
-        Rows, ascending, whose page mode is larger than their step's. Empty where the
-        modes of the rows are not known.
+        Rows, ascending, whose page mode is larger than their step's. Empty if the modes of the
+        rows are not known.
     """
 
     schedule_steps: tuple[Step, ...]
@@ -111,7 +111,7 @@ class ForgettingPlan:
 
     @property
     def by_bits(self) -> dict[int, NDArray[np.int64]]:
-        """Rows that lose planes by the bits that they keep: what `EnergyIndex.lower` takes."""
+        """Rows that lose planes, grouped by the bits that they keep, for `EnergyIndex.lower`."""
         rows = self.rows
         return {int(bits): rows[self.bits[rows] == bits] for bits in np.unique(self.bits[rows])}
 
@@ -127,7 +127,7 @@ class ForgettingPlan:
 
     @property
     def bytes_saved(self) -> int:
-        """Bytes of bit planes that go."""
+        """Bytes of the removed bit planes."""
         return self.bytes_now - self.bytes_after
 
     def _bytes(self, bits: NDArray[np.uint8]) -> int:

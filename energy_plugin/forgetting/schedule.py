@@ -30,9 +30,9 @@ DEFAULT_STEPS = (
 
 @dataclass(frozen=True)
 class Schedule:
-    """Steps by age, each of at most the fidelity of the one before.
+    """Steps by age; no step has a higher fidelity than the one before.
 
-    The first step starts at age 0 and holds for recent rows, which a plan never touches.
+    The first step starts at age 0 and applies to recent rows, which a plan never changes.
 
     Attributes
     ----------
@@ -43,8 +43,8 @@ class Schedule:
     Raises
     ------
     InvalidInputError
-        No step, one of an unknown mode or number of bits, ages that do not rise from 0,
-        or fidelity that rises.
+        There is no step, a mode or number of bits is unknown, ages do not rise from 0, or fidelity
+        rises.
     """
 
     steps: tuple[Step, ...] = DEFAULT_STEPS
@@ -101,19 +101,19 @@ class Schedule:
         *,
         modes_now: Sequence[str] | None = None,
     ) -> ForgettingPlan:
-        """What is to change, of rows of these ages. The same arguments give the same plan.
+        """Plan the changes for rows of these ages. The same arguments give the same plan.
 
         Parameters
         ----------
         ages_days : array_like of shape (n,)
             NaN for rows without an age; they do not change.
         bits_now : array_like of shape (n,) or int
-            Residual bits a dimension that each row has; 0 for a row without a residual.
+            Residual bits per dimension of each row; 0 for a row without a residual.
         dim : int
             Dimensions of the residual.
         modes_now : sequence of n str, optional
-            Page modes in which the rows were read, where that is known; needed to list
-            the rows to be read again in a smaller one.
+            Page modes in which the rows were read, if known; needed to list the rows that should
+            be read again in a smaller mode.
 
         Raises
         ------

@@ -36,15 +36,15 @@ DEAD = 0.25  # share of the rows that are gone, beyond which their postings go t
 class LexicalIndex:
     """Words of the rows of a collection, scored by BM25.
 
-    Rows are numbered as those of `EnergyIndex`: 0..n−1 of the first texts, then on; numbers are
-    never given twice. So its scores are what `EnergyIndex.search(lexical=…)` takes.
+    Rows are numbered as in `EnergyIndex`: the first texts are 0..n−1, and numbers are never
+    reused. Its scores can therefore be passed to `EnergyIndex.search(lexical=…)`.
 
     Parameters
     ----------
     language : str, default "english"
         See `Tokenizer`.
     k1, b : float
-        Saturation of a word's occurrences, and how much long rows are held back.
+        Saturation of a word's occurrences, and the penalty for long rows.
 
     Examples
     --------
@@ -73,7 +73,7 @@ class LexicalIndex:
         Raises
         ------
         InvalidInputError
-            Something is neither a text nor None, or an unknown language.
+            A value is neither a text nor None, or the language is unknown.
         OptionalDependencyError
             The extra ``lexical`` is not installed.
         """
@@ -138,7 +138,7 @@ class LexicalIndex:
         return np.arange(first, self.next_row, dtype=np.int64)
 
     def remove(self, rows: Any) -> None:
-        """Remove rows by number; the numbers of the others stay.
+        """Remove rows by number; the other rows keep their numbers.
 
         Raises
         ------
@@ -187,12 +187,12 @@ class LexicalIndex:
         texts : str or sequence of str
             Queries; one without any known word has no scores.
         k : int, default 1000
-            Rows of each query at most, ties by row number.
+            Rows per query, at most; ties are ordered by row number.
 
         Returns
         -------
         csr_array of shape (q, next_row), float32
-            Positive scores alone, columns ascending.
+            Only positive scores, columns ascending.
         """
         return self._scores((self.tokenizer.counted(text) for text in as_texts(texts)), as_k(k))
 
@@ -202,7 +202,7 @@ class LexicalIndex:
         Raises
         ------
         InvalidInputError
-            A number is not that of a live row.
+            A number does not belong to a live row.
         """
         wanted = as_rows(rows)
         if ((wanted < 0) | (wanted >= self.next_row)).any() or not self._alive[wanted].all():

@@ -32,18 +32,18 @@ if TYPE_CHECKING:
 class BaseEncoder(ABC):
     """What encoders of both sizes share: texts and pages in, vectors and tokens out.
 
-    Made by `OpticalEncoder.from_pretrained`. Only pixels reach the network: a text is typeset
-    first, and a page image gives the same vectors as the text that is set on it.
+    Made by `OpticalEncoder.from_pretrained`. The network sees only pixels: a text is typeset
+    first, and a page image gives the same vectors as its text.
 
     Parameters
     ----------
     model : CompactEncoder or FullEncoder
     name : str
-        What the model is called in stored configurations.
+        Name of the model in stored configurations.
     fingerprint : str
         Provenance of its vectors, 16 hexadecimal digits.
     device : str, optional
-        ``cuda``, ``mps`` or ``cpu``; the first of these that is there unless given.
+        ``cuda``, ``mps`` or ``cpu``; the default is the first of these that is available.
     dtype : {"float32", "bfloat16", "auto"}, default="float32"
         Precision of the matrix products. bfloat16 is about twice as fast on CPUs and
         GPUs that have it, and half as fast on others; it moves a vector by 2e-4 in cosine at
@@ -144,13 +144,13 @@ class BaseEncoder(ABC):
         truncate_dim : int, optional
             Keep this many leading dimensions.
         output : {"embedding", "tokens"}, default="embedding"
-            ``"tokens"``: all vision tokens of each text that show something, in reading
-            order, for multi-vector search.
+            ``"tokens"``: all vision tokens of each text that are not blank, in reading order, for
+            multi-vector search.
 
         Returns
         -------
         ndarray of shape (dim,) for one text, (n_texts, dim) for several, float32
-            Of ``output="tokens"`` a list with an ndarray (n_tokens, dim) for each text.
+            With ``output="tokens"``, a list with an ndarray (n_tokens, dim) per text.
 
         Raises
         ------
@@ -158,7 +158,7 @@ class BaseEncoder(ABC):
             A text is not a string, is empty or white space, or overflows its page and
             `on_overflow` is "raise".
         DeviceMemoryError
-            Even one page at a time is too much for the device.
+            A single page does not fit the device.
         """
         if output not in ("embedding", "tokens"):
             raise InvalidInputError(f"output is {output!r}, expected 'embedding' or 'tokens'")
@@ -193,8 +193,8 @@ class BaseEncoder(ABC):
     ) -> NDArray[np.float32]:
         """Embed page images: print, scans, or pages of the typesetter.
 
-        The vectors lie in the space of the texts'. A page of the typesetter gives the vector
-        of its text; print is read line by line, set again and read as any text is.
+        The vectors are in the same space as those of texts. A page of the typesetter gives the
+        vector of its text. Print is read line by line, typeset, and embedded like any text.
 
         Parameters
         ----------
@@ -225,13 +225,13 @@ class BaseEncoder(ABC):
         show_progress_bar: bool = False,
         normalize_embeddings: bool = True,
     ) -> NDArray[np.float32]:
-        """Embed documents of several page images, one vector a document.
+        """Embed documents of several page images, one vector per document.
 
         Parameters
         ----------
         documents : sequence of sequences of images
-            Pages of each document in their order, as `encode_images` takes them. Blank pages
-            count nothing.
+            Pages of each document in order, in the formats of `encode_images`. Blank pages do not
+            count.
 
         Returns
         -------
@@ -260,8 +260,8 @@ class BaseEncoder(ABC):
         Returns
         -------
         list of Reading
-            One an image, with words, their boxes and confidences, and `text`; a picture
-            without text has no words.
+            One per image, with words, their boxes and confidences, and `text`; a picture without
+            text has no words.
 
         Raises
         ------
@@ -289,7 +289,7 @@ class BaseEncoder(ABC):
         show_progress_bar: bool = False,
         normalize_embeddings: bool = True,
     ) -> tuple[NDArray[np.float32], list[Reading]]:
-        """Embed page images and read their words, looking at each page once.
+        """Embed page images and read their words, in one pass over each page.
 
         Parameters
         ----------
@@ -298,9 +298,9 @@ class BaseEncoder(ABC):
         Returns
         -------
         vectors : ndarray of shape (n_images, dim), float32
-            As `encode_images` gives them; zeros where no text can be read.
+            As from `encode_images`; zeros if no text can be read.
         readings : list of Reading
-            As `read` gives them; without words where no text can be read.
+            As from `read`; without words if no text can be read.
 
         Raises
         ------
@@ -321,8 +321,8 @@ class BaseEncoder(ABC):
         Returns
         -------
         list of ndarray of shape (n_tokens, dim), float32
-            Those that show something, in reading order, not normalised; of the compact
-            encoder one a tile.
+            Tokens that are not blank, in reading order, not normalised; with the compact encoder,
+            one per tile.
         """
         return self.encode(texts, output="tokens", normalize_embeddings=False)
 

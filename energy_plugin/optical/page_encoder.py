@@ -43,7 +43,7 @@ class PageEncoder(BaseEncoder):
     ----------
     model : FullEncoder
     name : str
-        What the model is called in stored configurations.
+        Name of the model in stored configurations.
     digest : str
         Provenance of its weights.
     """
@@ -117,10 +117,10 @@ class PageEncoder(BaseEncoder):
         return PageTypesetter(mode.base) if self.layout == "page" else Typesetter(mode.grid)
 
     def mode_of(self, text: str) -> Mode:
-        """The mode that a text is read in.
+        """The mode in which a text is read.
 
-        Of mode ``"auto"``: the smallest whose page holds the whole text with at most
-        `compression` text tokens a vision token; the largest for texts that overflow it.
+        With mode ``"auto"``: the smallest mode whose page fits the complete text with at most
+        `compression` text tokens per vision token; the largest mode for texts that overflow it.
         """
         if self.mode != AUTO:
             return MODES[self.mode]
@@ -156,7 +156,7 @@ class PageEncoder(BaseEncoder):
     def sequence(self, image: Picture) -> NDArray[np.float32]:
         """All tokens of an image as the published decoder gets them.
 
-        Of the mode of the encoder; ``"auto"`` reads an image as Gundam.
+        In the mode of the encoder; ``"auto"`` reads an image as Gundam.
 
         Returns
         -------

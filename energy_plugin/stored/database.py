@@ -29,7 +29,7 @@ class Rows(Protocol):
         """Ids of all rows with a vector, or of those among `ids`."""
 
     def vectors(self, ids: Sequence[Any]) -> tuple[list[Any], NDArray[np.float32]]:
-        """Those of the ids that are there, in their order, and their vectors, (m, d)."""
+        """The ids that exist, in their order, and their vectors, (m, d)."""
 
     def pages(self, rows: int = ...) -> Iterator[tuple[list[Any], NDArray[np.float32]]]:
         """All rows, a page of ids and (m, d) vectors at a time, always in the same order."""
@@ -37,21 +37,21 @@ class Rows(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Generation:
-    """A whole stored field.
+    """A complete stored field.
 
     Parameters
     ----------
     number : int
-        Which one it is; 0 until it is published.
+        Number of the generation; 0 until it is published.
     field : bytes
         Of `EnergyField.to_bytes`.
     embedder : str, optional
-        What `Database.embedder` said when it was published.
+        The result of `Database.embedder` when it was published.
     ids : sequence of hashable, length n
     columns : EnergyColumns
         Of these rows.
     fingerprints : ndarray of shape (n,), uint32
-        Of the vectors that the columns were made of.
+        Of the vectors from which the columns were computed.
     """
 
     number: int
@@ -82,24 +82,24 @@ class Hit:
 class Database(Rows, Protocol):
     """`Rows` with a place for one field and the columns of the rows.
 
-    Each of `publish`, `write` and `drop` happens whole or not at all, and so that no two writers
-    mix: as one transaction, or as a new generation beside the old and one pointer that turns.
+    Each of `publish`, `write` and `drop` happens completely or not at all, and two writers never
+    mix: use one transaction, or write a new generation next to the old one and switch one pointer.
     """
 
     def state(self) -> Hashable:
-        """Something that is another one after each change of rows or field, by anybody."""
+        """A value that differs after every change of rows or field, by any process."""
 
     def embedder(self) -> str | None:
-        """Identity of what embeds the rows; None where that is not known."""
+        """Identity of the embedding function of the rows; None if it is not known."""
 
     def embed_query(self, text: str) -> NDArray[np.float32]:
         """Vector of a question in the rows' embedding, (d,)."""
 
     def matching(self, where: Any) -> list[Any]:
-        """Ids of the rows that pass a filter of the database's own."""
+        """Ids of the rows that pass a filter in the database's own syntax."""
 
     def records(self, ids: Sequence[Any]) -> Mapping[Any, tuple[str, dict[str, Any]]]:
-        """Text and metadata of rows by id; those that are gone are missing."""
+        """Text and metadata of rows by id; deleted rows are missing."""
 
     def values(self, key: str) -> Mapping[Any, Any]:
         """A column or metadata key of the rows that have it, by id."""
@@ -108,7 +108,7 @@ class Database(Rows, Protocol):
         """Number of the stored field, 0 for none."""
 
     def read(self) -> Generation | None:
-        """The stored field; of rows that were written with it or since.
+        """The stored field, with the rows that were written with it or since.
 
         Raises
         ------
@@ -117,12 +117,12 @@ class Database(Rows, Protocol):
         """
 
     def publish(self, generation: Generation) -> int:
-        """Store a field and the columns of its rows in place of what there was.
+        """Store a field and the columns of its rows, and replace the previous field.
 
         Returns
         -------
         int
-            The number of the new generation, one that no other had.
+            The number of the new generation; no earlier generation had it.
         """
 
     def write(
@@ -133,7 +133,7 @@ class Database(Rows, Protocol):
         fingerprints: NDArray[np.uint32],
         removed: Sequence[Any],
     ) -> bool:
-        """Store columns of some rows, drop those of others; False where the field is another."""
+        """Store columns of some rows, drop those of others; False if another field replaced it."""
 
     def drop(self) -> None:
         """Remove field and columns."""
@@ -146,7 +146,7 @@ def columns_of(
     residual: Sequence[bytes],
     field: bytes,
 ) -> EnergyColumns:
-    """Columns of rows as a database holds them, one value of each a row.
+    """Columns of rows from a database, one value of each column per row.
 
     Parameters
     ----------
