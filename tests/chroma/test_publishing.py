@@ -77,7 +77,7 @@ def test_a_flip_back_to_a_deleted_generation_is_put_right(made, caplog):
     expected = vectors(1, seed=5)
     for one in (energy, EnergyCollection(made)):
         assert one.query(query_embeddings=expected, n_results=1)["ids"] == [["a"]]
-    assert "generation 2 stands" in caplog.text
+    assert "generation 2 is used" in caplog.text
     reopened = EnergyCollection(made)
     assert reopened.info().generation == 2
     assert reopened.info().bits == OTHER.bits

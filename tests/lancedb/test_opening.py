@@ -180,7 +180,7 @@ def test_rows_that_are_overwritten_by_themselves_keep_their_field(table):
     assert [row["id"] for row in found] == [row["id"] for row in expected]
     assert energy.verify() == []
     energy.add(pa.Table.from_pylist(plain_rows(N, start=5000)), mode="overwrite")
-    with pytest.raises(NotBuiltError, match=r"None of the 100 rows .* replaced.*build\(\)"):
+    with pytest.raises(NotBuiltError, match=r"All 100 rows .* replaced.*build\(\)"):
         energy.search(vector).to_list()
     assert energy.build().verify() == []
 

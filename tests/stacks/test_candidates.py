@@ -151,7 +151,7 @@ def test_what_cannot_be_ranked_is_refused(chroma_store, lance_store, tmp_path):
         ranker.order(QUERY, ranker.candidates(["unknown"], ["text"], [None]))
     with pytest.raises(InvalidInputError, match="vector of 5 dimensions, the query has 48"):
         ranker.order(QUERY, ranker.candidates(["1"], ["text"], [[0.0] * 5]))
-    with pytest.raises(InvalidInputError, match="carries str where a vector"):
+    with pytest.raises(InvalidInputError, match="has str as its vector"):
         ranker.candidates(["1"], ["text"], ["word"])
     with pytest.raises(InvalidInputError, match="shape"):
         ranker.order([QUERY], ranker.candidates(["1"], ["text"], [None]))
