@@ -11,7 +11,7 @@ from energy_plugin.validation import as_relevance
 
 
 class Finder:
-    """The part of a retriever that is the same in every stack.
+    """The part of a retriever that is the same in every framework.
 
     Parameters
     ----------
@@ -20,9 +20,9 @@ class Finder:
     hybrid : bool, default False
         Search by words too.
     lexical_weight : float, optional
-        Share of the words in a hybrid search, 0 to 1; the host's own if not given.
+        Share of the words in a hybrid search, 0 to 1; by default, the host's own.
     min_relevance : float, optional
-        Leave out what has a smaller relevance, 0 to 1; an empty answer means "nothing found".
+        Leave out rows with a smaller relevance, 0 to 1; an empty result means "nothing found".
     id_column, text_column : str
         LanceDB's columns of ids and texts.
 
@@ -63,7 +63,7 @@ class Finder:
         self.min_relevance = as_relevance(min_relevance)
 
     def find(self, question: str, k: int, where: Any = None, *, vector: Any = None) -> list[Hit]:
-        """The k rows nearest to a question, nearest first; fewer where some are not relevant.
+        """The k rows nearest to a question, nearest first; fewer if some are not relevant.
 
         Parameters
         ----------

@@ -31,10 +31,10 @@ _BYTES_TYPES = ("binary", "large_binary", "binary_view", _UUID)
 
 @runtime_checkable
 class Host(Protocol):
-    """What a stack asks of a database. Implement it to use another one."""
+    """Methods that the frameworks need. Implement them to use another database."""
 
     def energy_field(self) -> EnergyField | None:
-        """The field of the rows; None where none is meant to be used."""
+        """The field of the rows; None if no field should be used."""
 
     def vectors(self, ids: Sequence[str]) -> Mapping[str, NDArray[np.float32]]:
         """Vectors of rows by id, (d,) each; unknown ids are left out."""
@@ -61,8 +61,8 @@ class HybridHost(Host, Protocol):
     ) -> list[Hit]:
         """The k best rows by the words of a text and its vector (d,), best first.
 
-        The host embeds the text where no vector is given. `lexical_weight` is the share of the
-        words, 0 to 1; the host's own if not given.
+        The host embeds the text if no vector is given. `lexical_weight` is the share of the words,
+        0 to 1; by default, the host's own.
         """
 
 
@@ -72,8 +72,8 @@ def as_host(host: Any, *, id_column: str = "id", text_column: str = "text") -> H
     Parameters
     ----------
     host : EnergyCollection, EnergyTable, chromadb.Collection, lancedb.table.Table or Host
-        The first two rank by their energy field, plain ones lend their vectors only.
-        None stays None.
+        The first two rank by their energy field; plain ones only supply their vectors. None stays
+        None.
     id_column, text_column : str
         LanceDB's columns of ids and texts.
 

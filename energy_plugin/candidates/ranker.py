@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 
 class CandidateRanker:
-    """The part of a reranker that is the same in every stack.
+    """The part of a reranker that is the same in every framework.
 
     Parameters
     ----------
     host : object, optional
         See `as_host`. An `EnergyCollection` or `EnergyTable` also gives its field.
     field : EnergyField, optional
-        Takes the place of the host's. Without one the candidates alone are ranked.
+        Used instead of the host's field. Without any field, the ranking uses only the candidates.
     config : EnergyConfig, optional
         For ranking without a field.
     id_column : str, default "id"
@@ -50,12 +50,12 @@ class CandidateRanker:
     def embed_query(
         self, text: str, embed: Callable[[str], Any] | None = None
     ) -> NDArray[np.float32]:
-        """Vector of a question, by `embed` where it is given and else by the host, (d,).
+        """Vector of a question, by `embed` if given, otherwise by the host, (d,).
 
         Raises
         ------
         InvalidInputError
-            There is neither.
+            Neither of the two exists.
         """
         if embed is None:
             if self.host is None:
@@ -97,7 +97,7 @@ class CandidateRanker:
         Raises
         ------
         InvalidInputError
-            There is no candidate, a vector is missing or has another length, or k is no
+            There are no candidates, a vector is missing or has another length, or k is not a
             positive integer.
         """
         from energy_plugin.energy import EnergyReranker

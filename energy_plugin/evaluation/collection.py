@@ -43,7 +43,7 @@ class JudgedCollection:
 def load_collection(folder: str | Path) -> JudgedCollection:
     """Read ``corpus.jsonl``, ``queries.jsonl`` and ``qrels.tsv`` of a folder.
 
-    ``qrels/test.tsv`` is taken where ``qrels.tsv`` does not exist.
+    ``qrels/test.tsv`` is used if ``qrels.tsv`` does not exist.
 
     Raises
     ------

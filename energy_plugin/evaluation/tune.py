@@ -1,15 +1,14 @@
 """Settings for one collection, chosen by labelled queries or by the collection itself.
 
-With labels, every candidate is scored by nDCG@10 on all queries, and cross-validation tells
-what the choosing is worth: in each fold the candidate that is best on the other folds answers
-for the held-out queries. Only where those answers are better than the defaults' is the best
-candidate returned.
+With labels, every candidate is scored by nDCG@10 on all queries. Cross-validation estimates the
+gain: in each fold, the best candidate of the other folds ranks the held-out queries. The best
+candidate is returned only if these rankings are better than those of the defaults.
 
-Without labels, rows become questions: a row with noise added, so much of it that cosine
-finds the row first about two times in three, asks for that row (grade 2) and for the rows that
-are mutually among its nearest (grade 1). Heat and metric that gather what belongs together
-gain, those that melt a row into its neighbours lose. It is the collection's own geometry that
-answers, not a reader.
+Without labels, rows become questions: a row with added noise must find that row (grade 2) and the
+rows that are mutually among its nearest (grade 1). The noise is chosen so that cosine ranks the
+row first about two times in three. Heat and metric gain if they move related rows together, and
+lose if they blur a row into its neighbours. The judgements come from the collection's own
+geometry, not from a reader.
 """
 
 from __future__ import annotations
@@ -48,14 +47,14 @@ MAX_QUESTIONS = 300
 
 @dataclass(frozen=True)
 class Tuned:
-    """What `tune` found.
+    """Result of `tune`.
 
     Attributes
     ----------
     config : EnergyConfig
-        The chosen settings; the base itself where nothing was shown to be better.
+        The chosen settings; the base itself if no candidate was shown to be better.
     labelled : bool
-        By labelled queries, or by the collection itself.
+        Whether labelled queries were used, or the collection itself.
     default, best : float
         Mean nDCG@10 of the base and of the chosen settings on all questions.
     held_out : float
@@ -93,13 +92,13 @@ def tune(
     ----------
     vectors : array_like of shape (n, d)
     queries : array_like of shape (q, d), optional
-        Labelled queries; rows of the collection ask unless given.
+        Labelled queries; by default, rows of the collection are the queries.
     grades : sequence of mappings of int to float, optional
         For each query, row number to grade; rows that are not named have grade 0.
     base : EnergyConfig, optional
-        What candidates differ from; the default recipe unless given.
+        Settings from which candidates differ; the default recipe if not given.
     trials : int, default=24
-        Candidates, the base among them.
+        Number of candidates, including the base.
     folds : int, default=5
         Of the cross-validation.
     seed : int, default=0
@@ -172,7 +171,7 @@ def ndcg(ranked: npt.NDArray[np.int64], grades: Grades) -> Floats:
 def own_questions(
     rows: npt.NDArray[np.float32], rng: np.random.Generator
 ) -> tuple[npt.NDArray[np.float32], list[dict[int, float]]]:
-    """Questions that the collection asks itself; see the module's description."""
+    """Questions made from the collection itself; see the module's description."""
     real = np.flatnonzero(np.abs(rows).sum(1) > 0)
     if len(real) < 2:
         raise InvalidInputError(
