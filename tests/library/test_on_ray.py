@@ -224,6 +224,7 @@ def test_a_server_of_chroma(cluster, folder, tmp_path, embedded):
         assert open_store(into, "docs").findings() == []
 
 
+@pytest.mark.slow
 def test_scanned_pages_are_read_by_the_workers(cluster, tmp_path):
     pytest.importorskip("lancedb")
     made = tmp_path / "files"
@@ -251,6 +252,7 @@ def test_what_is_missing_is_named(cluster, folder, tmp_path, monkeypatch):
     assert not (tmp_path / "db").exists()
 
 
+@pytest.mark.slow
 def test_an_encoder_that_fails_on_a_worker_ends_the_run(cluster, folder, tmp_path):
     """Here it is found, there it is not: its folder is on the path of this process alone."""
     (tmp_path / "only_here.py").write_text("from support.bags import Bag\n")
