@@ -328,8 +328,10 @@ class CollectionKeeper:
         )
 
     def info(self) -> FieldInfo:
-        """See `Keeper.info`."""
-        return checkup.describe(self.open(), self.store)
+        """See `Keeper.info`; rows that others added or deleted are pending."""
+        live = self.open()
+        live.catch_up()
+        return checkup.describe(live, self.store)
 
     def drop(self, *, show_progress_bar: bool = False) -> None:
         """See `Keeper.drop`."""

@@ -300,7 +300,7 @@ def _literals(table: Any, column: str, ids: Sequence[str]) -> list[str]:
         bits, signed = int(whole[2]), not whole[1]
         least, most = (-(1 << (bits - 1)), 1 << (bits - 1)) if signed else (0, 1 << bits)
         numbers = [each for each in distinct if _WHOLE.fullmatch(each)]
-        return [each for each in numbers if least <= int(each) < most]
+        return [_number(int(each)) for each in numbers if least <= int(each) < most]
     if named in _TEXT_TYPES:
         return ["'" + each.replace("'", "''") + "'" for each in distinct]
     if named in _BYTES_TYPES or named.startswith("fixed_size_binary["):
@@ -310,6 +310,11 @@ def _literals(table: Any, column: str, ids: Sequence[str]) -> list[str]:
         f"Column {column!r} of table {table.name!r} holds {named}, but ids must be texts, whole "
         "numbers or bytes. Name another one with id_column."
     )
+
+
+def _number(value: int) -> str:
+    # SQL reads the least of 64 bits as the negative of a number that 64 bits cannot hold
+    return str(value) if value > -(1 << 63) else f"CAST('{value}' AS BIGINT)"
 
 
 def _bytes_of(name: str, *, uuid: bool) -> bytes | None:

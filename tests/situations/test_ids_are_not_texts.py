@@ -15,6 +15,7 @@ _WORDS = ["interest", "it's", "print"]
 _IDS = {
     "int8": pa.array([1, 2, -3], pa.int8()),
     "int32": pa.array([1, 2, 2**31 - 1], pa.int32()),
+    "int64": pa.array([1, -(2**63), 2**63 - 1], pa.int64()),
     "uint64": pa.array([1, 2, 2**64 - 1], pa.uint64()),
     "category": pa.array(_WORDS).dictionary_encode(),
     "numbered category": pa.DictionaryArray.from_arrays([2, 0, 1], pa.array([5, 6, 7])),
