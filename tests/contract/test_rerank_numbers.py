@@ -22,6 +22,7 @@ from energy_plugin.evaluation.vectors import CollectionVectors
 
 CANDIDATES = 60
 SAME = 0.95  # of all places; near ties fall either way (.975 and more were the same)
+FOUND = 0.98  # of the candidates; Chroma's graph, built by several threads, may miss a row or two
 
 
 @pytest.fixture(scope="module")
@@ -88,13 +89,20 @@ def expected(judged, name):
     return values(judged[0], rows), rows
 
 
+def agree(rows, order):
+    """Nearly the same candidates, and of those that both have nearly the same order."""
+    both = [(a[np.isin(a, b)], b[np.isin(b, a)]) for a, b in zip(rows, order, strict=True)]
+    assert np.mean([len(a) for a, _ in both]) > FOUND * CANDIDATES
+    assert np.mean(np.concatenate([a == b for a, b in both])) > SAME
+
+
 def test_without_a_field(judged, in_chroma, in_lancedb):
     scores, order = expected(judged, "rerank, candidates")
     plain, _ = expected(judged, "cosine")
     assert scores["ndcg@10"] != plain["ndcg@10"]
     for rank, host in ((by_chroma, in_chroma), (by_lancedb, in_lancedb)):
         rows = rank(host, judged[1].queries)
-        assert (rows == order).mean() > SAME
+        agree(rows, order)
         assert values(judged[0], rows) == pytest.approx(scores, abs=2e-3)
 
 
@@ -113,5 +121,5 @@ def test_with_a_field(judged, in_chroma, in_lancedb):
     scores = values(collection, order)
     for rank, host in ((by_chroma, in_chroma), (by_lancedb, in_lancedb)):
         rows = rank(host, vectors.queries)
-        assert (rows == order).mean() > SAME
+        agree(rows, order)
         assert values(collection, rows) == pytest.approx(scores, abs=2e-3)
