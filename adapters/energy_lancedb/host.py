@@ -14,6 +14,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from energy_lancedb.columns import NAMES, is_vector
+from energy_lancedb.dropped import Folder
 from energy_lancedb.entries import entry_of, pointers_of, with_entry
 from energy_lancedb.pointer import KEY, Pointer
 from energy_plugin._lazy import optional
@@ -112,7 +113,10 @@ class Host:
         self.namespace = list(getattr(table, "namespace", None) or [])
         self.pinned: int | None = None  # the version that was checked out
         self.seen: int | None = None  # the version that `latest` has found
+        self.replaced = False  # by a table of the same name and version
         self.written = 0  # commits of this object
+        self._folder = Folder(table)
+        self._stamp: tuple[int, ...] | None = None  # of the version that was seen
         self._column = column
         self._schema: Any = None  # of that version
         self._key = KEY
@@ -215,8 +219,14 @@ class Host:
                 self.table.checkout(version)
         else:
             version = self._newest()
+        stamp = self._folder.stamp(version)
         if version != self.seen:
             self.seen, self._schema = version, None
+        elif stamp != self._stamp:  # dropped, and made again with as many versions
+            self._schema = self._dataset = None
+            self._memories.clear()
+            self.replaced = True
+        self._stamp = stamp
         return version
 
     def _newest(self) -> int:

@@ -94,6 +94,8 @@ class LiveTable:
         with self.lock:
             seen = self.host.seen if looked else None
             version = self.host.latest() if seen is None else seen
+            if self.host.replaced:
+                self._snapshot, self._last_opened, self.host.replaced = None, None, False
             cached = self._snapshot
             if cached is not None and cached.version == version:
                 return cached

@@ -150,6 +150,27 @@ def test_a_version_of_before_the_build_is_restored(database):
     assert energy.build().verify() == []
 
 
+@pytest.mark.parametrize("writes", [0, 1])
+def test_the_table_is_dropped_and_made_again(database, writes):
+    energy = built(database)
+    assert energy.search(notes([3])[0]["vector"]).limit(1).to_list()[0]["id"] == 3
+    database.drop_table("notes")
+    other = database.create_table("notes", schema=Note)
+    others = [{**row, "vector": other_row["vector"]} for row, other_row in _pairs()]
+    other.add(others[:70])
+    for _ in range(writes):
+        other.add(others[70:])
+    built(database)
+    for row in (others[3], others[60]):
+        found = energy.search(row["vector"]).limit(1).to_list()[0]
+        assert (found["id"], np.allclose(found["vector"], row["vector"])) == (row["id"], True)
+    assert energy.verify() == []
+
+
+def _pairs():
+    return zip(notes(range(N)), notes(range(1000, 1000 + N)), strict=True)
+
+
 def test_the_index_of_the_llamaindex_tutorial(tmp_path):
     core = pytest.importorskip("llama_index.core")
     stores = pytest.importorskip("llama_index.vector_stores.lancedb")
