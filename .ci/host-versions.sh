@@ -17,6 +17,6 @@ if [ "$which" = oldest ]; then
 fi
 touch "$folder/constraints.txt"
 "$python" -m pip install -q --disable-pip-version-check -c "$folder/constraints.txt" \
-    ".[chroma,lancedb,cli,ray]" hypothesis "moto[s3,server]" pandas polars pytest pytest-timeout
+    ".[chroma,lancedb,cli,ray,eval]" hypothesis "moto[s3,server]" pandas polars pytest pytest-timeout
 "$python" -m pip list --disable-pip-version-check | grep -iE '^(chromadb|lancedb|pylance|pyarrow) '
 PYTHONPATH=$PWD:$PWD/adapters "$python" -m pytest tests/chroma tests/lancedb tests/contract -q "${@:2}"

@@ -87,7 +87,7 @@ def test_pages_of_a_text_are_read_one_by_one(decoder):
 
 @pytest.mark.parametrize("prompt", ["Free OCR.", "<image> and <image>"])
 def test_a_prompt_names_the_image_once(decoder, prompt):
-    with pytest.raises(InvalidInputError, match="expected <image> once"):
+    with pytest.raises(InvalidInputError, match="expected <image> exactly once"):
         decoder.decode("text", prompt=prompt)
 
 
