@@ -181,7 +181,7 @@ def test_a_copy_begun_with_another_function_is_not_used(where, made):
 
 def test_rows_without_anything_to_embed_are_refused(where, made):
     made.add(ids=["bare"], embeddings=GramEmbedding()(["bare"]))
-    with pytest.raises(InvalidInputError, match="1 rows of 'texts', 'bare' for one"):
+    with pytest.raises(InvalidInputError, match="1 rows of 'texts', such as 'bare'"):
         EnergyCollection(made).reembed(GramEmbedding(2))
     assert names(where) == ["texts"]
     with pytest.raises(InvalidInputError, match="not an embedding function that Chroma can store"):
