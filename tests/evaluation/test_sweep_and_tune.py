@@ -126,7 +126,7 @@ def test_the_collection_asks_itself():
 def test_bad_input_of_tune_is_named():
     with pytest.raises(InvalidInputError, match="together"):
         tune(ROWS, QUERIES)
-    with pytest.raises(InvalidInputError, match="at least one question a fold"):
+    with pytest.raises(InvalidInputError, match="at least one question per fold"):
         tune(ROWS, QUERIES[:2], GRADES[:2])
     with pytest.raises(InvalidInputError, match="folds >= 2"):
         tune(ROWS, QUERIES, GRADES, folds=1)
