@@ -225,12 +225,14 @@ class OpticalDecoder:
             before, after = self._prompt(prompt)
             vision = torch.from_numpy(self.encoder.sequence(page))
             table = self.model.get_input_embeddings()
-            given = [table(part.to(table.weight.device)) for part in (before, after)]
+            given = [table(before), table(after)]
             vision = vision.to(given[0].device, given[0].dtype)
             embedded = torch.cat([given[0], vision, given[1]])[None]
             made = self.model.generate(
                 inputs_embeds=embedded,
-                attention_mask=torch.ones(embedded.shape[:2], dtype=torch.long).to(vision.device),
+                attention_mask=torch.ones(
+                    embedded.shape[:2], dtype=torch.long, device=vision.device
+                ),
                 max_new_tokens=limit,
                 do_sample=False,
                 num_beams=1,
@@ -256,7 +258,11 @@ class OpticalDecoder:
         encoded = [self.tokenizer.encode(part, add_special_tokens=False).ids for part in parts]
         begin = self.model.config.text_config.bos_token_id
         before = ([] if begin is None else [begin]) + encoded[0]
-        return torch.tensor(before, dtype=torch.long), torch.tensor(encoded[1], dtype=torch.long)
+        device = self.model.get_input_embeddings().weight.device
+        first, last = (
+            torch.tensor(part, dtype=torch.long, device=device) for part in (before, encoded[1])
+        )
+        return first, last
 
     def _ends(self) -> set[int]:
         end = self.model.generation_config.eos_token_id

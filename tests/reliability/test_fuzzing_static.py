@@ -20,12 +20,14 @@ SOURCES = sorted(
 PICKLES = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "marshal", "shelve", "yaml"}
 # YAML's safe loader makes plain values alone; front matter is read with it.
 SAFE_YAML = {"energy_plugin/library/files/prose.py"}
-# Modules that start processes, and who may: `bench` and `gpu` measure in processes of their own, a
-# peer of the page reader is a program, training of the recogniser runs in several processes.
+# Modules that start processes, and who may: `bench` and `gpu` measure in processes of their own,
+# `busy` keeps cores at work for that, a peer of the page reader is a program, training of the
+# recogniser runs in several processes.
 PROCESSES = {"subprocess", "multiprocessing", "pty"}
 MAY_START = {
     "adapters/energy_chroma/costs.py",
     "energy_plugin/evaluation/bench/build.py",
+    "energy_plugin/evaluation/busy.py",
     "energy_plugin/evaluation/gpu/run.py",
     "energy_plugin/evaluation/pages.py",
     "energy_plugin/optical/training/printed/shards.py",
