@@ -184,7 +184,8 @@ def test_rows_that_vary_in_few_directions_are_sketched_in_those():
     gram = sketcher.basis.T @ sketcher.basis
     torch.testing.assert_close(gram, torch.eye(160), atol=1e-4, rtol=0)
     exact = (rows[:40] @ rows.T).topk(10, dim=1).indices.numpy()
-    sketches = sketch.Sketches.of(sketcher, sketcher.rows(rows))
+    sketches = sketch.Sketches.room(sketcher, len(rows))
+    sketches.put(slice(0, len(rows)), sketcher.rows(rows))
     places, _ = sketch.best(sketcher.queries(rows[:40]), sketches, 20, None)
     assert np.mean([np.isin(a, b).mean() for a, b in zip(exact, places, strict=True)]) > 0.99
 

@@ -63,6 +63,11 @@ def candidates(wanted: int) -> int:
     return max(LEAST, PER_WANTED * wanted)
 
 
+def padded(rows: int) -> int:
+    """So many rows, and what fills their last group."""
+    return -(-rows // GROUP) * GROUP
+
+
 @dataclass(frozen=True)
 class Sketches:
     """Sketches of rows in memory of their own, the lead of all of them in one piece."""
@@ -73,16 +78,9 @@ class Sketches:
     @classmethod
     def room(cls, sketcher: Sketcher, rows: int) -> Sketches:
         """Zeros, for whole groups of rows."""
-        room = -(-rows // GROUP) * GROUP
+        room = padded(rows)
         widths = sketcher.lead, sketcher.width - sketcher.lead
         return cls(*(torch.zeros(room, m, dtype=torch.int8, device="cpu") for m in widths))
-
-    @classmethod
-    def of(cls, sketcher: Sketcher, rows: torch.Tensor) -> Sketches:
-        """The sketches (n, m) of some rows."""
-        out = cls.room(sketcher, len(rows))
-        out.put(slice(0, len(rows)), rows)
-        return out
 
     def __len__(self) -> int:
         return len(self.lead)
@@ -101,7 +99,7 @@ class Sketches:
 
     def head(self, rows: int) -> Sketches:
         """The first whole groups that hold so many rows, without a copy."""
-        room = -(-rows // GROUP) * GROUP
+        room = padded(rows)
         return Sketches(self.lead[:room], self.rest[:room])
 
 

@@ -265,7 +265,7 @@ class RowStore:
         """Places of `sketches` that may not be found, None if there are none, and used cells."""
         if self._open is None:
             closed = None
-            padded = -(-len(self) // sketch.GROUP) * sketch.GROUP
+            padded = sketch.padded(len(self))
             if padded > len(self) or not self.alive.all():
                 closed = torch.ones(padded, dtype=torch.bool, device="cpu")
                 closed[: len(self)] = torch.from_numpy(~self.alive)
